@@ -1,0 +1,69 @@
+// Package wire is what the engine, the CLI and the guest's agent say to each
+// other: the gRPC service Agent (agent.proto) on vsock port 1024, and the
+// preface that stands before it.
+//
+// # Preface
+//
+// Who connects sends 40 bytes: the magic "ARCBOX1\n" and the launch's token (32
+// bytes). The agent answers one byte: 0x01 for welcome; anything else, or the
+// end of the connection, is a refusal. Only then does gRPC begin. The VM host
+// does this on every dial to the agent's port; its clients see gRPC at once.
+package wire
+
+import (
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Protocol is the version of the agent's protocol that this build speaks.
+const Protocol = 1
+
+// Sizes of the preface and of messages.
+const (
+	TokenSize  = 32
+	Magic      = "ARCBOX1\n"
+	Welcome    = 0x01
+	MaxMessage = 4 << 20  // bytes of one gRPC message
+	MaxChunk   = 64 << 10 // bytes of stdin, stdout, stderr or ping payload in one message
+)
+
+// ErrRefused is the agent's answer to a wrong token.
+var ErrRefused = errors.New("guest agent refused the token")
+
+// SendPreface sends the preface and awaits the welcome. The caller bounds it
+// by a deadline on the connection.
+func SendPreface(c io.ReadWriter, token []byte) error {
+	if len(token) != TokenSize {
+		return fmt.Errorf("guest token: %d bytes, not %d", len(token), TokenSize)
+	}
+	if _, err := c.Write(append([]byte(Magic), token...)); err != nil {
+		return fmt.Errorf("guest preface: %w", err)
+	}
+	var answer [1]byte
+	if _, err := io.ReadFull(c, answer[:]); err != nil {
+		return fmt.Errorf("guest preface: %w", err)
+	}
+	if answer[0] != Welcome {
+		return ErrRefused
+	}
+	return nil
+}
+
+// CheckPreface reads a preface and welcomes it if the token is right, in time
+// that does not depend on how much of it is.
+func CheckPreface(c io.ReadWriter, token []byte) error {
+	var buf [len(Magic) + TokenSize]byte
+	if _, err := io.ReadFull(c, buf[:]); err != nil {
+		return fmt.Errorf("guest preface: %w", err)
+	}
+	want := append([]byte(Magic), token...)
+	if subtle.ConstantTimeCompare(buf[:], want) != 1 {
+		return ErrRefused
+	}
+	if _, err := c.Write([]byte{Welcome}); err != nil {
+		return fmt.Errorf("guest preface: %w", err)
+	}
+	return nil
+}

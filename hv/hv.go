@@ -1,0 +1,203 @@
+package hv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+)
+
+// CID is a vsock context id. Guests have 3 and up.
+type CID uint32
+
+// The CIDs that no machine gets.
+const (
+	CIDHypervisor CID = 0
+	CIDLocal      CID = 1
+	CIDHost       CID = 2
+	CIDFirst      CID = 3 // the first that a machine may have
+	CIDAny        CID = 0xFFFFFFFF
+)
+
+// Valid tells whether a machine may have the CID.
+func (c CID) Valid() bool { return c >= CIDFirst && c < CIDAny }
+
+// AgentPort is the vsock port of the guest's agent. A dial to it starts with
+// the launch's token (package guest/wire); a dial to any other port is raw.
+const AgentPort = 1024
+
+// Backend names a driver.
+type Backend string
+
+// The backends.
+const (
+	BackendQEMU Backend = "qemu"
+	BackendVZ   Backend = "vz"
+	BackendSim  Backend = "sim"
+)
+
+// Accel names how a backend runs guest code.
+type Accel string
+
+// The accelerators of QEMU.
+const (
+	AccelAuto Accel = "auto" // KVM where a probe really ran guest code, else TCG
+	AccelKVM  Accel = "kvm"
+	AccelTCG  Accel = "tcg"
+)
+
+// SpecVersion is the version of Spec that this build writes.
+const SpecVersion = 1
+
+// Spec is all that a VM host must know to run one launch. It reaches the VM
+// host on its standard input, as JSON with a checksum. It holds no secret: the
+// token is in the file that TokenFile names.
+type Spec struct {
+	Version   int     `json:"version"`
+	Machine   string  `json:"machine"` // machine id
+	Name      string  `json:"name"`    // for people reading ps; never trusted
+	Launch    string  `json:"launch"`  // launch id
+	CID       CID     `json:"cid"`
+	Backend   Backend `json:"backend"`
+	Accel     Accel   `json:"accel"`
+	AccelNote string  `json:"accel_note,omitempty"` // why auto became what Accel says
+	CPUs      int     `json:"cpus"`
+	Memory    int64   `json:"memory"` // bytes
+	Kernel    string  `json:"kernel"` // path: bzImage or PVH ELF
+	Initrd    string  `json:"initrd"` // path, the launch's token appended
+	Cmdline   string  `json:"cmdline"`
+	TokenFile string  `json:"token_file"`           // path of a 0400 file with the token, 32 bytes
+	Dir       string  `json:"dir"`                  // the machine's directory: lock, exit note, consoles
+	RunDir    string  `json:"run_dir"`              // the machine's sockets
+	Console   int64   `json:"console_max"`          // bytes of one console file; two are kept
+	QEMU      string  `json:"qemu,omitempty"`       // path of the QEMU binary; "" = by PATH
+	Script    string  `json:"script,omitempty"`     // of a sim VM
+	VsockSock bool    `json:"vsock_sock,omitempty"` // serve the CONNECT socket
+}
+
+// Env is what a VM host lends to the driver.
+type Env struct {
+	// Lock is the machine's lock file, locked. Every process that touches the
+	// VM's disks inherits it, so that the lock frees when the last is dead.
+	Lock *os.File
+	// Fork starts a process from the VM host's main thread, with the
+	// parent-death signal set where the platform has one. A driver starts
+	// processes in no other way. attr.Files are the descriptors 0, 1, 2, …
+	Fork func(path string, argv []string, attr *os.ProcAttr) (*os.Process, error)
+	// Console and AgentLog take what the guest prints. They never block for
+	// long, and never fail.
+	Console, AgentLog interface{ Write([]byte) (int, error) }
+	// Logf reports what a person may want to read after a failure.
+	Logf func(format string, args ...any)
+}
+
+// ExitCause is why a VM ended, as its driver saw it.
+type ExitCause string
+
+// The causes that a driver reports.
+const (
+	ExitPoweredOff ExitCause = "powered-off"
+	ExitKilled     ExitCause = "killed"  // by Kill
+	ExitCrashed    ExitCause = "crashed" // the hypervisor ended by itself, or the guest reset before it was ready
+	ExitPanic      ExitCause = "guest-panic"
+	ExitFailed     ExitCause = "launch-failed" // it never ran guest code
+)
+
+// Exit is how a VM ended.
+type Exit struct {
+	Cause  ExitCause `json:"cause"`
+	Status int       `json:"status"`           // of the hypervisor's process; -1 = ended by a signal
+	Detail string    `json:"detail,omitempty"` // a sentence for people
+	Time   time.Time `json:"time"`
+}
+
+// EventKind names what a VM says before it ends.
+type EventKind string
+
+// The kinds of event.
+const (
+	EventExit     EventKind = "exit" // always the last
+	EventRebooted EventKind = "rebooted"
+	EventPaused   EventKind = "paused"  // by the hypervisor, e.g. the host's disk is full
+	EventResumed  EventKind = "resumed" //
+	EventPanicked EventKind = "panicked"
+)
+
+// Event is one thing that a VM said. Exit is set for EventExit only.
+type Event struct {
+	Kind EventKind `json:"kind"`
+	Why  string    `json:"why,omitempty"`
+	Exit *Exit     `json:"exit,omitempty"`
+	Time time.Time `json:"time"`
+}
+
+// Capabilities says what a backend can do.
+type Capabilities struct {
+	PowerButton bool    `json:"power_button"` // ACPI
+	Reboot      bool    `json:"reboot"`       // implements Rebooter
+	Listen      bool    `json:"listen"`       // guests can dial the host
+	Accels      []Accel `json:"accels,omitempty"`
+}
+
+// Driver makes VMs of one backend.
+type Driver interface {
+	// Name is the backend's.
+	Name() Backend
+	// Capabilities says what its VMs can do.
+	Capabilities() Capabilities
+	// Start runs a VM. On an error nothing is left running. ctx bounds the
+	// start only.
+	Start(ctx context.Context, spec Spec, env Env) (VM, error)
+}
+
+// VM is one running VM.
+type VM interface {
+	// Events yields what the VM says, EventExit last; then it is closed. It is
+	// buffered, and has one reader: the VM host.
+	Events() <-chan Event
+	// PowerButton asks the guest to shut down.
+	PowerButton(ctx context.Context) error
+	// Kill ends the VM at once. EventExit follows. It may be called at any
+	// time, and again.
+	Kill(ctx context.Context) error
+	// Dial connects to a vsock port of the guest. A port that nobody listens
+	// on is refused at once (ECONNREFUSED). The connection has deadlines and
+	// CloseWrite.
+	Dial(ctx context.Context, port uint32) (net.Conn, error)
+	// Listen takes the guest's connections to a vsock port of the host (CID 2).
+	Listen(port uint32) (net.Listener, error)
+}
+
+// Rebooter is a VM that can be told what a reset of the guest means: before
+// AllowReboot it ends the VM, after it the guest reboots.
+type Rebooter interface {
+	AllowReboot(ctx context.Context) error
+}
+
+// ErrUnsupported marks what a backend or this platform can't do.
+var ErrUnsupported = errors.New("hv: not supported here")
+
+// ErrGone is the answer of a VM that has ended.
+var ErrGone = errors.New("hv: the VM has ended")
+
+// Validate refuses a spec that no driver should see. It names the first field
+// at fault.
+func (s Spec) Validate() error {
+	switch {
+	case s.Version != SpecVersion:
+		return fmt.Errorf("hv: spec version %d: this VM host reads version %d", s.Version, SpecVersion)
+	case s.Machine == "" || s.Launch == "":
+		return errors.New("hv: spec names no machine or no launch")
+	case !s.CID.Valid():
+		return fmt.Errorf("hv: spec cid %d: a machine's is 3 to 4294967294", s.CID)
+	case s.CPUs < 1:
+		return fmt.Errorf("hv: spec cpus %d: at least 1", s.CPUs)
+	case s.Memory < 64<<20:
+		return fmt.Errorf("hv: spec memory %d bytes: at least 64 MiB", s.Memory)
+	case s.Dir == "" || s.RunDir == "":
+		return errors.New("hv: spec names no directory")
+	}
+	return nil
+}

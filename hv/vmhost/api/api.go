@@ -1,0 +1,104 @@
+// Package api is the format of what an engine and a VM host say to each other:
+// the lines on the socket, the exit note, the names of files and sockets. Its
+// documentation is that of package hv/vmhost. Its golden bytes are kept: a
+// newer engine talks to older VM hosts.
+package api
+
+import (
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/hv"
+)
+
+// Names of files in a machine's directory, and of sockets in its run directory.
+const (
+	LockFile     = "lock"
+	NoteFile     = "exit.json"
+	TokenFile    = "token"
+	InitrdFile   = "initrd"
+	ConsoleFile  = "console.log" // and console.log.1, the older half
+	AgentLogFile = "agent.log"   // and agent.log.1
+	OutFile      = "host.out"
+	ErrFile      = "host.err"
+
+	HostSocket  = "h.sock"
+	VsockSocket = "v.sock" // CONNECT <port>, for other programs
+)
+
+// LockFD is the descriptor at which a VM host gets the lock.
+const LockFD = 3
+
+// MaxLine is the longest request or answer, in bytes, its newline included.
+const MaxLine = 64 << 10
+
+// Op names an operation.
+type Op string
+
+// The operations.
+const (
+	OpHello       Op = "hello"
+	OpWait        Op = "wait"
+	OpPowerButton Op = "power-button"
+	OpKill        Op = "kill"
+	OpDial        Op = "dial"
+	OpAllowReboot Op = "allow-reboot" // announced
+	OpBridge      Op = "bridge"       // announced
+)
+
+// Request is one line from an engine.
+type Request struct {
+	Op    Op     `json:"op"`
+	After uint64 `json:"after,omitempty"`
+	Port  uint32 `json:"port,omitempty"`
+}
+
+// Code says why a request was refused.
+type Code string
+
+// The codes.
+const (
+	CodeBadRequest  Code = "bad-request"
+	CodeUnsupported Code = "unsupported"
+	CodeRefused     Code = "refused"
+	CodeTimeout     Code = "timeout"
+	CodeGone        Code = "gone"
+	CodeInternal    Code = "internal"
+)
+
+// Answer is one line from a VM host.
+type Answer struct {
+	OK    bool   `json:"ok"`
+	Code  Code   `json:"code,omitempty"`
+	Error string `json:"error,omitempty"`
+	Hello *Hello `json:"hello,omitempty"`
+}
+
+// Hello says who answers.
+type Hello struct {
+	Machine string          `json:"machine"`
+	Launch  string          `json:"launch"`
+	CID     hv.CID          `json:"cid"`
+	Backend hv.Backend      `json:"backend"`
+	Accel   hv.Accel        `json:"accel,omitempty"`
+	Note    string          `json:"note,omitempty"` // e.g. why not KVM
+	Version string          `json:"version"`        // of arcbox-vmhost
+	Started time.Time       `json:"started"`
+	Ops     []Op            `json:"ops"` // beyond the frozen ones
+	Can     hv.Capabilities `json:"can"`
+	// Events is the seq of the last event so far.
+	Events uint64 `json:"events"`
+}
+
+// Event is one line of wait.
+type Event struct {
+	Seq uint64 `json:"seq"`
+	hv.Event
+}
+
+// Note is the exit note.
+type Note struct {
+	Version int    `json:"version"` // 1
+	Machine string `json:"machine"`
+	Launch  string `json:"launch"`
+	hv.Exit
+}
