@@ -1,5 +1,6 @@
 // Package wire holds the messages between the CLI and the engine
 // (engine.proto). They travel as user messages of protoactor's Remoting
-// service; package actors/endpoint lists which of them may arrive, and at
-// which actor. There is no code here but what the compiler made.
+// service. Beside what the compiler made there are only the facts that both
+// sides must agree on: which request goes to which actor, how big a message
+// may be, and which exit code a refusal stands for.
 package wire
