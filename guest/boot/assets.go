@@ -1,0 +1,148 @@
+package boot
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+)
+
+// layout is the version of the directory and of what goes into the initramfs.
+// It is part of the digest: raise it when either changes.
+const layout = 1
+
+const manifestName = "manifest.json"
+
+// Assets are the files that a machine boots from, and where they came from.
+type Assets struct {
+	Layout  int      `json:"layout"`
+	Digest  string   `json:"digest"`  // of everything that went in, hexadecimal
+	Release string   `json:"release"` // of the kernel
+	Kernel  string   `json:"kernel"`  // absolute, but relative in the file
+	Initrd  string   `json:"initrd"`  // likewise
+	Vmlinux bool     `json:"vmlinux"` // Kernel is an ELF with a PVH entry
+	Modules []string `json:"modules"` // in load order
+	Missing []string `json:"missing,omitempty"`
+
+	KernelBytes int64 `json:"kernel_bytes"`
+	InitrdBytes int64 `json:"initrd_bytes"`
+}
+
+// ErrNotPrepared is returned by Find where there is nothing to boot from.
+var ErrNotPrepared = errors.New("no kernel and initramfs are prepared")
+
+// UserDir is where `arcbox-engine prepare` puts assets that every engine of
+// this user finds.
+func UserDir() (string, error) { return userCache("boot") }
+
+// KernelDir is where fetched kernel packages are unpacked.
+func KernelDir() (string, error) { return userCache("kernel") }
+
+func userCache(name string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("boot assets: which directory: %w", err)
+	}
+	return filepath.Join(cache, "arcbox", name), nil
+}
+
+// SearchDirs are the directories to give to Find for an engine whose data is in
+// home: its own, then the user's.
+func SearchDirs(home string) []string {
+	dirs := []string{filepath.Join(home, "boot")}
+	if user, err := UserDir(); err == nil {
+		dirs = append(dirs, user)
+	}
+	return dirs
+}
+
+// Find returns the newest assets of the first directory that has any.
+func Find(dirs ...string) (Assets, error) {
+	var faults []string
+	for _, dir := range dirs {
+		found, damaged := scan(dir)
+		if len(found) > 0 {
+			return found[0].Assets, nil
+		}
+		faults = append(faults, damaged...)
+	}
+	also := ""
+	if len(faults) > 0 {
+		also = " (unusable: " + strings.Join(faults, "; ") + ")"
+	}
+	return Assets{}, fmt.Errorf("%w in %s%s: run `./task up` in a checkout, or `arcbox-engine prepare`",
+		ErrNotPrepared, strings.Join(dirs, ", "), also)
+}
+
+// entry is one directory of assets and when it was last asked for.
+type entry struct {
+	Assets
+	dir  string
+	used time.Time
+}
+
+// scan lists the assets below dir, newest first, and what is wrong with others.
+func scan(dir string) (found []entry, damaged []string) {
+	manifests, err := filepath.Glob(filepath.Join(globEscape(dir), "*", manifestName))
+	if err != nil {
+		return nil, []string{err.Error()}
+	}
+	for _, m := range manifests {
+		if strings.HasPrefix(filepath.Base(filepath.Dir(m)), ".") {
+			continue // being made
+		}
+		fi, err := os.Stat(m)
+		if err == nil {
+			var a Assets
+			if a, err = readAssets(filepath.Dir(m)); err == nil {
+				found = append(found, entry{a, filepath.Dir(m), fi.ModTime()})
+				continue
+			}
+		}
+		damaged = append(damaged, err.Error())
+	}
+	sort.Slice(found, func(i, j int) bool { return found[i].used.After(found[j].used) })
+	return found, damaged
+}
+
+func globEscape(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+// readAssets reads a manifest and checks that its files are there and whole.
+func readAssets(dir string) (Assets, error) {
+	const maxManifest = 1 << 20
+	name := filepath.Join(dir, manifestName)
+	data, err := readBounded(name, maxManifest)
+	if err != nil {
+		return Assets{}, fmt.Errorf("boot assets: %w", err)
+	}
+	var a Assets
+	if err := json.Unmarshal(data, &a); err != nil {
+		return Assets{}, fmt.Errorf("boot assets: %s: %w", name, err)
+	}
+	if a.Layout != layout {
+		return Assets{}, fmt.Errorf("boot assets: %s: layout %d, this build reads %d", name, a.Layout, layout)
+	}
+	for _, f := range []struct {
+		path *string
+		size int64
+	}{{&a.Kernel, a.KernelBytes}, {&a.Initrd, a.InitrdBytes}} {
+		if !filepath.IsLocal(*f.path) {
+			return Assets{}, fmt.Errorf("boot assets: %s: file %q, a name within the directory is allowed", name, *f.path)
+		}
+		*f.path = filepath.Join(dir, *f.path)
+		fi, err := os.Stat(*f.path)
+		if err != nil {
+			return Assets{}, fmt.Errorf("boot assets: %w", err)
+		}
+		if fi.Size() != f.size {
+			return Assets{}, fmt.Errorf("boot assets: %s: %d bytes, the manifest says %d", *f.path, fi.Size(), f.size)
+		}
+	}
+	return a, nil
+}

@@ -1,0 +1,298 @@
+package boot
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+const (
+	maxProgram = 256 << 20 // agent and busybox
+	// keep is how many results stay in a directory. Older ones may still be
+	// named by an engine that has not looked again since.
+	keep = 4
+)
+
+// PrepareOptions say what to prepare from. Every field may be left empty.
+type PrepareOptions struct {
+	KernelTree string // unpacked kernel packages; "" = Fetch into KernelDir
+	Busybox    string // a static busybox; "" = the host's
+	Agent      string // arcbox-agent; "" = the one beside this program
+	Out        string // "" = UserDir
+	Log        *slog.Logger
+}
+
+// Prepare makes the assets, or finds that they are there. It returns them with
+// absolute paths.
+func Prepare(ctx context.Context, o PrepareOptions) (Assets, error) {
+	if err := o.fill(ctx); err != nil {
+		return Assets{}, err
+	}
+	in, err := o.read()
+	if err != nil {
+		return Assets{}, err
+	}
+	digest := in.digest()
+	dir := filepath.Join(o.Out, digest[:16])
+	if a, err := readAssets(dir); err == nil && a.Digest == digest {
+		now := time.Now()
+		if err := os.Chtimes(filepath.Join(dir, manifestName), now, now); err != nil {
+			return Assets{}, fmt.Errorf("boot assets: %w", err)
+		}
+		o.Log.Info("boot assets are there", "dir", dir, "kernel", a.Release)
+		return a, nil
+	}
+	if err := o.build(ctx, in, digest, dir); err != nil {
+		return Assets{}, err
+	}
+	prune(o.Out, o.Log)
+	a, err := readAssets(dir)
+	if err != nil {
+		return Assets{}, err
+	}
+	o.Log.Info("boot assets are prepared", "dir", dir, "kernel", a.Release, "vmlinux", a.Vmlinux,
+		"initrd_bytes", a.InitrdBytes, "modules", a.Modules, "missing", a.Missing)
+	return a, nil
+}
+
+// fill puts the defaults in.
+func (o *PrepareOptions) fill(ctx context.Context) (err error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Out == "" {
+		if o.Out, err = UserDir(); err != nil {
+			return err
+		}
+	}
+	// Absolute, so that the paths handed out hold in any directory.
+	if o.Out, err = filepath.Abs(o.Out); err != nil {
+		return fmt.Errorf("boot assets: %w", err)
+	}
+	if o.Agent == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("guest agent: where is it: %w", err)
+		}
+		o.Agent = filepath.Join(filepath.Dir(self), "arcbox-agent")
+	}
+	if o.Busybox == "" {
+		if o.Busybox, err = hostBusybox(); err != nil {
+			return err
+		}
+	}
+	if o.KernelTree == "" {
+		dir, err := KernelDir()
+		if err != nil {
+			return err
+		}
+		if o.KernelTree, err = Fetch(ctx, dir, o.Log); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hostBusybox finds a busybox that runs without libraries.
+func hostBusybox() (string, error) {
+	for _, p := range []string{"/bin/busybox", "/usr/bin/busybox", "/bin/busybox-static"} {
+		data, err := readBounded(p, maxProgram)
+		if err == nil && checkStatic(data) == nil {
+			return p, nil
+		}
+	}
+	return "", errors.New("busybox: no static one in /bin or /usr/bin: install the package busybox-static, or name one with --busybox")
+}
+
+// inputs are the files that assets are made from, read.
+type inputs struct {
+	kernel
+	bzImage []byte
+	agent   []byte
+	busybox []byte
+}
+
+func (o *PrepareOptions) read() (inputs, error) {
+	k, err := findKernel(o.KernelTree)
+	if err != nil {
+		return inputs{}, err
+	}
+	in := inputs{kernel: k}
+	for _, f := range []struct {
+		what, path string
+		limit      int64
+		into       *[]byte
+	}{
+		{"kernel image", k.image, maxKernelImage, &in.bzImage},
+		{"guest agent", o.Agent, maxProgram, &in.agent},
+		{"busybox", o.Busybox, maxProgram, &in.busybox},
+	} {
+		if *f.into, err = readBounded(f.path, f.limit); err != nil {
+			return inputs{}, fmt.Errorf("%s: %w", f.what, err)
+		}
+	}
+	if err := checkStatic(in.agent); err != nil {
+		return inputs{}, fmt.Errorf("guest agent %s: %w", o.Agent, err)
+	}
+	if err := checkStatic(in.busybox); err != nil {
+		return inputs{}, fmt.Errorf("busybox %s: %w", o.Busybox, err)
+	}
+	return in, nil
+}
+
+// digest covers what the result depends on. The modules belong to the image:
+// they are built together and refuse any other.
+func (in inputs) digest() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "layout %d\nrelease %s\nwanted %v\n", layout, in.release, wanted)
+	for _, data := range [][]byte{in.bzImage, in.agent, in.busybox} {
+		sum := sha256.Sum256(data)
+		h.Write(sum[:])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// build makes the directory under another name, then gives it its own.
+func (o *PrepareOptions) build(ctx context.Context, in inputs, digest, dir string) error {
+	if err := os.MkdirAll(o.Out, 0o755); err != nil {
+		return fmt.Errorf("boot assets: %w", err)
+	}
+	stage, err := newStage(o.Out)
+	if err != nil {
+		return fmt.Errorf("boot assets: %w", err)
+	}
+	defer os.RemoveAll(stage)
+	a := Assets{Layout: layout, Digest: digest, Release: in.release, Kernel: "kernel", Initrd: "initrd"}
+
+	image := in.bzImage
+	vmlinux, err := extractVmlinux(in.bzImage)
+	switch {
+	case err == nil:
+		image, a.Vmlinux = vmlinux, true
+	case errors.Is(err, errNoVmlinux):
+		o.Log.Info("the kernel image is used as it is", "why", err)
+	default:
+		return err
+	}
+	initrd, err := o.initrd(ctx, in, &a)
+	if err != nil {
+		return err
+	}
+	a.KernelBytes, a.InitrdBytes = int64(len(image)), int64(len(initrd))
+	manifest, err := json.MarshalIndent(a, "", "  ")
+	if err != nil {
+		return fmt.Errorf("boot assets: manifest: %w", err)
+	}
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{{a.Kernel, image}, {a.Initrd, initrd}, {manifestName, append(manifest, '\n')}} {
+		if err := writeSynced(filepath.Join(stage, f.name), f.data); err != nil {
+			return fmt.Errorf("boot assets: %w", err)
+		}
+	}
+	if err := os.Chmod(stage, 0o755); err != nil {
+		return fmt.Errorf("boot assets: %w", err)
+	}
+	return install(stage, dir, digest)
+}
+
+// install renames a finished directory into its place. Something of that name
+// is either the same, made by another process meanwhile, or damaged.
+func install(stage, dir, digest string) error {
+	err := os.Rename(stage, dir)
+	if err == nil {
+		return nil
+	}
+	if a, rerr := readAssets(dir); rerr == nil && a.Digest == digest {
+		return nil
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("boot assets: %w", err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("boot assets: damaged ones: %w", err)
+	}
+	if err := os.Rename(stage, dir); err != nil {
+		return fmt.Errorf("boot assets: %w", err)
+	}
+	return nil
+}
+
+// initrd makes the compressed initramfs and notes in a what is in it.
+func (o *PrepareOptions) initrd(ctx context.Context, in inputs, a *Assets) ([]byte, error) {
+	tree, err := openModules(in.modules)
+	if err != nil {
+		return nil, err
+	}
+	c := content{release: in.release, agent: in.agent, busybox: in.busybox}
+	if c.modules, a.Missing, err = tree.order(wanted); err != nil {
+		return nil, err
+	}
+	for _, m := range c.modules {
+		a.Modules = append(a.Modules, m.name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	list, err := runCommand(ctx, "", o.Busybox, "--list")
+	if err != nil {
+		return nil, fmt.Errorf("busybox applets: %w", err)
+	}
+	if c.applets, err = parseApplets(string(list)); err != nil {
+		return nil, err
+	}
+	var raw bytes.Buffer
+	if err := writeInitramfs(&raw, c); err != nil {
+		return nil, err
+	}
+	return compressInitramfs(raw.Bytes())
+}
+
+// compressInitramfs makes one zstd frame, padded so that a segment may follow.
+// One goroutine, because the bytes must not depend on how many there are.
+func compressInitramfs(raw []byte) ([]byte, error) {
+	w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithWindowSize(8<<20))
+	if err != nil {
+		return nil, fmt.Errorf("initramfs: %w", err)
+	}
+	defer w.Close()
+	out := bytes.NewBuffer(w.EncodeAll(raw, nil))
+	pad4(out)
+	return out.Bytes(), nil
+}
+
+func writeSynced(name string, data []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// prune removes all but the newest assets. What can't be removed stays.
+func prune(dir string, log *slog.Logger) {
+	found, _ := scan(dir)
+	for i, e := range found {
+		if i < keep {
+			continue
+		}
+		if err := os.RemoveAll(e.dir); err != nil {
+			log.Warn("old boot assets stay", "dir", e.dir, "error", err)
+		}
+	}
+}

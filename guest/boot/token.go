@@ -1,0 +1,112 @@
+package boot
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/cavaliergopher/cpio"
+)
+
+// maxToken bounds what AppendToken takes; a launch's token is 32 bytes.
+const maxToken = 4096
+
+// AppendToken writes dst: the initramfs base with one more segment, in which
+// /arcbox/token (mode 0400) holds the token. dst is made anew with mode 0600,
+// in place of any file of that name, and is gone again after an error. Nothing
+// is synced: the file is good for one launch.
+//
+// base is shared, so it is copied by the kernel (or only referred to, where the
+// file system can do that).
+func AppendToken(dst, base string, token []byte) (err error) {
+	if len(token) == 0 || len(token) > maxToken {
+		return fmt.Errorf("initramfs token: %d bytes, 1 to %d are allowed", len(token), maxToken)
+	}
+	segment, err := tokenSegment(token)
+	if err != nil {
+		return err
+	}
+	in, err := openRegular(base)
+	if err != nil {
+		return fmt.Errorf("initramfs: %w", err)
+	}
+	defer in.Close()
+	if err := os.Remove(dst); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("initramfs with token: %w", err)
+	}
+	out, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("initramfs with token: %w", err)
+	}
+	defer func() {
+		if cerr := out.Close(); err == nil && cerr != nil {
+			err = fmt.Errorf("initramfs with token: %w", cerr)
+		}
+		if err != nil {
+			os.Remove(dst)
+		}
+	}()
+	size, err := io.Copy(out, in)
+	if err != nil {
+		return fmt.Errorf("initramfs with token: %w", err)
+	}
+	padding := make([]byte, align4(uint64(size))-uint64(size))
+	if _, err := out.Write(append(padding, segment...)); err != nil {
+		return fmt.Errorf("initramfs with token: %w", err)
+	}
+	return nil
+}
+
+// tokenSegment is an archive of its own, padded to 4 bytes. It brings its
+// directory along, so that it fits behind any initramfs.
+func tokenSegment(token []byte) ([]byte, error) {
+	var buf bytes.Buffer
+	a := &archive{w: cpio.NewWriter(&buf)}
+	a.add("arcbox", cpio.TypeDir|0o700, nil)
+	a.add("arcbox/token", cpio.TypeReg|0o400, token)
+	if err := a.close(); err != nil {
+		return nil, err
+	}
+	pad4(&buf)
+	return buf.Bytes(), nil
+}
+
+// pad4 fills up to the next multiple of 4, where a further segment may start.
+func pad4(buf *bytes.Buffer) {
+	for buf.Len()%4 != 0 {
+		buf.WriteByte(0)
+	}
+}
+
+// openRegular opens a regular file and nothing else: a FIFO or a device in its
+// place would block or never end.
+func openRegular(name string) (*os.File, error) {
+	fi, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", name)
+	}
+	return os.Open(name)
+}
+
+// readBounded reads a regular file of at most limit bytes.
+func readBounded(name string, limit int64) ([]byte, error) {
+	f, err := openRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s: more than %d bytes", name, limit)
+	}
+	return data, nil
+}
