@@ -1,0 +1,145 @@
+package endpoint
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// ErrInUse is the error of Listen where somebody answers on the socket.
+var ErrInUse = errors.New("endpoint: another engine answers on the socket")
+
+// Listen makes a socket that only its owner (and root) can reach: mode 0600 in
+// a directory of mode 0700, which is made where it is missing. A socket left
+// behind by a dead engine is replaced, one that is served is not. The caller
+// holds the engine's lock, so that no two engines do this at once.
+func Listen(path string) (net.Listener, error) {
+	if !filepath.IsAbs(path) {
+		return nil, fmt.Errorf("endpoint: the socket path %q is not absolute", path)
+	}
+	if len(path) > socketPathMax {
+		return nil, fmt.Errorf("endpoint: the socket path %q has %d bytes, the limit is %d: set ARCBOX_HOME to a shorter directory",
+			path, len(path), socketPathMax)
+	}
+	if err := privateDir(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	lis, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint: listen: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("endpoint: listen: %w", err), lis.Close())
+	}
+	return lis, nil
+}
+
+// privateDir makes a directory 0700. It never tightens a shared one such as
+// /tmp, nor one that belongs to somebody else.
+func privateDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("endpoint: the socket's directory: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("endpoint: the socket's directory: %w", err)
+	}
+	if info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(owner.Uid) != os.Geteuid() || info.Mode()&fs.ModeSticky != 0 {
+		return fmt.Errorf("endpoint: the socket's directory %s has mode %v, allowed is a directory of one's own with mode 0700: set ARCBOX_HOME to one",
+			dir, info.Mode())
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return fmt.Errorf("endpoint: the socket's directory: %w", err)
+	}
+	return nil
+}
+
+// removeStale clears the way: a refused connection is the kernel's word that
+// nobody listens. Any other outcome, a full backlog for one, means somebody.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("endpoint: look at the socket: %w", err)
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("endpoint: %s is in the way: it is no socket (%v)", path, info.Mode())
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		return errors.Join(fmt.Errorf("%w: %s", ErrInUse, path), c.Close())
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("%w: %s: %w", ErrInUse, path, err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("endpoint: remove the stale socket: %w", err)
+	}
+	return nil
+}
+
+// capped bounds the open connections of a listener: one too many is closed at
+// once, so that a flood costs the others nothing. It logs when it begins to.
+type capped struct {
+	net.Listener
+	slots chan struct{}
+	log   *slog.Logger
+	full  bool // Accept is called by one goroutine
+}
+
+func newCapped(lis net.Listener, n int, log *slog.Logger) *capped {
+	return &capped{Listener: lis, slots: make(chan struct{}, n), log: log}
+}
+
+// Accept implements net.Listener.
+func (l *capped) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.slots <- struct{}{}:
+			l.full = false
+			u, ok := c.(*net.UnixConn)
+			if !ok {
+				<-l.slots
+				return nil, errors.Join(fmt.Errorf("endpoint: a %T on a unix listener", c), c.Close())
+			}
+			return &cappedConn{UnixConn: u, release: sync.OnceFunc(func() { <-l.slots })}, nil
+		default:
+			if !l.full {
+				l.log.Warn("refused a connection: too many are open", "limit", cap(l.slots))
+			}
+			l.full = true
+			_ = c.Close() // nothing was said on it
+		}
+	}
+}
+
+type cappedConn struct {
+	*net.UnixConn
+	release func()
+}
+
+// Close implements net.Conn.
+func (c *cappedConn) Close() error {
+	defer c.release()
+	return c.UnixConn.Close()
+}
