@@ -1,0 +1,265 @@
+package journal
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+	"github.com/fxamacker/cbor/v2"
+)
+
+// format is the version of keys, values and kinds together. An engine opens
+// this one and every older one. A new kind raises it.
+const format = 1
+
+// The versions of a record's value. These numbers are on disk: a number is
+// never given another meaning.
+const (
+	versionLost   = 0 // a gravestone
+	versionRecord = 1
+)
+
+const (
+	versionSnapshot = 1
+	versionRequest  = 1
+	versionLast     = 1
+)
+
+// What a record may hold.
+const (
+	MaxRecord = 64 << 10 // bytes of its stored value
+	MaxText   = 256      // bytes of its name, principal, reason, request and launch
+)
+
+const (
+	headerSize = 1 + 8 + 8
+	hashSize   = sha256.Size
+)
+
+type hash = [hashSize]byte
+
+// body is the middle of a record's value.
+type body struct {
+	Machine   []byte          `cbor:"1,keyasint,omitempty"`
+	Kind      fsm.Kind        `cbor:"2,keyasint"`
+	To        fsm.State       `cbor:"3,keyasint,omitempty"`
+	Name      string          `cbor:"4,keyasint,omitempty"`
+	CID       uint32          `cbor:"5,keyasint,omitempty"`
+	Principal string          `cbor:"6,keyasint,omitempty"`
+	Reason    fsm.Reason      `cbor:"7,keyasint,omitempty"`
+	Request   string          `cbor:"8,keyasint,omitempty"`
+	Launch    string          `cbor:"9,keyasint,omitempty"`
+	Fact      cbor.RawMessage `cbor:"10,keyasint"`
+}
+
+// stone is the middle of a gravestone.
+type stone struct {
+	What string `cbor:"1,keyasint"`
+	Left []byte `cbor:"2,keyasint,omitempty"` // what is left of the value that stood there
+}
+
+// One encoding for one value: snapshots are compared as bytes.
+var encMode = must(cbor.EncOptions{
+	Sort:        cbor.SortCoreDeterministic,
+	Time:        cbor.TimeRFC3339NanoUTC,
+	IndefLength: cbor.IndefLengthForbidden,
+	TagsMd:      cbor.TagsForbidden,
+}.UserBufferEncMode())
+
+// Hostile bytes cost no more than their own length.
+var decMode = must(cbor.DecOptions{
+	DupMapKey:        cbor.DupMapKeyEnforcedAPF,
+	MaxNestedLevels:  8,
+	MaxArrayElements: 4096,
+	MaxMapPairs:      4096,
+	IndefLength:      cbor.IndefLengthForbidden,
+	TagsMd:           cbor.TagsForbidden,
+	UTF8:             cbor.UTF8RejectInvalid,
+}.DecMode())
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err) // the options above contradict each other
+	}
+	return v
+}
+
+// encode makes a record's value but for what only the writer knows: see seal.
+func encode(r fsm.Record, m machineKey) ([]byte, error) {
+	var fact, buf bytes.Buffer
+	if err := encMode.MarshalToBuffer(r.Fact, &fact); err != nil {
+		return nil, fmt.Errorf("%w: payload of %s: %w", ErrInvalid, r.Kind, err)
+	}
+	b := body{
+		Kind: r.Kind, To: r.To, Name: r.Name, CID: r.CID, Principal: r.Principal,
+		Reason: r.Reason, Request: r.Request, Launch: r.Launch, Fact: fact.Bytes(),
+	}
+	if r.Machine != "" {
+		b.Machine = m[:]
+	}
+	buf.Grow(headerSize + 256 + fact.Len() + hashSize)
+	buf.Write([]byte{versionRecord, headerSize - 1: 0})
+	if err := encMode.MarshalToBuffer(&b, &buf); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrInvalid, r.Kind, err)
+	}
+	buf.Write(make([]byte, hashSize))
+	if buf.Len() > MaxRecord {
+		return nil, fmt.Errorf("%w: %s is %d bytes long, at most %d are allowed", ErrInvalid, r.Kind, buf.Len(), MaxRecord)
+	}
+	return buf.Bytes(), nil
+}
+
+// seal fills in what only the writer knows, and returns the value's own hash.
+func seal(v []byte, seq uint64, t time.Time, before hash) hash {
+	binary.BigEndian.PutUint64(v[1:], seq)
+	binary.BigEndian.PutUint64(v[9:], uint64(t.UnixNano()))
+	copy(v[len(v)-hashSize:], before[:])
+	return sha256.Sum256(v)
+}
+
+// encodeStone makes a gravestone, to be sealed.
+func encodeStone(what string, left []byte) ([]byte, error) {
+	if len(left) > MaxRecord {
+		left = left[:MaxRecord]
+	}
+	b, err := cbor.Marshal(stone{what, left})
+	if err != nil {
+		return nil, fmt.Errorf("encode a gravestone: %w", err)
+	}
+	v := append([]byte{versionLost, headerSize - 1: 0}, b...)
+	return append(v, make([]byte, hashSize)...), nil
+}
+
+var errLost = errors.New("lost")
+
+// decode reads the value stored under a sequence number. It never panics and
+// trusts no byte of it.
+func decode(seq uint64, v []byte) (fsm.Record, error) {
+	var r fsm.Record
+	if len(v) < headerSize+hashSize || len(v) > 2*MaxRecord {
+		return r, fmt.Errorf("a value of %d bytes", len(v))
+	}
+	if got := binary.BigEndian.Uint64(v[1:]); got != seq {
+		return r, fmt.Errorf("it says that it is record %d", got)
+	}
+	raw := v[headerSize : len(v)-hashSize]
+	switch v[0] {
+	case versionRecord:
+	case versionLost:
+		var s stone
+		if err := decMode.Unmarshal(raw, &s); err != nil {
+			return r, fmt.Errorf("gravestone: %w", err)
+		}
+		return r, fmt.Errorf("%w: %s", errLost, s.What)
+	default:
+		return r, fmt.Errorf("version %d is not known", v[0])
+	}
+	var b body
+	if err := decMode.Unmarshal(raw, &b); err != nil {
+		return r, err
+	}
+	return b.record(seq, timeOf(v))
+}
+
+func (b *body) record(seq uint64, t time.Time) (fsm.Record, error) {
+	r := fsm.Record{
+		Seq: seq, Time: t, Kind: b.Kind, To: b.To, Name: b.Name, CID: b.CID, Principal: b.Principal,
+		Reason: b.Reason, Request: b.Request, Launch: b.Launch,
+	}
+	switch len(b.Machine) {
+	case 0:
+	case len(machineKey{}):
+		r.Machine = machineID(machineKey(b.Machine))
+	default:
+		return fsm.Record{}, fmt.Errorf("a machine id of %d bytes", len(b.Machine))
+	}
+	if r.Fact = fsm.NewFact(b.Kind); r.Fact == nil {
+		return fsm.Record{}, fmt.Errorf("kind %q is not known", b.Kind)
+	}
+	if !isMap(b.Fact) {
+		return fsm.Record{}, fmt.Errorf("%s has no payload", b.Kind)
+	}
+	if err := decMode.Unmarshal(b.Fact, r.Fact); err != nil {
+		return fsm.Record{}, fmt.Errorf("payload of %s: %w", b.Kind, err)
+	}
+	return r, nil
+}
+
+// isMap keeps null out, which would decode into anything.
+func isMap(raw []byte) bool { return len(raw) > 0 && raw[0]>>5 == 5 }
+
+func timeOf(v []byte) time.Time {
+	return time.Unix(0, int64(binary.BigEndian.Uint64(v[9:]))).UTC()
+}
+
+func encodeSnapshot(m fsm.Machine) ([]byte, error) {
+	var buf bytes.Buffer
+	buf.WriteByte(versionSnapshot)
+	if err := encMode.MarshalToBuffer(&m, &buf); err != nil {
+		return nil, fmt.Errorf("encode the fold of machine %s: %w", m.ID, err)
+	}
+	return buf.Bytes(), nil
+}
+
+func decodeSnapshot(k machineKey, v []byte) (fsm.Machine, error) {
+	var m fsm.Machine
+	if len(v) < 2 || v[0] != versionSnapshot || !isMap(v[1:]) {
+		return m, errors.New("not a snapshot of a known version")
+	}
+	if err := decMode.Unmarshal(v[1:], &m); err != nil {
+		return m, err
+	}
+	if m.ID != machineID(k) {
+		return m, fmt.Errorf("it says that it is of machine %q", m.ID)
+	}
+	return m, nil
+}
+
+// Outcome is what a request led to.
+type Outcome struct {
+	Seq     uint64
+	Machine string
+	Kind    fsm.Kind
+	Time    time.Time
+}
+
+func encodeOutcome(o Outcome, m machineKey) []byte {
+	v := binary.BigEndian.AppendUint64([]byte{versionRequest}, o.Seq)
+	v = binary.BigEndian.AppendUint64(v, uint64(o.Time.UnixNano()))
+	return append(append(v, m[:]...), o.Kind...)
+}
+
+func decodeOutcome(v []byte) (Outcome, bool) {
+	const fixed = 1 + 8 + 8 + 16
+	if len(v) <= fixed || v[0] != versionRequest {
+		return Outcome{}, false
+	}
+	return Outcome{
+		Seq: binary.BigEndian.Uint64(v[1:]), Time: timeOf(v),
+		Machine: machineID(machineKey(v[17:fixed])), Kind: fsm.Kind(v[fixed:]),
+	}, true
+}
+
+// end is where a journal ends, and where the tail starts that its snapshots
+// don't hold.
+type end struct {
+	seq  uint64
+	hash hash
+	tail uint64
+}
+
+func (e end) encode() []byte {
+	v := binary.BigEndian.AppendUint64([]byte{versionLast}, e.seq)
+	return binary.BigEndian.AppendUint64(append(v, e.hash[:]...), e.tail)
+}
+
+func decodeEnd(v []byte) (end, error) {
+	if len(v) != 1+8+hashSize+8 || v[0] != versionLast {
+		return end{}, errors.New("x/last can't be read")
+	}
+	return end{binary.BigEndian.Uint64(v[1:]), hash(v[9 : 9+hashSize]), binary.BigEndian.Uint64(v[9+hashSize:])}, nil
+}

@@ -1,0 +1,83 @@
+package journal
+
+import (
+	"encoding/binary"
+	"net/url"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+var (
+	keyFormat = []byte("x/format")
+	keyLast   = []byte("x/last")
+)
+
+// machineKey is a machine id as it stands in keys; the nil UUID is the engine.
+type machineKey = uuid.UUID
+
+// parseMachine takes canonical ids only: two spellings of one id would be two
+// machines to a reader and one to a key.
+func parseMachine(id string) (machineKey, bool) {
+	if id == "" {
+		return uuid.Nil, true
+	}
+	k, err := uuid.Parse(id)
+	return k, err == nil && k != uuid.Nil && k.String() == id
+}
+
+func machineID(k machineKey) string {
+	if k == uuid.Nil {
+		return ""
+	}
+	return k.String()
+}
+
+func keyRecord(seq uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte("e/"), seq)
+}
+
+func keyIndex(m machineKey, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(append([]byte("m/"), m[:]...), seq)
+}
+
+func keySnapshot(m machineKey) []byte { return append([]byte("s/"), m[:]...) }
+
+func keyRequest(principal, request string) []byte {
+	return []byte("q/" + url.PathEscape(principal) + "/" + request)
+}
+
+func keyName(name string, m machineKey) []byte {
+	return append(namePrefix(name), m[:]...)
+}
+
+func namePrefix(name string) []byte {
+	return []byte("x/name/" + url.PathEscape(strings.ToLower(name)) + "/")
+}
+
+// seqOf reads the sequence number that ends an e/ or m/ key.
+func seqOf(key []byte) uint64 {
+	if len(key) < 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(key[len(key)-8:])
+}
+
+// indexOf takes an m/ key apart.
+func indexOf(key []byte) (m machineKey, seq uint64, ok bool) {
+	if len(key) != 2+16+8 {
+		return m, 0, false
+	}
+	return machineKey(key[2:18]), seqOf(key), true
+}
+
+// after is the first key behind all keys that start with a prefix.
+func after(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}

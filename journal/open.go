@@ -1,0 +1,283 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Journal is an open journal.
+type Journal struct {
+	dir      string
+	o        Options
+	readOnly bool
+	lock     *pebble.Lock
+	db       *pebble.DB
+	head     *head
+
+	life   sync.RWMutex // held for reading by every call, for writing by Close
+	closed bool
+	queue  chan *request
+	ended  chan struct{} // closed when the writer has ended
+
+	mu       sync.RWMutex           // what is durable
+	machines map[string]fsm.Machine // all but removed ones
+	news     chan struct{}          // closed at the next append
+	durable  atomic.Uint64
+
+	syncing atomic.Pointer[time.Time] // when the sync under way began
+	ballast atomic.Bool               // the ballast file is there
+	w       writer
+}
+
+// Open opens the journal in dir for writing and makes it where there is none.
+// Its errors are ErrLocked, ErrNewerFormat, a *DamagedError, or the system's.
+func Open(dir string, o Options) (*Journal, error) {
+	j := newJournal(dir, o)
+	if err := j.open(); err != nil {
+		return nil, errors.Join(err, j.release())
+	}
+	go j.write()
+	return j, nil
+}
+
+// OpenReadOnly opens a journal that no engine has open. It changes nothing.
+func OpenReadOnly(dir string, o Options) (*Journal, error) {
+	j := newJournal(dir, o)
+	j.readOnly = true
+	close(j.ended)
+	if err := j.open(); err != nil {
+		return nil, errors.Join(err, j.release())
+	}
+	return j, nil
+}
+
+func newJournal(dir string, o Options) *Journal {
+	return &Journal{
+		dir: dir, o: o.withDefaults(), machines: map[string]fsm.Machine{},
+		news: make(chan struct{}), queue: make(chan *request, 256), ended: make(chan struct{}),
+		w: writer{ahead: map[string]fsm.Machine{}, stale: newStale()},
+	}
+}
+
+func (j *Journal) open() error {
+	fresh, err := j.prepare()
+	if err != nil {
+		return err
+	}
+	if j.lock, err = lockDir(j.o.FS, j.dbDir()); err != nil {
+		return err
+	}
+	if fresh && !j.readOnly {
+		if err := j.create(); err != nil {
+			return err
+		}
+	}
+	if err := j.openDB(); err != nil {
+		return err
+	}
+	if err := j.load(); err != nil {
+		return err
+	}
+	if j.readOnly {
+		return nil
+	}
+	if err := j.prune(); err != nil {
+		return err
+	}
+	j.keepBallast()
+	return nil
+}
+
+func (j *Journal) dbDir() string { return j.o.FS.PathJoin(j.dir, "db") }
+
+// prepare makes the directories and tells whether the journal has yet to be
+// made. A crash may have left one half made: without the head file, which comes
+// last, nothing was ever appended.
+func (j *Journal) prepare() (fresh bool, err error) {
+	if _, err := j.o.FS.Stat(headPath(j.o.FS, j.dir)); err == nil {
+		return false, nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("look at journal %s: %w", j.dir, err)
+	}
+	if j.readOnly {
+		if _, err := j.o.FS.Stat(j.dbDir()); err != nil {
+			return false, fmt.Errorf("there is no journal in %s: %w", j.dir, err)
+		}
+		return false, nil
+	}
+	if err := j.o.FS.MkdirAll(j.dbDir(), 0o700); err != nil {
+		return false, fmt.Errorf("make journal %s: %w", j.dir, err)
+	}
+	if err := syncDir(j.o.FS, j.dir); err != nil {
+		return false, err
+	}
+	return true, syncDir(j.o.FS, j.o.FS.PathDir(j.dir))
+}
+
+// lockDir takes Pebble's lock, so that it can be kept over a reopening.
+func lockDir(fsys vfs.FS, dir string) (*pebble.Lock, error) {
+	lock, err := pebble.LockDirectory(dir, fsys)
+	var path *fs.PathError
+	switch {
+	case err == nil:
+		return lock, nil
+	case errors.As(err, &path):
+		return nil, fmt.Errorf("lock journal %s: %w", dir, err)
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES), err.Error() == "lock held by current process":
+		// The last one is Pebble v2.1.7's word for a second open in one process.
+		return nil, fmt.Errorf("%w: %s", ErrLocked, dir)
+	}
+	return nil, fmt.Errorf("lock journal %s: %w", dir, err)
+}
+
+// create makes an empty journal, or goes on with one half made. The database
+// is closed again, because Pebble writes the first log of a new one in an old
+// form, in which one flipped byte hides all behind it.
+func (j *Journal) create() error {
+	db, err := pebble.Open(j.dbDir(), j.o.pebble(false, j.lock))
+	if err != nil {
+		return j.pebbleError(err)
+	}
+	_, closer, err := db.Get(keyLast)
+	switch {
+	case err == nil:
+		err = errors.Join(closer.Close(), db.Close())
+		return &DamagedError{File: headPath(j.o.FS, j.dir), Err: errors.Join(errors.New("the file is missing"), err)}
+	case !errors.Is(err, pebble.ErrNotFound):
+		return errors.Join(fmt.Errorf("read journal %s: %w", j.dir, err), db.Close())
+	}
+	err = db.Set(keyFormat, []byte{format}, pebble.Sync)
+	if err := errors.Join(err, db.Close()); err != nil {
+		return fmt.Errorf("make journal %s: %w", j.dir, err)
+	}
+	return createHead(j.o.FS, j.dir, 0, hash{})
+}
+
+func (j *Journal) openDB() error {
+	if !j.readOnly {
+		j.freeAtOpen()
+	}
+	db, err := pebble.Open(j.dbDir(), j.o.pebble(j.readOnly, j.lock))
+	if err != nil {
+		return j.pebbleError(err)
+	}
+	j.db = db
+	return nil
+}
+
+// pebbleError gives an error of opening the database its name.
+func (j *Journal) pebbleError(err error) error {
+	if d, derr := pebble.Peek(j.dbDir(), j.o.FS); derr == nil && d.Exists && d.FormatMajorVersion > pebble.FormatNewest {
+		return fmt.Errorf("%w: %s is in Pebble's format %d, this one knows up to %d",
+			ErrNewerFormat, j.dbDir(), d.FormatMajorVersion, pebble.FormatNewest)
+	}
+	if pebble.IsCorruptionError(err) {
+		d := &DamagedError{File: j.dbDir(), Err: err}
+		d.Head, _, _, _, _ = readHead(j.o.FS, j.dir) // 0 where it can't be read either
+		return d
+	}
+	return fmt.Errorf("open journal %s: %w", j.dir, err)
+}
+
+// release gives back what a failed open, or Close, still holds.
+func (j *Journal) release() error {
+	var errs []error
+	if j.db != nil {
+		errs = append(errs, j.db.Close())
+	}
+	if j.head != nil {
+		errs = append(errs, j.head.file.Close())
+	}
+	if j.lock != nil {
+		errs = append(errs, j.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Close waits for the appends under way, brings every snapshot up to date and
+// closes the journal. A second Close does nothing.
+func (j *Journal) Close() error {
+	j.life.Lock()
+	defer j.life.Unlock()
+	if j.closed {
+		return nil
+	}
+	j.closed = true
+	close(j.queue)
+	<-j.ended
+	j.mu.Lock()
+	close(j.news) // nobody waits for what can't come
+	j.mu.Unlock()
+	var err error
+	if !j.readOnly {
+		err = j.snapshotAll()
+	}
+	if err := errors.Join(err, j.release()); err != nil {
+		return fmt.Errorf("close journal %s: %w", j.dir, err)
+	}
+	return nil
+}
+
+// enter keeps the journal open while a call runs.
+func (j *Journal) enter() (leave func(), err error) {
+	j.life.RLock()
+	if j.closed {
+		j.life.RUnlock()
+		return nil, ErrClosed
+	}
+	return j.life.RUnlock, nil
+}
+
+// keep24h is how long the outcome of a request is kept.
+const keep24h = 24 * time.Hour
+
+// prune deletes the outcomes of old requests. They are not of the history.
+func (j *Journal) prune() error {
+	now := j.o.Now()
+	j.w.pruned = now
+	b := j.db.NewBatch()
+	defer func() { _ = b.Close() }()
+	err := j.each([]byte("q/"), func(k, v []byte) error {
+		if o, ok := decodeOutcome(v); !ok || now.Sub(o.Time) > keep24h {
+			return b.Delete(k, nil)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("prune requests: %w", err)
+	}
+	return j.db.Apply(b, pebble.NoSync)
+}
+
+// each calls f with every key under a prefix.
+func (j *Journal) each(prefix []byte, f func(k, v []byte) error) error {
+	it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	if err != nil {
+		return err
+	}
+	for it.First(); it.Valid(); it.Next() {
+		if err := f(it.Key(), it.Value()); err != nil {
+			return errors.Join(err, it.Close())
+		}
+	}
+	return it.Close()
+}
+
+// get copies a value out.
+func (j *Journal) get(key []byte) ([]byte, error) {
+	v, closer, err := j.db.Get(key)
+	if err != nil {
+		return nil, err
+	}
+	v = append([]byte(nil), v...)
+	return v, closer.Close()
+}
