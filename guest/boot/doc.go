@@ -9,7 +9,7 @@
 // binary, Prepare makes one directory:
 //
 //	<out>/<digest>/kernel         ELF with the PVH entry, or the bzImage as it came
-//	<out>/<digest>/initrd         zstd-compressed newc archive, padded to 4 bytes
+//	<out>/<digest>/initrd         uncompressed newc archive, padded to 4 bytes
 //	<out>/<digest>/manifest.json  Assets, with paths relative to the directory
 //
 // The digest covers everything that goes in (kernel image, busybox, agent,

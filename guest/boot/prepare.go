@@ -13,8 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 const (
@@ -230,7 +228,9 @@ func install(stage, dir, digest string) error {
 	return nil
 }
 
-// initrd makes the compressed initramfs and notes in a what is in it.
+// initrd makes the initramfs and notes in a what is in it. It stays
+// uncompressed: under TCG that boots 0.1 s sooner than zstd, and costs a launch
+// 4 ms of copying.
 func (o *PrepareOptions) initrd(ctx context.Context, in inputs, a *Assets) ([]byte, error) {
 	tree, err := openModules(in.modules)
 	if err != nil {
@@ -256,20 +256,8 @@ func (o *PrepareOptions) initrd(ctx context.Context, in inputs, a *Assets) ([]by
 	if err := writeInitramfs(&raw, c); err != nil {
 		return nil, err
 	}
-	return compressInitramfs(raw.Bytes())
-}
-
-// compressInitramfs makes one zstd frame, padded so that a segment may follow.
-// One goroutine, because the bytes must not depend on how many there are.
-func compressInitramfs(raw []byte) ([]byte, error) {
-	w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithWindowSize(8<<20))
-	if err != nil {
-		return nil, fmt.Errorf("initramfs: %w", err)
-	}
-	defer w.Close()
-	out := bytes.NewBuffer(w.EncodeAll(raw, nil))
-	pad4(out)
-	return out.Bytes(), nil
+	pad4(&raw)
+	return raw.Bytes(), nil
 }
 
 func writeSynced(name string, data []byte) error {
