@@ -183,6 +183,9 @@ func (l *link) await(d delivery) error {
 	limit := l.gateway.limits.Queue
 	switch d.message.(type) {
 	case *wire.Grant, *wire.Unfollow:
+		if _, over := d.message.(*wire.Unfollow); over {
+			delete(l.waiting, d.sender.Id)
+		}
 		if l.unasked++; l.unasked > limit {
 			return status.Errorf(codes.ResourceExhausted, "more than %d grants for nothing", limit)
 		}

@@ -1,0 +1,86 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+// Command carries out one command over a connection of its own. It gives the
+// command a request id, where it has none; cut off from the engine it connects
+// again and sends it again, until ctx is over: the engine knows the id, and
+// does nothing twice. StopEngine is not sent again, since it would stop the
+// next engine. Where no engine runs to begin with the error is ErrNoEngine.
+func Command(ctx context.Context, socket string, msg proto.Message) (*wire.Done, error) {
+	msg, err := identified(ctx, msg)
+	if err != nil {
+		return nil, err
+	}
+	wait := newBackoff()
+	c, err := Dial(ctx, socket)
+	if errors.Is(err, ErrDisconnected) { // an engine that is going down
+		c, err = redial(ctx, socket, wait)
+	}
+	for err == nil {
+		done, asked := Call[*wire.Done](ctx, c, msg)
+		closed := c.Close()
+		if _, once := msg.(*wire.StopEngine); once || !errors.Is(asked, ErrDisconnected) {
+			return done, errors.Join(asked, closed)
+		}
+		if c, err = redial(ctx, socket, wait); err != nil {
+			err = fmt.Errorf("%w; it may have been carried out", errors.Join(asked, err))
+		}
+	}
+	return nil, err
+}
+
+// identified is a copy of a command with a request id, and with the time that
+// its client waits.
+func identified(ctx context.Context, msg proto.Message) (proto.Message, error) {
+	msg = proto.Clone(msg)
+	m := msg.ProtoReflect()
+	f := m.Descriptor().Fields().ByName("request")
+	if f == nil || f.Message() == nil {
+		return nil, fmt.Errorf("client: a %T is no command", msg)
+	}
+	r, ok := m.Mutable(f).Message().Interface().(*wire.Request)
+	if !ok {
+		return nil, fmt.Errorf("client: a %T is no command", msg)
+	}
+	if r.Id == "" {
+		r.Id = uuid.NewString()
+	}
+	if limit, ok := ctx.Deadline(); ok && r.PatienceNanos == 0 {
+		r.PatienceNanos = max(1, int64(time.Until(limit)))
+	}
+	return msg, nil
+}
+
+// backoff is the time between two attempts to connect.
+type backoff struct{ next time.Duration }
+
+func newBackoff() *backoff { return &backoff{20 * time.Millisecond} }
+
+// redial tries until an engine answers or ctx is over.
+func redial(ctx context.Context, socket string, b *backoff) (*Client, error) {
+	for {
+		timer := time.NewTimer(b.next)
+		b.next = min(2*b.next, time.Second)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, context.Cause(ctx)
+		case <-timer.C:
+		}
+		if c, err := Dial(ctx, socket); err == nil {
+			b.next = newBackoff().next
+			return c, nil
+		}
+	}
+}

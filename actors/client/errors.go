@@ -1,0 +1,34 @@
+package client
+
+import (
+	"errors"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+var (
+	// ErrNoEngine means that nobody listens on the socket.
+	ErrNoEngine = errors.New("client: no engine is running")
+	// ErrMute means that somebody listens on the socket, and says nothing.
+	ErrMute = errors.New("client: the engine does not answer")
+	// ErrDisconnected means that the connection ended before the reply. Whether
+	// the request was carried out is not known.
+	ErrDisconnected = errors.New("client: the connection to the engine was lost")
+)
+
+// RefusedError is the engine's typed "no".
+type RefusedError struct {
+	Code    wire.Code
+	Message string
+	Hint    string // the next command to try
+	Field   string // of the request, for bad input
+	Machine string
+	State   string // the machine's, where that is the reason
+}
+
+// Error implements error.
+func (e *RefusedError) Error() string { return e.Message }
+
+func refusedError(r *wire.Refused) *RefusedError {
+	return &RefusedError{Code: r.GetCode(), Message: r.GetMessage(), Hint: r.GetHint(), Field: r.GetField(), Machine: r.GetMachine(), State: r.GetState()}
+}
