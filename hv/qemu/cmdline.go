@@ -1,0 +1,158 @@
+package qemu
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/arcboxlabs/arcbox-engine/hv"
+)
+
+// The descriptors that QEMU inherits.
+const (
+	fdNull    = 0
+	fdStdout  = 1
+	fdStderr  = 2
+	fdLock    = 3
+	fdQMP     = 4
+	fdVsock   = 5
+	fdConsole = 6
+	fdLog     = 7
+	fdCount   = 8
+)
+
+// baseCmdline is what every guest kernel is told. A panic resets at once, which
+// ends the VM; RDRAND is trusted, else a guest under TCG waits minutes for
+// entropy; the crypto self-tests cost a quarter of a second of each boot.
+const baseCmdline = "console=ttyS0 quiet panic=-1 random.trust_cpu=on cryptomgr.notests"
+
+// sandbox is QEMU's seccomp filter: no old system calls, no other user, no new
+// program, no scheduling tricks.
+const sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
+// maxCmdline is the longest command line that an x86 kernel reads; it cuts
+// longer ones in silence.
+const maxCmdline = 2047
+
+// maxCPUs is what q35 takes without X2APIC.
+const maxCPUs = 255
+
+// Cmdline is QEMU's command line for a spec, the program's name first. It is a
+// pure function: the descriptors that it names are always the same.
+func Cmdline(s hv.Spec) ([]string, error) {
+	if err := check(s); err != nil {
+		return nil, err
+	}
+	cpu, accel := "qemu64,+rdrand", "tcg,thread=multi"
+	if s.Accel == hv.AccelKVM {
+		cpu, accel = "host", "kvm"
+	}
+	memory := strconv.FormatInt(mebibytes(s.Memory), 10) + "M"
+	argv := []string{
+		program(s),
+		"-name", "guest=" + printableName(s.Name),
+		"-uuid", machineUUID(s.Machine).String(),
+		"-no-user-config", "-nodefaults", "-display", "none",
+		"-msg", "timestamp=on",
+		"-sandbox", sandbox,
+		// Legacy devices that no guest of ours needs are left out: less to
+		// probe at boot, less to attack.
+		"-machine", "q35,memory-backend=mem,dump-guest-core=off,usb=off,sata=off,smbus=off,i8042=off,vmport=off",
+		"-accel", accel,
+		"-cpu", cpu,
+		"-smp", strconv.Itoa(s.CPUs),
+		"-m", "size=" + memory,
+		// Shared memory, or the vsock device is silently dead.
+		"-object", "memory-backend-memfd,id=mem,size=" + memory + ",share=on",
+		"-rtc", "base=utc",
+		"-no-reboot", "-action", "panic=shutdown",
+		"-S",
+		"-chardev", socketChardev("qmp", fdQMP), "-mon", "chardev=qmp,mode=control",
+		"-chardev", socketChardev("console", fdConsole), "-serial", "chardev:console",
+		"-device", "pvpanic-pci",
+		"-chardev", socketChardev("vsock", fdVsock), "-device", "vhost-user-vsock-pci,chardev=vsock",
+		"-chardev", socketChardev("log", fdLog), "-device", "virtio-serial-pci,max_ports=1", "-device", "virtconsole,chardev=log",
+		"-kernel", s.Kernel,
+	}
+	if s.Initrd != "" {
+		argv = append(argv, "-initrd", s.Initrd)
+	}
+	return append(argv, "-append", kernelCmdline(s)), nil
+}
+
+func kernelCmdline(s hv.Spec) string {
+	return strings.TrimSpace(baseCmdline + " " + strings.TrimSpace(s.Cmdline))
+}
+
+func socketChardev(id string, fd int) string {
+	return fmt.Sprintf("socket,id=%s,fd=%d", id, fd)
+}
+
+// check refuses what QEMU would refuse less clearly, or not at all.
+func check(s hv.Spec) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	switch {
+	case s.Backend != hv.BackendQEMU:
+		return fmt.Errorf("hv/qemu: backend %q: this driver is %q", s.Backend, hv.BackendQEMU)
+	case s.Accel != hv.AccelKVM && s.Accel != hv.AccelTCG:
+		return fmt.Errorf("hv/qemu: accel %q: allowed are %q and %q, auto is decided before the VM host starts", s.Accel, hv.AccelKVM, hv.AccelTCG)
+	case s.CPUs > maxCPUs:
+		return fmt.Errorf("hv/qemu: cpus %d: at most %d", s.CPUs, maxCPUs)
+	case !filepath.IsAbs(s.Kernel):
+		return fmt.Errorf("hv/qemu: kernel %q: an absolute path is needed", s.Kernel)
+	case s.Initrd != "" && !filepath.IsAbs(s.Initrd):
+		return fmt.Errorf("hv/qemu: initrd %q: an absolute path is needed", s.Initrd)
+	case strings.ContainsAny(s.Cmdline, "\x00\n\r"):
+		return fmt.Errorf("hv/qemu: cmdline %q: one line without NUL is allowed", s.Cmdline)
+	}
+	if n := len(kernelCmdline(s)); n > maxCmdline {
+		return fmt.Errorf("hv/qemu: cmdline: %d bytes with the engine's own words, the kernel reads at most %d", n, maxCmdline)
+	}
+	return nil
+}
+
+// mebibytes rounds up to what QEMU's machine can lay out.
+func mebibytes(n int64) int64 { return (n-1)>>20 + 1 }
+
+func program(s hv.Spec) string {
+	if s.QEMU != "" {
+		return s.QEMU
+	}
+	return DefaultProgram
+}
+
+// printableName keeps of a name what can't be read as an option or as another
+// process in ps.
+func printableName(name string) string {
+	keep := func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '.':
+			return r
+		}
+		return '_'
+	}
+	if name = strings.Map(keep, name); len(name) > 63 {
+		name = name[:63]
+	}
+	if name == "" {
+		return "unnamed"
+	}
+	return name
+}
+
+// machineUUID is the machine's id; an id that is no UUID gets one of its own,
+// always the same.
+func machineUUID(machine string) uuid.UUID {
+	if id, err := uuid.Parse(machine); err == nil {
+		return id
+	}
+	return uuid.NewSHA1(uuid.NameSpaceOID, []byte(machine))
+}
+
+// scrubbedEnv is all of the environment that QEMU sees.
+func scrubbedEnv() []string { return []string{"PATH=/usr/bin:/bin", "LC_ALL=C"} }

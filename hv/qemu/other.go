@@ -1,0 +1,20 @@
+//go:build !linux
+
+package qemu
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"github.com/arcboxlabs/arcbox-engine/hv"
+)
+
+// Start refuses: this driver lives from memfd, vhost-user and KVM.
+func (d *Driver) Start(context.Context, hv.Spec, hv.Env) (hv.VM, error) {
+	return nil, fmt.Errorf("hv/qemu: start on %s: %w", runtime.GOOS, hv.ErrUnsupported)
+}
+
+func kvmMissing() string { return "KVM is of Linux, this is " + runtime.GOOS }
+
+func probeKVM(context.Context, string) Result { return verdict(false, kvmMissing()) }

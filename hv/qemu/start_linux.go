@@ -1,0 +1,177 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/arcboxlabs/arcbox-engine/hv"
+)
+
+// vsockSocket is the CONNECT socket's name in a run directory, and maxSunPath
+// the longest path that a unix socket can have.
+const (
+	vsockSocket = "v.sock"
+	maxSunPath  = 107
+)
+
+// Start runs a VM: QEMU is up, its QMP answers, and the guest's CPUs run.
+func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, error) {
+	argv, err := Cmdline(spec)
+	if err != nil {
+		return nil, err
+	}
+	if env.Lock == nil || env.Fork == nil {
+		return nil, errors.New("hv/qemu: start: the VM host lent no lock or no fork")
+	}
+	if err := checkHost(spec); err != nil {
+		return nil, err
+	}
+	if argv[0], err = lookup(spec.QEMU); err != nil {
+		return nil, err
+	}
+	v := newVM(d, spec.CID, env)
+	if spec.VsockSock {
+		if v.sock, err = listenVsock(spec.RunDir); err != nil {
+			return nil, err
+		}
+	}
+	begun := time.Now()
+	if err := v.spawn(argv); err != nil {
+		v.closeSock()
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.startTimeout)
+	defer cancel()
+	if err := v.boot(ctx, begun); err != nil {
+		return nil, v.abort(err)
+	}
+	return v, nil
+}
+
+// spawn starts QEMU and all that serves it.
+func (v *vm) spawn(argv []string) error {
+	w, err := newWires(v.env.Lock)
+	if err != nil {
+		return err
+	}
+	proc, err := v.env.Fork(argv[0], argv, &os.ProcAttr{Dir: "/", Env: scrubbedEnv(), Files: w.theirs})
+	w.closeTheirs()
+	if err != nil {
+		w.closeOurs()
+		return fmt.Errorf("hv/qemu: start QEMU: %w", err)
+	}
+	v.attach(proc, w)
+	return nil
+}
+
+// boot shakes hands and lets the guest run.
+func (v *vm) boot(ctx context.Context, begun time.Time) error {
+	if err := v.qmp.greeting(ctx); err != nil {
+		return err
+	}
+	greeted := time.Since(begun)
+	if err := v.qmp.do(ctx, "qmp_capabilities", nil); err != nil {
+		return err
+	}
+	built := time.Since(begun)
+	if err := v.qmp.do(ctx, "cont", nil); err != nil {
+		return err
+	}
+	v.env.Logf("qemu: pid %d, QMP greeting after %s, machine built after %s, guest running after %s", v.proc.Pid,
+		greeted.Round(time.Millisecond), built.Round(time.Millisecond), time.Since(begun).Round(time.Millisecond))
+	return nil
+}
+
+// abort leaves nothing running and says why the start failed: where QEMU ended
+// by itself, what it said is worth more than the end of its QMP.
+func (v *vm) abort(why error) error {
+	ended := errors.Is(why, errQMPEnded) && !v.alive(abortGrace)
+	_ = v.proc.Kill() // already dead is fine
+	select {
+	case <-v.done:
+	case <-time.After(killWait):
+		return fmt.Errorf("%w; and QEMU (pid %d) does not die when it is killed", why, v.proc.Pid)
+	}
+	said := v.output.lastLines()
+	switch {
+	case ended && said != "":
+		return fmt.Errorf("hv/qemu: QEMU ended at once, %s: %s", v.state, said)
+	case ended:
+		return fmt.Errorf("hv/qemu: QEMU ended at once, %s, and said nothing", v.state)
+	case said != "":
+		return fmt.Errorf("%w; QEMU's last words: %s", why, said)
+	}
+	return why
+}
+
+// checkHost refuses what this host can't give. QEMU takes any amount of memory
+// and lets the guest die when it is not there.
+func checkHost(s hv.Spec) error {
+	if n := runtime.NumCPU(); s.CPUs > n {
+		return fmt.Errorf("hv/qemu: cpus %d: this host has %d", s.CPUs, n)
+	}
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return fmt.Errorf("hv/qemu: ask for the host's memory: %w", err)
+	}
+	if total := uint64(info.Totalram) * uint64(info.Unit); uint64(s.Memory) > total {
+		return fmt.Errorf("hv/qemu: memory %d MiB: this host has %d MiB", s.Memory>>20, total>>20)
+	}
+	if err := checkFile("kernel", s.Kernel); err != nil {
+		return err
+	}
+	if s.Initrd == "" {
+		return nil
+	}
+	return checkFile("initrd", s.Initrd)
+}
+
+func checkFile(field, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		var p *fs.PathError
+		if errors.As(err, &p) {
+			err = p.Err
+		}
+		return fmt.Errorf("hv/qemu: %s %q: %w", field, path, err)
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("hv/qemu: %s %q: %w", field, path, err)
+	}
+	if !info.Mode().IsRegular() || info.Size() == 0 {
+		return fmt.Errorf("hv/qemu: %s %q: a file with something in it is needed", field, path)
+	}
+	return nil
+}
+
+// listenVsock makes the CONNECT socket. Its directory is the user's own (0700);
+// what lies there is of a dead VM, for we hold the machine's lock.
+func listenVsock(dir string) (net.Listener, error) {
+	path := filepath.Join(dir, vsockSocket)
+	if len(path) > maxSunPath {
+		return nil, fmt.Errorf("hv/qemu: socket %q: %d bytes, a unix socket's path has at most %d", path, len(path), maxSunPath)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("hv/qemu: vsock socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("hv/qemu: vsock socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("hv/qemu: vsock socket: %w", err)
+	}
+	return l, nil
+}

@@ -1,0 +1,222 @@
+package qemu
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/vsock"
+)
+
+const (
+	maxEvents  = 64               // that wait for the VM host
+	killWait   = 10 * time.Second // for a process to die that was killed
+	abortGrace = time.Second      // for a QEMU whose QMP ended to be gone
+	lastBytes  = 2 * time.Second  // to read what a dead QEMU left in its channels
+)
+
+// vm is one QEMU.
+type vm struct {
+	driver *Driver
+	env    hv.Env
+	dev    *vsock.Device
+	sock   net.Listener // of CONNECT, or nil
+
+	proc    *os.Process
+	qmp     *qmpConn
+	wires   *wires
+	console *watch
+	output  *tail
+	streams sync.WaitGroup // the drains, vsock, the CONNECT socket
+
+	events chan hv.Event
+	killed atomic.Bool
+	state  *os.ProcessState // set before reaped is closed; nil = it could not be had
+	reaped chan struct{}
+	done   chan struct{} // nothing of this VM is left
+}
+
+var (
+	_ hv.VM       = (*vm)(nil)
+	_ hv.Rebooter = (*vm)(nil)
+)
+
+func newVM(d *Driver, cid hv.CID, env hv.Env) *vm {
+	if env.Logf == nil {
+		env.Logf = func(string, ...any) {}
+	}
+	if env.Console == nil {
+		env.Console = io.Discard
+	}
+	if env.AgentLog == nil {
+		env.AgentLog = io.Discard
+	}
+	return &vm{
+		driver: d, env: env,
+		dev:     vsock.New(cid, vsock.Options{Log: d.log}),
+		console: &watch{next: env.Console},
+		output:  &tail{},
+		events:  make(chan hv.Event, maxEvents),
+		reaped:  make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+}
+
+// attach starts what serves a QEMU that has just been forked.
+func (v *vm) attach(proc *os.Process, w *wires) {
+	v.proc, v.wires = proc, w
+	v.qmp = newQMP(w.qmp, v.driver.callTimeout)
+	v.streams.Go(func() { drain(v.output, w.output) })
+	v.streams.Go(func() { drain(v.console, w.console) })
+	v.streams.Go(func() { drain(v.env.AgentLog, w.log) })
+	v.streams.Go(func() {
+		if err := v.dev.Serve(w.vsock); err != nil && v.alive(abortGrace) {
+			v.env.Logf("qemu: the vsock device ended before the VM: %v", err)
+		}
+	})
+	if v.sock != nil {
+		v.streams.Go(func() { _ = v.dev.ServeConnect(v.sock) }) // ends with the device
+	}
+	go v.wait()
+	go v.run()
+}
+
+// wait reaps QEMU and bounds the reading of what it left.
+func (v *vm) wait() {
+	state, err := v.proc.Wait()
+	if err != nil {
+		v.env.Logf("qemu: wait for QEMU: %v", err)
+	}
+	v.state = state
+	end := time.Now().Add(lastBytes)
+	for _, c := range []interface{ SetReadDeadline(time.Time) error }{v.wires.qmp, v.wires.console, v.wires.log, v.wires.output} {
+		_ = c.SetReadDeadline(end)
+	}
+	close(v.reaped)
+}
+
+// alive gives QEMU a moment to be reaped.
+func (v *vm) alive(grace time.Duration) bool {
+	select {
+	case <-v.reaped:
+		return false
+	case <-time.After(grace):
+		return true
+	}
+}
+
+// run owns the VM's story: it turns what QEMU says into events, and ends with
+// the exit.
+func (v *vm) run() {
+	defer close(v.done)
+	defer close(v.events)
+	s := story{}
+	said, reaped := v.qmp.events, v.reaped
+	var mute <-chan time.Time
+	for said != nil || reaped != nil {
+		select {
+		case e, ok := <-said:
+			if !ok {
+				said, mute = nil, time.After(v.driver.callTimeout)
+				continue
+			}
+			v.hear(&s, e)
+		case <-mute:
+			// A VM that nobody can steer is worse than none.
+			s.fault = fmt.Sprintf("QEMU ended its QMP and lived on, so it was killed: %v", v.qmp.reason())
+			_ = v.proc.Kill()
+			mute = nil
+		case <-reaped:
+			reaped, mute = nil, nil
+		}
+	}
+	v.closeSock()
+	_ = v.dev.Close()
+	v.streams.Wait()
+	v.wires.closeOurs()
+	x := s.exit(v.ending())
+	v.events <- hv.Event{Kind: hv.EventExit, Exit: &x, Time: x.Time} // say leaves room for it
+}
+
+func (v *vm) hear(s *story, e qmpEvent) {
+	v.driver.log.Debug("qemu event", "pid", v.proc.Pid, "event", e.name, "reason", e.data.Reason)
+	out, ok := s.note(e)
+	if !ok {
+		return
+	}
+	if len(v.events) >= maxEvents-1 {
+		// Only a guest that resets without end gets here.
+		v.driver.log.Warn("qemu event dropped: nobody takes them", "pid", v.proc.Pid, "event", out.Kind)
+		return
+	}
+	v.events <- out
+}
+
+// ending gathers what is known of a QEMU that is reaped and read to the end.
+func (v *vm) ending() ending {
+	e := ending{
+		status: -1, state: "its status could not be had",
+		panic: v.console.panicLine(), output: v.output.lastLines(), time: time.Now().UTC(),
+	}
+	if v.state != nil {
+		e.status, e.state = v.state.ExitCode(), v.state.String()
+		ws, ok := v.state.Sys().(syscall.WaitStatus)
+		e.killed = ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL && v.killed.Load()
+	}
+	if e.output != "" {
+		v.env.Logf("qemu: %s; QEMU's last words: %s", e.state, e.output)
+	}
+	return e
+}
+
+func (v *vm) closeSock() {
+	if v.sock != nil {
+		_ = v.sock.Close()
+	}
+}
+
+// Events yields what the VM says, its exit last.
+func (v *vm) Events() <-chan hv.Event { return v.events }
+
+// PowerButton presses the ACPI power button.
+func (v *vm) PowerButton(ctx context.Context) error {
+	return v.command(ctx, "system_powerdown", nil)
+}
+
+// AllowReboot makes a reset of the guest a reboot, for the rest of this VM.
+func (v *vm) AllowReboot(ctx context.Context) error {
+	return v.command(ctx, "set-action", map[string]string{"reboot": "reset"})
+}
+
+func (v *vm) command(ctx context.Context, name string, arguments any) error {
+	err := v.qmp.call(ctx, name, arguments)
+	if err != nil && v.qmp.over() {
+		return fmt.Errorf("%w: %w", hv.ErrGone, err)
+	}
+	return err
+}
+
+// Kill ends QEMU with SIGKILL and awaits that it is reaped.
+func (v *vm) Kill(ctx context.Context) error {
+	v.killed.Store(true)
+	_ = v.proc.Kill() // fails only where it is reaped already
+	select {
+	case <-v.reaped:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("hv/qemu: await the death of QEMU, pid %d: %w", v.proc.Pid, ctx.Err())
+	}
+}
+
+// Dial connects to a vsock port of the guest.
+func (v *vm) Dial(ctx context.Context, port uint32) (net.Conn, error) { return v.dev.Dial(ctx, port) }
+
+// Listen takes the guest's connections to a vsock port of the host.
+func (v *vm) Listen(port uint32) (net.Listener, error) { return v.dev.Listen(port) }
