@@ -32,7 +32,7 @@
 // # Concurrency
 //
 // A stream has two goroutines. The reader checks and delivers, and when it
-// ends it sends [ClientGone] to every target, after the last message of that
+// ends it sends wire.ClientGone to every target, after the last message of that
 // client. The writer turns replies into bytes, so a message that was sent to a
 // client must not be changed afterwards. An actor that sends to a client never
 // waits.

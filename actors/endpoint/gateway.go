@@ -25,11 +25,6 @@ import (
 // clientPrefix begins the address of every client.
 const clientPrefix = "client:"
 
-// ClientGone tells a target that a client's stream has ended: whatever is kept
-// for PIDs of that address (followers, waiters) can be dropped. It comes after
-// the client's last message. No stock message serves: Terminated needs a watch.
-type ClientGone struct{ Address string }
-
 // Options are what a gateway needs; System and Log must be there.
 type Options struct {
 	System *actor.ActorSystem
@@ -186,7 +181,7 @@ func (g *Gateway) leave(l *link, wasConnected bool) {
 	}
 	for id := range g.check.targets {
 		if _, ok := g.system.ProcessRegistry.GetLocal(id); ok {
-			g.system.Root.Send(g.system.NewLocalPID(id), &ClientGone{Address: l.address})
+			g.system.Root.Send(g.system.NewLocalPID(id), &wire.ClientGone{Address: l.address})
 		}
 	}
 }

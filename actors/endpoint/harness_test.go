@@ -109,7 +109,7 @@ func (e *engine) supervisor(ctx actor.Context) {
 		ctx.Respond(&wire.EngineInfo{Home: strings.Repeat("x", wire.MaxReply)})
 	case *wire.CreateMachine:
 		ctx.Respond(&wire.Done{})
-	case *ClientGone:
+	case *wire.ClientGone:
 		e.gone <- m.Address
 	case *actor.Stopped:
 		close(e.stopped)

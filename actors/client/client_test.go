@@ -1,0 +1,234 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/client"
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+func TestCall(t *testing.T) {
+	socket := socketOf(t)
+	startEngine(t, socket, newHistory(0), nil)
+	c := dial(t, socket)
+	list, err := client.Call[*wire.Machines](t.Context(), c, &wire.ListMachines{})
+	if err != nil || list.Version != 7 {
+		t.Fatalf("got %v, %v", list, err)
+	}
+	if _, err := client.Call[*wire.Done](t.Context(), c, &wire.ListMachines{}); err == nil || !strings.Contains(err.Error(), "wire.Machines") {
+		t.Errorf("a reply of another type: %v", err)
+	}
+	if _, err := client.Call[*wire.Done](t.Context(), c, &wire.Done{}); err == nil {
+		t.Error("a reply was taken for a request")
+	}
+}
+
+func TestRefused(t *testing.T) {
+	socket := socketOf(t)
+	startEngine(t, socket, newHistory(0), nil)
+	_, err := client.Call[*wire.Machine](t.Context(), dial(t, socket), &wire.InspectMachine{Name: "web"})
+	var r *client.RefusedError
+	if !errors.As(err, &r) {
+		t.Fatalf("got %v", err)
+	}
+	want := client.RefusedError{wire.Code_CODE_NOT_FOUND, "no machine web", "arcbox list", "name", "web", "Running"}
+	if *r != want || err.Error() != want.Message {
+		t.Errorf("got %+v, want %+v", *r, want)
+	}
+}
+
+func TestWhatCannotBeSent(t *testing.T) {
+	socket := socketOf(t)
+	startEngine(t, socket, newHistory(0), nil)
+	c := dial(t, socket)
+	for name, machine := range map[string]string{"too big": strings.Repeat("x", wire.MaxRequest), "no utf-8": "\xff", "refused by the gateway": strings.Repeat("x", 300)} {
+		_, err := client.Call[*wire.Machine](t.Context(), c, &wire.InspectMachine{Name: machine})
+		if r := new(client.RefusedError); !errors.As(err, &r) || r.Code != wire.Code_CODE_BAD_INPUT {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := client.Call[*wire.Machines](t.Context(), c, &wire.ListMachines{}); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestNoEngine(t *testing.T) {
+	dir := t.TempDir()
+	stale := filepath.Join(dir, "stale.sock")
+	lis, err := net.Listen("unix", stale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lis.(*net.UnixListener).SetUnlinkOnClose(false)
+	_ = lis.Close()
+	for _, socket := range []string{stale, filepath.Join(dir, "none.sock")} {
+		if _, err := client.Dial(t.Context(), socket); !errors.Is(err, client.ErrNoEngine) {
+			t.Errorf("%s: %v", socket, err)
+		}
+		if _, err := client.Command(t.Context(), socket, &wire.StartMachine{Name: "web"}); !errors.Is(err, client.ErrNoEngine) {
+			t.Errorf("%s: %v", socket, err)
+		}
+	}
+	_, err = client.Dial(t.Context(), filepath.Join(dir, strings.Repeat("x", 200)))
+	if err == nil || errors.Is(err, client.ErrNoEngine) || !strings.Contains(err.Error(), "ARCBOX_HOME") {
+		t.Errorf("a path that is too long: %v", err)
+	}
+}
+
+func TestMuteEngine(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "mute.sock")
+	lis, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lis.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := client.Dial(ctx, socket); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAskEnds(t *testing.T) {
+	socket := socketOf(t)
+	asked := make(chan struct{}, 16)
+	e := startEngine(t, socket, newHistory(0), func(ctx actor.Context) {
+		if _, ok := ctx.Message().(*wire.AwaitMachine); ok {
+			asked <- struct{}{}
+		}
+	})
+	c := dial(t, socket)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 2)
+	go func() { _, err := c.Ask(ctx, wire.Supervisor, &wire.AwaitMachine{}); ended <- err }()
+	<-asked
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("given up: %v", err)
+	}
+	go func() { _, err := c.Ask(t.Context(), wire.Supervisor, &wire.AwaitMachine{}); ended <- err }()
+	<-asked
+	e.stop()
+	if err := <-ended; !errors.Is(err, client.ErrDisconnected) {
+		t.Errorf("cut off: %v", err)
+	}
+	if _, err := c.Ask(t.Context(), wire.Supervisor, &wire.ListMachines{}); !errors.Is(err, client.ErrDisconnected) {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestManyAskAtOnce(t *testing.T) {
+	socket := socketOf(t)
+	startEngine(t, socket, newHistory(0), nil)
+	c := dial(t, socket)
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			for range 20 {
+				if _, err := client.Call[*wire.Machines](t.Context(), c, &wire.ListMachines{}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestReplyMeetsTimeout lets replies race with callers that give up.
+func TestReplyMeetsTimeout(t *testing.T) {
+	socket := socketOf(t)
+	startEngine(t, socket, newHistory(0), nil)
+	c := dial(t, socket)
+	for i := range 500 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Microsecond)
+		_, err := c.Ask(ctx, wire.Supervisor, &wire.ListMachines{})
+		cancel()
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestCommandResumes(t *testing.T) {
+	socket := socketOf(t)
+	requests := make(chan *wire.Request, 16)
+	hang := func(ctx actor.Context) {
+		if m, ok := ctx.Message().(*wire.StartMachine); ok {
+			requests <- m.Request
+		}
+	}
+	first := startEngine(t, socket, newHistory(0), hang)
+	type outcome struct {
+		done *wire.Done
+		err  error
+	}
+	ended := make(chan outcome, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	given := &wire.StartMachine{Name: "web"}
+	go func() { d, err := client.Command(ctx, socket, given); ended <- outcome{d, err} }()
+	before := <-requests
+	first.stop()
+	startEngine(t, socket, newHistory(0), func(ctx actor.Context) {
+		hang(ctx)
+		if _, ok := ctx.Message().(*wire.StartMachine); ok {
+			ctx.Respond(&wire.Done{Seq: 9, Repeated: true})
+		}
+	})
+	after := <-requests
+	if before.Id == "" || before.Id != after.Id || before.PatienceNanos <= 0 || given.Request != nil {
+		t.Errorf("asked with %v, then with %v; the caller's message is %v", before, after, given)
+	}
+	if o := <-ended; o.err != nil || o.done.Seq != 9 {
+		t.Errorf("ended with %v, %v", o.done, o.err)
+	}
+}
+
+func TestCommandGivesUp(t *testing.T) {
+	socket := socketOf(t)
+	asked := make(chan struct{}, 16)
+	e := startEngine(t, socket, newHistory(0), func(ctx actor.Context) {
+		switch ctx.Message().(type) {
+		case *wire.StartMachine, *wire.StopEngine:
+			asked <- struct{}{}
+		}
+	})
+	ended := make(chan error, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { _, err := client.Command(ctx, socket, &wire.StartMachine{Name: "web"}); ended <- err }()
+	<-asked
+	go func() { _, err := client.Command(t.Context(), socket, &wire.StopEngine{}); ended <- err }()
+	<-asked
+	e.stop()
+	if err := <-ended; !errors.Is(err, client.ErrDisconnected) { // StopEngine, which is not repeated
+		t.Errorf("ended with %v", err)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) || !errors.Is(err, client.ErrDisconnected) {
+		t.Errorf("ended with %v", err)
+	}
+	if _, err := client.Command(t.Context(), socket, &wire.ListMachines{}); err == nil || !strings.Contains(err.Error(), "no command") {
+		t.Errorf("a question as a command: %v", err)
+	}
+}
+
+func TestDialRefusesOtherErrors(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Dial(t.Context(), filepath.Join(file, "x.sock")); err == nil || errors.Is(err, client.ErrNoEngine) {
+		t.Errorf("got %v", err)
+	}
+}
