@@ -50,6 +50,9 @@ type Request struct {
 	Op    Op     `json:"op"`
 	After uint64 `json:"after,omitempty"`
 	Port  uint32 `json:"port,omitempty"`
+	// Timeout is how long a dial or bridge may take, in milliseconds; 0 =
+	// DefaultTimeout.
+	Timeout int64 `json:"timeout_ms,omitempty"`
 }
 
 // Code says why a request was refused.

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/arcboxlabs/arcbox-engine/hv/vmhost"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// Its heap is a few MiB for the whole life of a VM, so memory counts more than
+// the time that collecting takes.
+const (
+	gcPercent = 25
+	softLimit = 48 << 20
+)
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == "--version" {
+		fmt.Println("arcbox-vmhost", version)
+		return
+	}
+	debug.SetGCPercent(gcPercent)
+	debug.SetMemoryLimit(softLimit)
+	os.Exit(vmhost.Run(context.Background(), vmhost.Config{Drivers: drivers(), Version: version}))
+}

@@ -1,0 +1,381 @@
+package sim
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/wire"
+	"github.com/arcboxlabs/arcbox-engine/hv"
+)
+
+// EchoPort is the guest's port that echoes.
+const EchoPort = 7
+
+// maxConns bounds the connections of one VM.
+const maxConns = 1024
+
+// Driver makes sim VMs.
+type Driver struct{}
+
+var (
+	_ hv.Driver   = Driver{}
+	_ hv.Rebooter = (*VM)(nil)
+)
+
+// New makes the driver.
+func New() Driver { return Driver{} }
+
+// Name is hv.BackendSim.
+func (Driver) Name() hv.Backend { return hv.BackendSim }
+
+// Capabilities says that a sim VM can do everything.
+func (Driver) Capabilities() hv.Capabilities {
+	return hv.Capabilities{PowerButton: true, Reboot: true, Listen: true}
+}
+
+// Start runs spec.Script.
+func (Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, error) {
+	script, err := Parse(spec.Script)
+	if err != nil {
+		return nil, err
+	}
+	token, err := os.ReadFile(spec.TokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("sim: token: %w", err)
+	}
+	started := time.NewTimer(script.StartTakes)
+	defer started.Stop()
+	select {
+	case <-started.C:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("sim: start: %w", ctx.Err())
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("sim: start: %w", err)
+	}
+	if script.StartFails {
+		return nil, errors.New("sim: start failed, as the script says")
+	}
+	vm := &VM{
+		spec: spec, env: env, script: script, token: token, begun: time.Now(),
+		events: make(chan hv.Event, maxEvents), ended: make(chan struct{}),
+		conns: map[net.Conn]struct{}{}, listeners: map[uint32]*listener{},
+	}
+	if script.Console != "" {
+		_, _ = io.WriteString(env.Console, script.Console+"\n")
+	}
+	vm.boot()
+	for _, t := range script.Timed {
+		vm.later(t.After, func() { vm.perform(t) })
+	}
+	return vm, nil
+}
+
+// maxEvents is how many events wait for their reader; one place is the exit's.
+const maxEvents = 64
+
+// VM is one sim VM. Its mutex guards what follows it.
+type VM struct {
+	spec   hv.Spec
+	env    hv.Env
+	script Script
+	token  []byte
+	begun  time.Time
+	events chan hv.Event
+	ended  chan struct{} // closed when it has ended
+
+	mu        sync.Mutex
+	over      bool
+	timers    []*time.Timer
+	conns     map[net.Conn]struct{} // both ends of what is open
+	listeners map[uint32]*listener  // the host's
+	agent     *agent                // nil until the guest has booted
+	reboots   bool                  // by AllowReboot
+	shutting  bool
+}
+
+// Events yields what the VM says.
+func (vm *VM) Events() <-chan hv.Event { return vm.events }
+
+// later does f after d, unless the VM has ended by then.
+func (vm *VM) later(d time.Duration, f func()) {
+	vm.mu.Lock()
+	defer vm.mu.Unlock()
+	vm.laterLocked(d, f)
+}
+
+func (vm *VM) laterLocked(d time.Duration, f func()) {
+	if !vm.over {
+		vm.timers = append(vm.timers, time.AfterFunc(d, f))
+	}
+}
+
+// boot starts the guest: an agent after script.Boot, with a boot id of its own.
+func (vm *VM) boot() {
+	up := func() {
+		vm.mu.Lock()
+		defer vm.mu.Unlock()
+		if vm.over || vm.agent != nil {
+			return
+		}
+		vm.agent = newAgent(vm)
+		_, _ = fmt.Fprintf(vm.env.AgentLog, "sim agent listens on port %d, boot id %s\n", hv.AgentPort, vm.agent.bootID)
+	}
+	if vm.script.Boot == 0 {
+		up()
+		return
+	}
+	vm.later(vm.script.Boot, up)
+}
+
+func (vm *VM) perform(t Timed) {
+	switch {
+	case t.Do == DeedReboot:
+		vm.reset()
+	case t.Cause == hv.ExitPanic:
+		vm.say(hv.Event{Kind: hv.EventPanicked, Why: "as the script says"})
+		vm.end(hv.Exit{Cause: hv.ExitPanic, Detail: "the guest panicked, as the script says"})
+	default:
+		vm.end(hv.Exit{Cause: t.Cause, Detail: "as the script says"})
+	}
+}
+
+// reset is the guest's own.
+func (vm *VM) reset() {
+	vm.mu.Lock()
+	if vm.over {
+		vm.mu.Unlock()
+		return
+	}
+	if !vm.reboots {
+		vm.mu.Unlock()
+		vm.end(hv.Exit{Cause: hv.ExitCrashed, Detail: "the guest reset before it was ready"})
+		return
+	}
+	old := vm.agent
+	vm.agent, vm.shutting = nil, false
+	vm.closeConnsLocked()
+	vm.mu.Unlock()
+	if old != nil {
+		old.stop()
+	}
+	vm.say(hv.Event{Kind: hv.EventRebooted})
+	vm.boot()
+}
+
+// say drops an event that nobody has room for, never the exit.
+func (vm *VM) say(e hv.Event) {
+	vm.mu.Lock()
+	defer vm.mu.Unlock()
+	if e.Time = time.Now(); !vm.over && len(vm.events) < maxEvents-1 {
+		vm.events <- e
+	}
+}
+
+// end ends the VM; only the first counts.
+func (vm *VM) end(exit hv.Exit) {
+	vm.mu.Lock()
+	if vm.over {
+		vm.mu.Unlock()
+		return
+	}
+	vm.over = true
+	for _, t := range vm.timers {
+		t.Stop()
+	}
+	vm.closeConnsLocked()
+	listeners, agent := vm.listeners, vm.agent
+	vm.listeners = nil
+	vm.mu.Unlock()
+	for _, l := range listeners {
+		_ = l.Close()
+	}
+	if agent != nil {
+		agent.stop()
+	}
+	exit.Time = time.Now()
+	vm.events <- hv.Event{Kind: hv.EventExit, Exit: &exit, Time: exit.Time}
+	close(vm.events)
+	close(vm.ended)
+}
+
+func (vm *VM) closeConnsLocked() {
+	for c := range vm.conns {
+		_ = c.Close()
+	}
+	clear(vm.conns)
+}
+
+// PowerButton asks the guest to shut down.
+func (vm *VM) PowerButton(context.Context) error {
+	vm.mu.Lock()
+	defer vm.mu.Unlock()
+	if vm.over {
+		return hv.ErrGone
+	}
+	vm.shutdownLocked()
+	return nil
+}
+
+func (vm *VM) shutdownLocked() {
+	if vm.script.IgnoreShutdown || vm.shutting {
+		return
+	}
+	vm.shutting = true
+	vm.laterLocked(vm.script.ShutdownTakes, func() { vm.end(hv.Exit{Cause: hv.ExitPoweredOff}) })
+}
+
+// Kill ends the VM.
+func (vm *VM) Kill(context.Context) error {
+	vm.end(hv.Exit{Cause: hv.ExitKilled, Status: -1})
+	return nil
+}
+
+// AllowReboot makes a reset of the guest a reboot.
+func (vm *VM) AllowReboot(context.Context) error {
+	vm.mu.Lock()
+	defer vm.mu.Unlock()
+	if vm.over {
+		return hv.ErrGone
+	}
+	vm.reboots = true
+	return nil
+}
+
+// Dial connects to a port of the guest.
+func (vm *VM) Dial(ctx context.Context, port uint32) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("sim: dial: %w", err)
+	}
+	vm.mu.Lock()
+	defer vm.mu.Unlock()
+	switch {
+	case vm.over:
+		return nil, hv.ErrGone
+	case vm.agent == nil,
+		port != EchoPort && port != hv.AgentPort,
+		port == hv.AgentPort && vm.script.Agent == AgentNever,
+		len(vm.conns) >= 2*maxConns:
+		return nil, fmt.Errorf("sim: dial port %d: %w", port, syscall.ECONNREFUSED)
+	}
+	host, guest, err := vm.pairLocked()
+	if err != nil {
+		return nil, fmt.Errorf("sim: dial: %w", err)
+	}
+	switch {
+	case port == EchoPort:
+		go echo(guest)
+	case vm.script.Agent != AgentHang:
+		go vm.agent.take(guest)
+	}
+	return host, nil
+}
+
+// pairLocked makes a connection that ends with the VM.
+func (vm *VM) pairLocked() (host, guest *tracked, err error) {
+	h, g, err := pair()
+	if err != nil {
+		return nil, nil, err
+	}
+	host, guest = &tracked{UnixConn: h, vm: vm}, &tracked{UnixConn: g, vm: vm}
+	vm.conns[h], vm.conns[g] = struct{}{}, struct{}{}
+	return host, guest, nil
+}
+
+// tracked is an end of a connection that the VM forgets when it is closed.
+type tracked struct {
+	*net.UnixConn
+	vm *VM
+}
+
+// Close closes this end.
+func (t *tracked) Close() error {
+	t.vm.mu.Lock()
+	delete(t.vm.conns, t.UnixConn)
+	t.vm.mu.Unlock()
+	return t.UnixConn.Close()
+}
+
+func echo(c *tracked) {
+	if _, err := io.Copy(c, c.UnixConn); err == nil {
+		_ = c.CloseWrite()
+	}
+	_ = c.Close()
+}
+
+// Listen takes the guest's connections to a port of the host.
+func (vm *VM) Listen(port uint32) (net.Listener, error) {
+	vm.mu.Lock()
+	defer vm.mu.Unlock()
+	if vm.over {
+		return nil, hv.ErrGone
+	}
+	if vm.listeners[port] != nil {
+		return nil, fmt.Errorf("sim: listen on port %d: %w", port, syscall.EADDRINUSE)
+	}
+	var l *listener
+	l = newListener(addr(fmt.Sprintf("2:%d", port)), func() {
+		vm.mu.Lock()
+		defer vm.mu.Unlock()
+		if vm.listeners[port] == l {
+			delete(vm.listeners, port)
+		}
+	})
+	vm.listeners[port] = l
+	return l, nil
+}
+
+// DialHost is the guest's dial to a port of the host.
+func (vm *VM) DialHost(port uint32) (net.Conn, error) {
+	vm.mu.Lock()
+	defer vm.mu.Unlock()
+	l := vm.listeners[port]
+	if l == nil {
+		return nil, syscall.ECONNRESET
+	}
+	host, guest, err := vm.pairLocked()
+	if err != nil {
+		return nil, err
+	}
+	if !l.offer(host) {
+		vm.forgetLocked(host, guest)
+		return nil, syscall.ECONNRESET
+	}
+	return guest, nil
+}
+
+func (vm *VM) forgetLocked(ends ...*tracked) {
+	for _, t := range ends {
+		delete(vm.conns, t.UnixConn)
+		_ = t.UnixConn.Close()
+	}
+}
+
+// newID makes a random UUID (version 4).
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: it ends the process instead
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	s := hex.EncodeToString(b[:])
+	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+}
+
+// welcome checks the token, within a time.
+func (vm *VM) welcome(c net.Conn) error {
+	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return err
+	}
+	if err := wire.CheckPreface(c, vm.token); err != nil {
+		return err
+	}
+	return c.SetDeadline(time.Time{})
+}

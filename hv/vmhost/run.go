@@ -1,0 +1,172 @@
+package vmhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/wire"
+	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
+)
+
+// Exit statuses of the process.
+const (
+	ExitEnded   = 0 // the VM ended; the exit note says how
+	ExitNoVM    = 1 // the VM could not be started; so does the exit note
+	ExitRefused = 2 // the spec or the lock was refused; nothing was touched
+)
+
+const (
+	specTime  = 30 * time.Second       // for the spec to arrive on standard input
+	startTime = 2 * time.Minute        // for the driver to start the VM
+	graceTime = 20 * time.Second       // from SIGTERM to the kill
+	forceTime = 10 * time.Second       // from the kill to leaving without the driver's word
+	drainTime = 500 * time.Millisecond // for last words to reach their readers; less than a lock is waited for
+	maxOutput = 256 << 10              // bytes printed on standard error
+)
+
+// Config is what the command wires in.
+type Config struct {
+	Drivers []hv.Driver
+	Version string        // of arcbox-vmhost, for hello
+	Grace   time.Duration // from SIGTERM to the kill; 0 = 20 s
+}
+
+// Run is the life of a VM host: it reads the spec from standard input, checks
+// the lock at descriptor 3, runs the VM and serves the API until the VM has
+// ended. It must be called on the main goroutine. The result is the status for
+// os.Exit, which must follow at once: the lock frees with the process.
+func Run(ctx context.Context, cfg Config) int {
+	log := slog.New(slog.NewTextHandler(&capped{w: os.Stderr, left: maxOutput}, nil))
+	h, err := prepare(cfg, log)
+	if err != nil {
+		log.Error("no VM was started", "err", err)
+		return ExitRefused
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
+	go h.obey(signals)
+	code := make(chan int, 1)
+	go func() { code <- h.run(ctx) }()
+	status := h.forks.serve(code)
+	runtime.KeepAlive(h.lock) // a finalizer would close it
+	return status
+}
+
+// prepare checks all that was handed down. It changes nothing on disk.
+func prepare(cfg Config, log *slog.Logger) (*host, error) {
+	if !onMainThread() {
+		return nil, errors.New("vm host: Run is not on the main thread")
+	}
+	if err := shutDescriptors(); err != nil {
+		return nil, fmt.Errorf("descriptors: %w", err)
+	}
+	unix.Umask(0o077)
+	env := api.ScrubEnv(os.Environ())
+	os.Clearenv()
+	for _, kv := range env {
+		name, value, _ := strings.Cut(kv, "=")
+		if err := os.Setenv(name, value); err != nil {
+			return nil, fmt.Errorf("environment: %w", err)
+		}
+	}
+	spec, err := readSpec(os.Stdin)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := inheritLock(spec.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Grace <= 0 {
+		cfg.Grace = graceTime
+	}
+	h := newHost(cfg, spec, lock, log)
+	for _, d := range cfg.Drivers {
+		if d.Name() == spec.Backend {
+			h.driver = d
+			return h, nil
+		}
+	}
+	return nil, fmt.Errorf("spec backend %q: this VM host has %v", spec.Backend, backends(cfg.Drivers))
+}
+
+func backends(drivers []hv.Driver) []hv.Backend {
+	names := make([]hv.Backend, len(drivers))
+	for i, d := range drivers {
+		names[i] = d.Name()
+	}
+	return names
+}
+
+// readSpec waits for the spec for a while only: an engine that was stopped
+// half-way must not leave a process that holds the lock for ever.
+func readSpec(r io.Reader) (hv.Spec, error) {
+	type result struct {
+		spec hv.Spec
+		err  error
+	}
+	results := make(chan result, 1)
+	go func() {
+		spec, err := api.DecodeSpec(r)
+		results <- result{spec, err}
+	}()
+	select {
+	case res := <-results:
+		return res.spec, res.err
+	case <-time.After(specTime):
+		return hv.Spec{}, fmt.Errorf("spec: did not arrive within %s", specTime)
+	}
+}
+
+// inheritLock takes over descriptor 3 if it is the machine's lock file and
+// holds its lock: flock on the descriptor that already has the lock changes
+// nothing, and is refused where another has it.
+func inheritLock(dir string) (*os.File, error) {
+	lock := os.NewFile(api.LockFD, api.LockFile)
+	held, err := lock.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("lock at descriptor %d: %w", api.LockFD, err)
+	}
+	path := filepath.Join(dir, api.LockFile)
+	onDisk, err := os.Lstat(path)
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	if !held.Mode().IsRegular() || !os.SameFile(held, onDisk) {
+		return nil, fmt.Errorf("lock at descriptor %d is not %s", api.LockFD, path)
+	}
+	if err := unix.Flock(api.LockFD, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, fmt.Errorf("lock at descriptor %d is not locked: another holds %s: %w", api.LockFD, path, err)
+	}
+	return lock, nil
+}
+
+// readToken reads the launch's token.
+func readToken(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("token: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	token, err := io.ReadAll(io.LimitReader(f, wire.TokenSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("token: %w", err)
+	}
+	if len(token) != wire.TokenSize {
+		return nil, fmt.Errorf("token file %s: has not %d bytes", path, wire.TokenSize)
+	}
+	return token, nil
+}

@@ -1,0 +1,360 @@
+package vmhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
+)
+
+// Bounds of the socket. The lasting connections (wait, dial) leave some for
+// hello and kill.
+const (
+	maxConns   = 1024
+	maxStreams = maxConns - 64
+	maxFDs     = 4 // descriptors taken off a request; only one is ever used
+)
+
+const (
+	readTime  = 5 * time.Second  // for a request to arrive
+	writeTime = 10 * time.Second // for one line to be taken
+	opTime    = 10 * time.Second // for the driver to carry out an operation
+)
+
+// refusal is an error that goes to the requester.
+type refusal struct {
+	code api.Code
+	err  error
+}
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
+
+// codeOf says how an error is called on the socket.
+func codeOf(err error) api.Code {
+	var r *refusal
+	switch {
+	case errors.As(err, &r):
+		return r.code
+	case errors.Is(err, hv.ErrUnsupported):
+		return api.CodeUnsupported
+	case errors.Is(err, hv.ErrGone):
+		return api.CodeGone
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return api.CodeRefused
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return api.CodeTimeout
+	}
+	return api.CodeInternal
+}
+
+// listen makes the socket. Whoever listened there before is dead: this process
+// has the lock.
+func (h *host) listen() (*net.UnixListener, error) {
+	path, err := api.SocketPath(h.spec.RunDir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(h.spec.RunDir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(h.spec.RunDir, &st); err != nil {
+		return nil, fmt.Errorf("run directory %s: %w", h.spec.RunDir, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+		return nil, fmt.Errorf("run directory %s: must be a directory of user %d that no other may write to", h.spec.RunDir, os.Geteuid())
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("stale socket: %w", err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("socket: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// serve answers one request a connection until the listener is closed.
+func (h *host) serve(ctx context.Context, l *net.UnixListener) {
+	for {
+		c, err := l.AcceptUnix()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil: // out of descriptors: let some be freed
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		select {
+		case h.conns <- struct{}{}:
+			go func() {
+				defer func() { <-h.conns }()
+				h.handle(ctx, &requester{UnixConn: c})
+			}()
+		default:
+			_ = c.Close()
+		}
+	}
+}
+
+// requester is a connection with what was read beyond its request.
+type requester struct {
+	*net.UnixConn
+	rest []byte
+	fds  []int
+	once sync.Once
+}
+
+// Read hands out first what was read early.
+func (c *requester) Read(p []byte) (int, error) {
+	if len(c.rest) > 0 {
+		n := copy(p, c.rest)
+		c.rest = c.rest[n:]
+		return n, nil
+	}
+	return c.UnixConn.Read(p)
+}
+
+// requestReader reads a request with the descriptors that came along.
+type requestReader struct{ c *requester }
+
+func (r requestReader) Read(p []byte) (int, error) {
+	oob := make([]byte, unix.CmsgSpace(maxFDs*4))
+	n, oobn, flags, _, err := r.c.ReadMsgUnix(p, oob)
+	messages, parseErr := unix.ParseSocketControlMessage(oob[:oobn])
+	for _, m := range messages {
+		if fds, err := unix.ParseUnixRights(&m); err == nil {
+			for _, fd := range fds {
+				unix.CloseOnExec(fd)
+			}
+			r.c.fds = append(r.c.fds, fds...)
+		}
+	}
+	switch {
+	case err != nil:
+		return n, err
+	case n == 0 && len(p) > 0:
+		return 0, io.EOF
+	case parseErr != nil || flags&unix.MSG_CTRUNC != 0 || len(r.c.fds) > maxFDs:
+		return n, fmt.Errorf("request: more than %d descriptors", maxFDs)
+	}
+	return n, nil
+}
+
+// takeFD gives the one descriptor that came along, if there is exactly one.
+func (c *requester) takeFD() (int, bool) {
+	if len(c.fds) != 1 {
+		return -1, false
+	}
+	fd := c.fds[0]
+	c.fds = nil
+	return fd, true
+}
+
+func (c *requester) shut() {
+	c.once.Do(func() {
+		for _, fd := range c.fds {
+			_ = unix.Close(fd)
+		}
+		_ = c.Close()
+	})
+}
+
+// send writes one line.
+func (c *requester) send(v any) error {
+	line, err := api.Encode(v)
+	if err != nil {
+		return err
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(writeTime))
+	_, err = c.Write(line)
+	_ = c.SetWriteDeadline(time.Time{})
+	return err
+}
+
+// refuse answers with an error; that the requester may be gone changes nothing.
+func (c *requester) refuse(err error) {
+	_ = c.send(api.Answer{Code: codeOf(err), Error: api.Clip(err.Error())})
+}
+
+// handle carries out one request.
+func (h *host) handle(ctx context.Context, c *requester) {
+	defer c.shut()
+	uid, err := peerUID(c.UnixConn)
+	if err != nil || (uid != 0 && int64(uid) != int64(os.Geteuid())) {
+		h.log.Warn("a stranger was turned away", "uid", uid, "err", err)
+		return
+	}
+	_ = c.SetReadDeadline(time.Now().Add(readTime))
+	line, rest, err := api.ReadLine(requestReader{c})
+	_ = c.SetReadDeadline(time.Time{})
+	c.rest = rest
+	var req api.Request
+	if err == nil {
+		req, err = api.DecodeRequest(line)
+	}
+	if err != nil {
+		c.refuse(&refusal{api.CodeBadRequest, err})
+		return
+	}
+	if err := h.perform(ctx, c, req); err != nil {
+		c.refuse(err)
+	}
+}
+
+// perform dispatches. An error is what the requester is refused with; an
+// operation that has answered returns nil.
+func (h *host) perform(ctx context.Context, c *requester, req api.Request) error {
+	if req.Op == api.OpKill {
+		h.beginKill()
+		return ignore(c.send(api.Answer{OK: true}))
+	}
+	if err := h.awaitVM(ctx, c); err != nil {
+		return err
+	}
+	if req.Op == api.OpWait {
+		return h.stream(func() error { return h.wait(ctx, c, req.After) })
+	}
+	select {
+	case <-h.over:
+		return hv.ErrGone
+	default:
+	}
+	switch req.Op {
+	case api.OpHello:
+		return ignore(c.send(api.Answer{OK: true, Hello: h.hello()}))
+	case api.OpDial:
+		return h.stream(func() error { return h.dial(ctx, c, req) })
+	case api.OpBridge:
+		return h.stream(func() error { return h.bridge(ctx, c, req) })
+	case api.OpPowerButton:
+		return h.short(ctx, c, h.vm.PowerButton)
+	case api.OpAllowReboot:
+		if r, ok := h.vm.(hv.Rebooter); ok {
+			return h.short(ctx, c, r.AllowReboot)
+		}
+	}
+	return &refusal{api.CodeUnsupported, fmt.Errorf("operation %q is not known to this VM host", req.Op)}
+}
+
+// ignore is for answers: a requester that is gone needs none.
+func ignore(error) error { return nil }
+
+// awaitVM waits for the driver's start, as long as the requester does.
+func (h *host) awaitVM(ctx context.Context, c *requester) error {
+	select {
+	case <-h.up:
+	default:
+		err := c.whileHere(ctx, func(ctx context.Context) error {
+			select {
+			case <-h.up:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if h.failed != nil {
+		return fmt.Errorf("%w: it did not start: %w", hv.ErrGone, h.failed)
+	}
+	return nil
+}
+
+// stream runs an operation that lasts, if there is room for one more.
+func (h *host) stream(f func() error) error {
+	select {
+	case h.streams <- struct{}{}:
+		defer func() { <-h.streams }()
+		return f()
+	default:
+		return fmt.Errorf("%d connections are open: no more", maxStreams)
+	}
+}
+
+func (h *host) short(ctx context.Context, c *requester, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, opTime)
+	defer cancel()
+	if err := f(ctx); err != nil {
+		return err
+	}
+	return ignore(c.send(api.Answer{OK: true}))
+}
+
+func (h *host) hello() *api.Hello {
+	ops := []api.Op{api.OpBridge}
+	if _, ok := h.vm.(hv.Rebooter); ok {
+		ops = append(ops, api.OpAllowReboot)
+	}
+	return &api.Hello{
+		Machine: h.spec.Machine, Launch: h.spec.Launch, CID: h.spec.CID,
+		Backend: h.spec.Backend, Accel: h.spec.Accel, Note: h.spec.AccelNote,
+		Version: h.cfg.Version, Started: h.begun, Ops: ops,
+		Can: h.driver.Capabilities(), Events: h.events.seq(),
+	}
+}
+
+// wait tells the requester what the VM says, to its end.
+func (h *host) wait(ctx context.Context, c *requester, after uint64) error {
+	h.drain.enter()
+	defer h.drain.leave()
+	if c.send(api.Answer{OK: true}) != nil {
+		return nil
+	}
+	return ignore(c.whileHere(ctx, func(ctx context.Context) error {
+		for {
+			events, more := h.events.after(after)
+			for _, e := range events {
+				if err := c.send(e); err != nil || e.Kind == hv.EventExit {
+					return err
+				}
+				after = e.Seq
+			}
+			select {
+			case <-more:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}))
+}
+
+// whileHere runs f with a context that ends when the requester hangs up, which
+// is to shut its sending side before the answer. Bytes that it sends meanwhile
+// are kept.
+func (c *requester) whileHere(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watched := make(chan struct{})
+	early := make([]byte, 512)
+	n := 0
+	go func() {
+		defer close(watched)
+		var err error
+		if n, err = c.UnixConn.Read(early); err != nil {
+			cancel()
+		}
+	}()
+	err := f(ctx)
+	_ = c.SetReadDeadline(time.Unix(1, 0))
+	<-watched
+	_ = c.SetReadDeadline(time.Time{})
+	c.rest = append(c.rest, early[:n]...)
+	return err
+}
