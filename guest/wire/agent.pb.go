@@ -606,7 +606,9 @@ type ExecRequest_Start struct {
 }
 
 type ExecRequest_Stdin struct {
-	Stdin []byte `protobuf:"bytes,2,opt,name=stdin,proto3,oneof"` // at most 64 KiB a message
+	// At most 64 KiB a message, and at most 256 KiB that stdin_taken has not
+	// given back, so that a program that reads nothing can't hold up signals.
+	Stdin []byte `protobuf:"bytes,2,opt,name=stdin,proto3,oneof"`
 }
 
 type ExecRequest_CloseStdin struct {
@@ -709,6 +711,7 @@ type ExecReply struct {
 	//	*ExecReply_Stdout
 	//	*ExecReply_Stderr
 	//	*ExecReply_Done
+	//	*ExecReply_StdinTaken
 	Msg           isExecReply_Msg `protobuf_oneof:"msg"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -787,6 +790,15 @@ func (x *ExecReply) GetDone() *ExecDone {
 	return nil
 }
 
+func (x *ExecReply) GetStdinTaken() int64 {
+	if x != nil {
+		if x, ok := x.Msg.(*ExecReply_StdinTaken); ok {
+			return x.StdinTaken
+		}
+	}
+	return 0
+}
+
 type isExecReply_Msg interface {
 	isExecReply_Msg()
 }
@@ -807,6 +819,12 @@ type ExecReply_Done struct {
 	Done *ExecDone `protobuf:"bytes,4,opt,name=done,proto3,oneof"` // always the last
 }
 
+type ExecReply_StdinTaken struct {
+	// Bytes of stdin that were passed on, or dropped because the program had
+	// closed its end, since the last such message.
+	StdinTaken int64 `protobuf:"varint,5,opt,name=stdin_taken,json=stdinTaken,proto3,oneof"`
+}
+
 func (*ExecReply_Started) isExecReply_Msg() {}
 
 func (*ExecReply_Stdout) isExecReply_Msg() {}
@@ -814,6 +832,8 @@ func (*ExecReply_Stdout) isExecReply_Msg() {}
 func (*ExecReply_Stderr) isExecReply_Msg() {}
 
 func (*ExecReply_Done) isExecReply_Msg() {}
+
+func (*ExecReply_StdinTaken) isExecReply_Msg() {}
 
 type ExecStarted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1187,12 +1207,14 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\rtimeout_nanos\x18\x05 \x01(\x03R\ftimeoutNanos\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x06\x10\a\"\xb1\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x06\x10\a\"\xd4\x01\n" +
 	"\tExecReply\x128\n" +
 	"\astarted\x18\x01 \x01(\v2\x1c.arcbox.agent.v1.ExecStartedH\x00R\astarted\x12\x18\n" +
 	"\x06stdout\x18\x02 \x01(\fH\x00R\x06stdout\x12\x18\n" +
 	"\x06stderr\x18\x03 \x01(\fH\x00R\x06stderr\x12/\n" +
-	"\x04done\x18\x04 \x01(\v2\x19.arcbox.agent.v1.ExecDoneH\x00R\x04doneB\x05\n" +
+	"\x04done\x18\x04 \x01(\v2\x19.arcbox.agent.v1.ExecDoneH\x00R\x04done\x12!\n" +
+	"\vstdin_taken\x18\x05 \x01(\x03H\x00R\n" +
+	"stdinTakenB\x05\n" +
 	"\x03msg\"\x1f\n" +
 	"\vExecStarted\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\"\x90\x01\n" +
@@ -1299,6 +1321,7 @@ func file_guest_wire_agent_proto_init() {
 		(*ExecReply_Stdout)(nil),
 		(*ExecReply_Stderr)(nil),
 		(*ExecReply_Done)(nil),
+		(*ExecReply_StdinTaken)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -27,6 +27,10 @@ const (
 	Welcome    = 0x01
 	MaxMessage = 4 << 20  // bytes of one gRPC message
 	MaxChunk   = 64 << 10 // bytes of stdin, stdout, stderr or ping payload in one message
+
+	// StdinWindow is how much stdin of one exec may be under way: sent, and
+	// not yet given back by stdin_taken.
+	StdinWindow = 256 << 10
 )
 
 // ErrRefused is the agent's answer to a wrong token.

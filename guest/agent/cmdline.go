@@ -1,0 +1,46 @@
+package agent
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// The faults that arcbox.test= injects.
+const (
+	faultHang           = "hang"
+	faultNoAgent        = "no-agent"
+	faultIgnoreShutdown = "ignore-shutdown"
+)
+
+// arguments are the words of the kernel's command line that are ours.
+type arguments struct {
+	name   string // host name
+	log    string // device
+	faults []string
+}
+
+var (
+	hostName   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+	deviceName = regexp.MustCompile(`^[A-Za-z0-9]{1,32}$`)
+)
+
+// parseArguments reads a kernel command line. What is not a host name or a
+// device's name is passed over: the default holds.
+func parseArguments(line string) arguments {
+	args := arguments{name: "arcbox"}
+	for _, word := range strings.Fields(line) {
+		key, value, _ := strings.Cut(word, "=")
+		switch {
+		case key == "arcbox.name" && hostName.MatchString(value):
+			args.name = value
+		case key == "arcbox.log" && deviceName.MatchString(value):
+			args.log = value
+		case key == "arcbox.test":
+			args.faults = strings.Split(value, ",")
+		}
+	}
+	return args
+}
+
+func (a arguments) fault(name string) bool { return slices.Contains(a.faults, name) }

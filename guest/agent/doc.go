@@ -1,0 +1,53 @@
+// Package agent is the inside of a guest: the services that the engine calls
+// (package wire), and the first process of a machine's initramfs.
+//
+// # Boot
+//
+// [Init] is what arcbox-agent does as process 1. It finds, in the initramfs:
+//
+//	/init               this program
+//	/lib/modules.order  the modules to load, one path a line, dependencies first;
+//	                    a path that does not begin with / is below /lib/modules
+//	/arcbox/token       the launch's token, 32 bytes; deleted once read
+//	/bin/busybox        and links to it, where the machine has a rescue userland
+//
+// and, on the kernel's command line, which only the machine's owner controls:
+//
+//	arcbox.name=NAME    the host name
+//	arcbox.log=DEVICE   where the agent logs; else hvc0, the second serial line, the console
+//	arcbox.test=FAULT   a fault for tests to inject, several by comma:
+//	                    hang             stop before modules, mounts and services
+//	                    no-agent         boot, but never serve
+//	                    ignore-shutdown  answer a shutdown or a power button, and do nothing
+//
+// Modules load while the rest is mounted and set up. What fails is logged and
+// passed over, for a machine that answers can be asked what is wrong with it.
+// If process 1 ends, by a panic or otherwise, the kernel panics, and the
+// engine boots it with panic=-1, so that the VM is never left hanging.
+//
+// Process 1 powers off on SIGUSR1, SIGUSR2 and SIGPWR (busybox halt and
+// poweroff) and on the ACPI power button, and reboots on SIGTERM and SIGINT
+// (busybox reboot, ctrl-alt-del). Before either, every process gets SIGTERM,
+// after the grace SIGKILL, and every file system is unmounted or made
+// read-only.
+//
+// # Services
+//
+// [Agent.Serve] takes any listener. A connection must come from an allowed
+// peer and show the token within ten seconds; then gRPC begins on it. Pending
+// and open connections, streams, messages, running programs and buffered
+// stdin are all bounded.
+//
+// A program that exec runs leads a session and a process group of its own,
+// which signals are sent to. The group is killed when the time limit is over
+// or the client gone. The exec is done when the program has ended and its
+// output is at its end; a child that it left behind and that holds the output
+// open gets a fifth of a second, then its output is cut off and it runs on.
+//
+// # Concurrency
+//
+// All exit statuses are collected in one place (children), under the lock
+// that programs are started under: an orphan is reaped, a program of ours is
+// reaped once, and its status goes to whoever started it. Nothing else in the
+// process may start a program or wait for one.
+package agent

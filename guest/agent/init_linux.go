@@ -1,0 +1,183 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"time"
+
+	"github.com/mdlayher/vsock"
+	"golang.org/x/sys/unix"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/wire"
+)
+
+// Where things lie in the initramfs.
+const (
+	moduleList = "/lib/modules.order"
+	tokenFile  = "/arcbox/token"
+)
+
+// Port is the vsock port that the agent serves on.
+const Port = 1024
+
+// ending is how the machine ends.
+type ending struct {
+	reboot bool
+	grace  time.Duration
+}
+
+// machine is process 1 at work.
+type machine struct {
+	version string
+	args    arguments
+	phases  Phases
+	log     *slog.Logger
+	lines   *lateLog
+	end     chan ending
+}
+
+// Init is process 1 of a machine, from the kernel's hand to power off. It
+// never returns.
+func Init(version string) {
+	m := &machine{version: version, lines: &lateLog{}, end: make(chan ending, 1)}
+	m.phases.Mark("init")
+	m.log = slog.New(slog.NewTextHandler(m.lines, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	fmt.Fprintf(os.Stderr, "arcbox-agent %s\n", version)
+	m.boot()
+	ctx, stop := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	if !m.args.fault(faultNoAgent) {
+		serving.Go(func() { m.serve(ctx) })
+	}
+	how := m.await()
+	m.log.Info("the machine ends", "reboot", how.reboot, "grace", how.grace)
+	endProcesses(how.grace, m.log)
+	unix.Sync()
+	stop()
+	serving.Wait()
+	unmountAll(m.log)
+	powerOff(how.reboot, m.log)
+}
+
+// boot brings the machine to where it can serve. Modules load meanwhile:
+// nothing else needs them.
+func (m *machine) boot() {
+	mountFirst(m.log)
+	m.args = parseArguments(oneLine("/proc/cmdline"))
+	if m.args.fault(faultHang) {
+		for {
+			unix.Pause() //nolint:errcheck // it returns after each signal
+		}
+	}
+	modules := make(chan struct{})
+	go func() {
+		defer close(modules)
+		loadModules(moduleList, m.log)
+		m.phases.Mark("modules")
+	}()
+	mountRest(m.log)
+	setUp(m.args.name, m.log)
+	m.phases.Mark("mounts")
+	<-modules
+	m.lines.open(m.args.log)
+	watchPowerButton(func() {
+		m.log.Info("power button")
+		m.shutdown(defaultGrace)
+	}, m.log)
+}
+
+// serve runs the services. Without them the machine goes on: its console
+// says why nobody answers.
+func (m *machine) serve(ctx context.Context) {
+	token, err := takeToken(tokenFile)
+	if err != nil {
+		m.complain(err)
+		return
+	}
+	a, err := New(Options{
+		Version: m.version, Token: token, Log: m.log, Phases: &m.phases,
+		Admit: fromHost, CID: ownCID, PowerOff: m.shutdown, Orphans: true,
+	})
+	if err != nil {
+		m.complain(err)
+		return
+	}
+	// Any CID: the guest's own can't be read until the device is there.
+	l, err := vsock.ListenContextID(unix.VMADDR_CID_ANY, Port, nil)
+	if err != nil {
+		m.complain(err)
+		return
+	}
+	m.phases.Mark("listening")
+	m.log.Info("listening", "port", Port, "version", m.version, "phases", m.phases.all())
+	if err := a.Serve(ctx, l); err != nil {
+		m.complain(err)
+	}
+}
+
+// complain goes to the console too, whose tail is what a failed start shows.
+func (m *machine) complain(err error) {
+	m.log.Error("agent does not serve", "err", err)
+	fmt.Fprintf(os.Stderr, "arcbox-agent: does not serve: %v\n", err)
+}
+
+// shutdown is what the engine and the power button ask for.
+func (m *machine) shutdown(grace time.Duration) {
+	if m.args.fault(faultIgnoreShutdown) {
+		m.log.Info("shutdown ignored, as arcbox.test asks")
+		return
+	}
+	select {
+	case m.end <- ending{grace: grace}:
+	default: // one is under way
+	}
+}
+
+// await waits until somebody ends the machine.
+func (m *machine) await() ending {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPWR)
+	select {
+	case how := <-m.end:
+		return how
+	case sig := <-signals:
+		return ending{reboot: sig == unix.SIGTERM || sig == unix.SIGINT, grace: defaultGrace}
+	}
+}
+
+// takeToken reads the token and removes it, so that no program of the guest
+// can read it.
+func takeToken(path string) ([]byte, error) {
+	token, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("token: %w", err)
+	}
+	if err := os.Remove(path); err != nil {
+		return nil, fmt.Errorf("token: %w", err)
+	}
+	if len(token) != wire.TokenSize {
+		return nil, fmt.Errorf("token %s: %d bytes, not %d", path, len(token), wire.TokenSize)
+	}
+	return token, nil
+}
+
+// fromHost admits the host only; a program of the guest could connect too.
+func fromHost(c net.Conn) error {
+	if addr, ok := c.RemoteAddr().(*vsock.Addr); !ok || addr.ContextID != vsock.Host {
+		return fmt.Errorf("%w: %v", errPeer, c.RemoteAddr())
+	}
+	return nil
+}
+
+func ownCID() uint32 {
+	cid, err := vsock.ContextID()
+	if err != nil {
+		return 0
+	}
+	return cid
+}

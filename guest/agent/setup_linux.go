@@ -1,0 +1,118 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// mount is a file system that a machine needs.
+type mount struct {
+	kind, on, options string
+	flags             uintptr
+}
+
+const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+
+// first is what the boot itself needs.
+var first = []mount{
+	{"proc", "/proc", "", quiet},
+	{"devtmpfs", "/dev", "mode=0755", unix.MS_NOSUID},
+}
+
+var others = []mount{
+	{"sysfs", "/sys", "", quiet},
+	{"devpts", "/dev/pts", "gid=5,mode=0620,ptmxmode=0666", unix.MS_NOSUID | unix.MS_NOEXEC},
+	{"tmpfs", "/dev/shm", "mode=1777", unix.MS_NOSUID | unix.MS_NODEV},
+	{"tmpfs", "/run", "mode=0755", unix.MS_NOSUID | unix.MS_NODEV},
+	{"tmpfs", "/tmp", "mode=1777", unix.MS_NOSUID | unix.MS_NODEV},
+	{"cgroup2", "/sys/fs/cgroup", "", quiet},
+}
+
+func mountFirst(log *slog.Logger) { mountThese(first, log) }
+
+func mountRest(log *slog.Logger) { mountThese(others, log) }
+
+func mountThese(all []mount, log *slog.Logger) {
+	for _, m := range all {
+		// Where the kernel made the directory itself, this fails, rightly.
+		if err := os.MkdirAll(m.on, 0o755); err != nil && !errors.Is(err, os.ErrPermission) {
+			log.Warn("mount", "on", m.on, "err", err)
+		}
+		err := unix.Mount(m.kind, m.on, m.kind, m.flags, m.options)
+		if err != nil && !errors.Is(err, unix.EBUSY) { // EBUSY: the kernel did it
+			log.Warn("mount", "on", m.on, "kind", m.kind, "err", err)
+		}
+	}
+}
+
+// files are made where the initramfs has none.
+var files = []struct{ path, text string }{
+	{"/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"},
+	{"/etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"},
+}
+
+// maxFiles is how many open files a program may have, if it asks.
+const maxFiles = 1 << 20
+
+// setUp does what every program expects of a system.
+func setUp(name string, log *slog.Logger) {
+	failed := func(what string, err error) {
+		if err != nil {
+			log.Warn("set up", "what", what, "err", err)
+		}
+	}
+	unix.Umask(0o022)
+	failed("PATH", os.Setenv("PATH", defaultPath))
+	failed("host name", unix.Sethostname([]byte(name)))
+	failed("loopback", raiseLoopback())
+	// The soft limit stays where select(2) works; a program raises it itself.
+	failed("open files", unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1024, Max: maxFiles}, nil))
+	for _, dir := range []struct {
+		path string
+		mode os.FileMode
+	}{{"/etc", 0o755}, {"/root", 0o700}, {"/var", 0o755}} {
+		failed(dir.path, os.MkdirAll(dir.path, dir.mode))
+	}
+	for _, f := range files {
+		failed(f.path, writeMissing(f.path, f.text))
+	}
+	failed("/etc/hosts", writeMissing("/etc/hosts", fmt.Sprintf("127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n", name)))
+	failed("/etc/hostname", writeMissing("/etc/hostname", name+"\n"))
+	for link, to := range map[string]string{
+		"/dev/fd": "/proc/self/fd", "/dev/stdin": "fd/0", "/dev/stdout": "fd/1", "/dev/stderr": "fd/2",
+	} {
+		if err := os.Symlink(to, link); !errors.Is(err, os.ErrExist) {
+			failed(link, err)
+		}
+	}
+}
+
+func writeMissing(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
+func raiseLoopback() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	req, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	req.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
+}
