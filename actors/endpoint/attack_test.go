@@ -254,7 +254,7 @@ func TestBytesThatAreNoMessage(t *testing.T) {
 }
 
 func TestNoGRPCAtAll(t *testing.T) {
-	e := startEngine(t, Limits{}, ownOrRoot)
+	e := startEngine(t, Limits{Handshake: time.Second}, ownOrRoot)
 	for _, text := range []string{"GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + strings.Repeat("\xff", 1000)} {
 		c, err := net.Dial("unix", e.socket)
 		if err != nil {
@@ -312,7 +312,7 @@ func TestFloodWithoutReading(t *testing.T) {
 }
 
 func TestSilentClientIsPutOut(t *testing.T) {
-	e := startEngine(t, Limits{Handshake: 20 * time.Millisecond}, ownOrRoot)
+	e := startEngine(t, Limits{Handshake: 500 * time.Millisecond}, ownOrRoot)
 	if _, err := dialRaw(t, e).reply(); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("closed with %v, want DeadlineExceeded", err)
 	}
