@@ -1,0 +1,219 @@
+package guest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+	"unicode"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/wire"
+)
+
+// Errors of a client, beside those of its caller's context.
+var (
+	// ErrProtocol: the agent is too old or too new, or breaks the protocol.
+	ErrProtocol = errors.New("guest agent speaks another protocol")
+	// ErrGone: the connection has ended. The guest may live on.
+	ErrGone = errors.New("connection to the guest agent has ended")
+)
+
+// oldestProtocol is the oldest agent's that this client can talk to: a machine
+// may have been started by an older engine.
+const oldestProtocol = 1
+
+// Bounds of what a guest says of itself.
+const (
+	maxText   = 256
+	maxPhases = 64
+)
+
+const (
+	streamWindow = 512 << 10
+	connWindow   = 1 << 20
+)
+
+// Dialer connects to a guest's agent. The token was shown already.
+type Dialer func(ctx context.Context) (net.Conn, error)
+
+// Client calls one agent over one connection.
+type Client struct {
+	conn  *grpc.ClientConn
+	agent wire.AgentClient
+	hello *wire.HelloReply
+}
+
+// Connect dials once and greets the agent. ctx bounds both.
+func Connect(ctx context.Context, dial Dialer) (*Client, error) {
+	raw, err := dial(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("guest agent: dial: %w", err)
+	}
+	conn, err := grpc.NewClient("passthrough:///guest", options(raw)...)
+	if err != nil {
+		raw.Close()
+		return nil, fmt.Errorf("guest agent: %w", err)
+	}
+	c := &Client{conn: conn, agent: wire.NewAgentClient(conn)}
+	c.hello, err = c.agent.Hello(ctx, &wire.HelloRequest{Protocol: wire.Protocol})
+	if err != nil {
+		err = callError(ctx, "hello", err)
+	} else {
+		err = checkHello(c.hello)
+	}
+	if err != nil {
+		conn.Close()
+		raw.Close() // gRPC may not have come to take it
+		return nil, err
+	}
+	return c, nil
+}
+
+// options hand raw out once: gRPC's own habit is to dial again.
+func options(raw net.Conn) []grpc.DialOption {
+	var given atomic.Bool
+	return []grpc.DialOption{
+		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
+			if given.Swap(true) {
+				return nil, ErrGone
+			}
+			return raw, nil
+		}),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableRetry(),
+		grpc.WithNoProxy(),
+		grpc.WithIdleTimeout(0),
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(connWindow),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 30 * time.Second}),
+	}
+}
+
+// checkHello refuses an agent that can't be talked to, or that tells what
+// should not come near a terminal or a journal.
+func checkHello(h *wire.HelloReply) error {
+	if p := h.GetProtocol(); p < oldestProtocol || p > wire.Protocol {
+		return fmt.Errorf("%w: the agent's is %d, want %d to %d", ErrProtocol, p, oldestProtocol, wire.Protocol)
+	}
+	texts := map[string]string{"version": h.GetVersion(), "agent_id": h.GetAgentId(), "boot_id": h.GetBootId()}
+	for field, text := range texts {
+		if err := checkText(text); err != nil {
+			return fmt.Errorf("%w: hello: %s: %w", ErrProtocol, field, err)
+		}
+	}
+	if n := len(h.GetPhases()); n > maxPhases {
+		return fmt.Errorf("%w: hello: phases: %d, at most %d", ErrProtocol, n, maxPhases)
+	}
+	for name := range h.GetPhases() {
+		if err := checkText(name); err != nil {
+			return fmt.Errorf("%w: hello: phases: %w", ErrProtocol, err)
+		}
+	}
+	return nil
+}
+
+func checkText(s string) error {
+	if len(s) > maxText {
+		return fmt.Errorf("%d bytes, at most %d", len(s), maxText)
+	}
+	for _, r := range s {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			return fmt.Errorf("%q is not printable", s)
+		}
+	}
+	return nil
+}
+
+// callError names the call, and tells a lost connection and a finished context
+// from what the agent said.
+func callError(ctx context.Context, call string, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("guest agent: %s: %w", call, context.Cause(ctx))
+	}
+	switch s := status.Convert(err); s.Code() {
+	case codes.Unavailable, codes.Canceled:
+		return fmt.Errorf("guest agent: %s: %w: %q", call, ErrGone, short(s.Message()))
+	case codes.Unimplemented:
+		return fmt.Errorf("guest agent: %s: %w: %q", call, ErrProtocol, short(s.Message()))
+	default:
+		return fmt.Errorf("guest agent: %s: %s: %q", call, s.Code(), short(s.Message()))
+	}
+}
+
+// short keeps a message of the guest's presentable.
+func short(s string) string {
+	const most = 1024
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
+
+// Hello is what the agent said of itself when the client connected. It must
+// not be changed.
+func (c *Client) Hello() *wire.HelloReply { return c.hello }
+
+// Close ends the connection and with it every call.
+func (c *Client) Close() error {
+	if err := c.conn.Close(); err != nil {
+		return fmt.Errorf("guest agent: close: %w", err)
+	}
+	return nil
+}
+
+// Ping has the agent echo a few bytes.
+func (c *Client) Ping(ctx context.Context) (*wire.PingReply, error) {
+	payload := []byte("ping")
+	reply, err := c.agent.Ping(ctx, &wire.PingRequest{Payload: payload})
+	if err != nil {
+		return nil, callError(ctx, "ping", err)
+	}
+	if !bytes.Equal(reply.GetPayload(), payload) {
+		return nil, fmt.Errorf("guest agent: ping: %w: another payload came back", ErrProtocol)
+	}
+	return reply, nil
+}
+
+// SystemInfo asks what the guest is. Its texts are the guest's: they are to be
+// quoted where they are shown.
+func (c *Client) SystemInfo(ctx context.Context) (*wire.SystemInfoReply, error) {
+	reply, err := c.agent.SystemInfo(ctx, &wire.SystemInfoRequest{})
+	if err != nil {
+		return nil, callError(ctx, "system info", err)
+	}
+	return reply, nil
+}
+
+// Clock reads the guest's clock and, where to is not zero, sets it.
+func (c *Client) Clock(ctx context.Context, to time.Time) (*wire.ClockReply, error) {
+	req := &wire.ClockRequest{}
+	if !to.IsZero() {
+		req.UnixNanos = to.UnixNano()
+	}
+	reply, err := c.agent.Clock(ctx, req)
+	if err != nil {
+		return nil, callError(ctx, "clock", err)
+	}
+	return reply, nil
+}
+
+// Shutdown has the guest power off: it returns once the guest has begun.
+// Processes get SIGTERM, and after the grace SIGKILL; 0 = the agent's default.
+func (c *Client) Shutdown(ctx context.Context, grace time.Duration) error {
+	_, err := c.agent.Shutdown(ctx, &wire.ShutdownRequest{GraceNanos: int64(grace)})
+	if err != nil {
+		return callError(ctx, "shutdown", err)
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/wire"
+)
+
+// Probe is how often a guest is asked whether it is ready. The zero value
+// stands for the defaults.
+type Probe struct {
+	First  time.Duration // before the first attempt: 0, at once
+	Step   time.Duration // before the second: 50 ms
+	Factor float64       // from one wait to the next: 1.5
+	Most   time.Duration // longest wait: 500 ms
+	// Each bounds one attempt: 2 s. An attempt that used it up is given twice
+	// as long the next time, up to eight times: a host that is short of CPU
+	// must not be asked again and again too early.
+	Each time.Duration
+}
+
+func (p Probe) withDefaults() Probe {
+	if p.Step <= 0 {
+		p.Step = 50 * time.Millisecond
+	}
+	if p.Factor < 1 {
+		p.Factor = 1.5
+	}
+	if p.Most <= 0 {
+		p.Most = 500 * time.Millisecond
+	}
+	if p.Each <= 0 {
+		p.Each = 2 * time.Second
+	}
+	return p
+}
+
+// AwaitReady asks until the agent answers or ctx is over; its error then joins
+// ctx's with that of the last attempt. An agent that can't be talked to at all
+// ends the wait at once.
+func AwaitReady(ctx context.Context, dial Dialer, p Probe) (*wire.HelloReply, error) {
+	p = p.withDefaults()
+	each, wait := p.Each, p.Step
+	err := sleep(ctx, p.First)
+	var last error
+	for err == nil {
+		var hello *wire.HelloReply
+		var late bool
+		if hello, late, last = ask(ctx, dial, each); last == nil {
+			return hello, nil
+		}
+		if errors.Is(last, ErrProtocol) {
+			return nil, last
+		}
+		if late {
+			each = min(2*each, 8*p.Each)
+		}
+		err = sleep(ctx, wait)
+		wait = min(time.Duration(float64(wait)*p.Factor), p.Most)
+	}
+	return nil, errors.Join(fmt.Errorf("guest agent is not ready: %w", err), last)
+}
+
+// ask makes one attempt, and says whether it ran out of time.
+func ask(ctx context.Context, dial Dialer, each time.Duration) (_ *wire.HelloReply, late bool, _ error) {
+	ctx, cancel := context.WithTimeout(ctx, each)
+	defer cancel()
+	c, err := Connect(ctx, dial)
+	if err != nil {
+		return nil, errors.Is(ctx.Err(), context.DeadlineExceeded), err
+	}
+	return c.Hello(), false, c.Close()
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
