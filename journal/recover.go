@@ -1,0 +1,175 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"sort"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Salvage is what Recover saved and what it could not.
+type Salvage struct {
+	Last    uint64  // where the new journal ends
+	Records uint64  // saved
+	Lost    []Fault // what is lost, oldest first
+}
+
+// maxStones bounds what a false head file or index can make Recover write.
+const maxStones = 1 << 20
+
+// Recover saves what can be read of the journal in src into a new journal in
+// dst, which must not exist. Nothing in src is changed. Records keep their
+// sequence numbers; where one is lost stands a gravestone, and its machine is
+// marked as damaged, as all are where it is not known whose it was.
+func Recover(src, dst string, o Options) (Salvage, error) {
+	o = o.withDefaults()
+	if _, err := o.FS.Stat(dst); !errors.Is(err, fs.ErrNotExist) {
+		return Salvage{}, fmt.Errorf("recover: %s is there already: %w", dst, errors.Join(fs.ErrExist, err))
+	}
+	db := o.FS.PathJoin(src, "db")
+	if _, err := o.FS.Stat(db); err != nil {
+		return Salvage{}, fmt.Errorf("recover: there is no journal in %s: %w", src, err)
+	}
+	lock, err := lockDir(o.FS, db)
+	if err != nil {
+		return Salvage{}, fmt.Errorf("recover: %w", err)
+	}
+	s, err := salvage(src, dst, o)
+	if err != nil {
+		err = errors.Join(err, o.FS.RemoveAll(dst)) // half a journal is worth nothing
+	}
+	if err := errors.Join(err, lock.Close()); err != nil {
+		return s, fmt.Errorf("recover %s into %s: %w", src, dst, err)
+	}
+	return s, nil
+}
+
+func salvage(src, dst string, o Options) (s Salvage, err error) {
+	work := o.FS.PathJoin(dst, "salvage")
+	from, notes, err := openCopy(src, work, o)
+	if err != nil {
+		return Salvage{}, err
+	}
+	defer func() { err = errors.Join(err, from.release(), o.FS.RemoveAll(work)) }()
+	if err := from.checkFormat(); errors.Is(err, ErrNewerFormat) {
+		return Salvage{}, err
+	}
+	to, err := Open(dst, o)
+	if err != nil {
+		return Salvage{}, err
+	}
+	b := newBulk(to)
+	if err = b.copy(from, src); err == nil {
+		err = b.finish()
+	}
+	b.salvage.Lost = append(notes, b.salvage.Lost...)
+	return b.salvage, errors.Join(err, to.Close())
+}
+
+// openCopy opens a copy of a damaged journal. Pebble refuses a log that is
+// damaged in its middle; then the copy goes on without the rest of that log.
+func openCopy(src, work string, o Options) (*Journal, []Fault, error) {
+	j := newJournal(work, o)
+	if err := o.FS.MkdirAll(j.dbDir(), 0o700); err != nil {
+		return nil, nil, fmt.Errorf("copy: %w", err)
+	}
+	// NB: to close a second descriptor of the lock file would drop our lock.
+	noLock := vfs.CloneSkip(func(p string) bool { return o.FS.PathBase(p) == "LOCK" })
+	if _, err := vfs.Clone(o.FS, o.FS, o.FS.PathJoin(src, "db"), j.dbDir(), noLock); err != nil {
+		return nil, nil, fmt.Errorf("copy: %w", err)
+	}
+	var notes []Fault
+	err := opens(j)
+	if err != nil && pebble.IsCorruptionError(err) {
+		notes = append(notes, Fault{What: fmt.Sprintf("the rest of a log, behind its damage: %v", err)})
+		err = cutLogs(j)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if j.db, err = pebble.Open(j.dbDir(), j.o.pebble(false, nil)); err != nil {
+		return nil, nil, j.pebbleError(err)
+	}
+	return j, notes, nil
+}
+
+// opens tries a database without changing it.
+func opens(j *Journal) error {
+	db, err := pebble.Open(j.dbDir(), j.o.pebble(true, nil))
+	if err != nil {
+		return err
+	}
+	return db.Close()
+}
+
+// cutLogs shortens the logs of a copy, the newest first, to the longest part
+// with which Pebble opens it.
+func cutLogs(j *Journal) error {
+	names, err := j.o.FS.List(j.dbDir())
+	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	for _, n := range slices.Backward(names) {
+		if path.Ext(n) != ".log" {
+			continue
+		}
+		name := j.o.FS.PathJoin(j.dbDir(), n)
+		v, err := readFile(j.o.FS, name)
+		if err != nil {
+			return err
+		}
+		fails := func(length int) bool {
+			if err == nil {
+				err = writeFile(j.o.FS, name, v[:length])
+			}
+			return err != nil || opens(j) != nil
+		}
+		bad := sort.Search(len(v)+1, fails) // the shortest that fails
+		if bad > 0 && err == nil {
+			return writeFile(j.o.FS, name, v[:bad-1])
+		}
+		if err = errors.Join(err, writeFile(j.o.FS, name, nil)); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("no part of the logs makes it readable: %w", opens(j))
+}
+
+func readFile(fsys vfs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	v, err := io.ReadAll(f)
+	return v, errors.Join(err, f.Close())
+}
+
+func writeFile(fsys vfs.FS, name string, v []byte) error {
+	f, err := fsys.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(slices.Clone(v)) // a vfs.File may change what it is given
+	return errors.Join(err, f.Close())
+}
+
+// furthest is the last record that anything in a journal tells of.
+func (j *Journal) furthest(dir string) uint64 {
+	last, _, _, _, _ := readHead(j.o.FS, dir) // 0 where it can't be read
+	if seq, err := j.lastRecord(); err == nil {
+		last = max(last, seq)
+	}
+	if v, err := j.get(keyLast); err == nil {
+		if e, err := decodeEnd(v); err == nil {
+			last = max(last, e.seq)
+		}
+	}
+	return last
+}
