@@ -63,18 +63,21 @@ type Spec struct {
 	Backend   Backend `json:"backend"`
 	Accel     Accel   `json:"accel"`
 	AccelNote string  `json:"accel_note,omitempty"` // why auto became what Accel says
-	CPUs      int     `json:"cpus"`
-	Memory    int64   `json:"memory"` // bytes
-	Kernel    string  `json:"kernel"` // path: bzImage or PVH ELF
-	Initrd    string  `json:"initrd"` // path, the launch's token appended
-	Cmdline   string  `json:"cmdline"`
-	TokenFile string  `json:"token_file"`           // path of a 0400 file with the token, 32 bytes
-	Dir       string  `json:"dir"`                  // the machine's directory: lock, exit note, consoles
-	RunDir    string  `json:"run_dir"`              // the machine's sockets
-	Console   int64   `json:"console_max"`          // bytes of one console file; two are kept
-	QEMU      string  `json:"qemu,omitempty"`       // path of the QEMU binary; "" = by PATH
-	Script    string  `json:"script,omitempty"`     // of a sim VM
-	VsockSock bool    `json:"vsock_sock,omitempty"` // serve the CONNECT socket
+	// AccelCache is a file in which the driver keeps, for one boot of the host,
+	// what a probe of the accelerator found; "" = it probes at each start.
+	AccelCache string `json:"accel_cache,omitempty"`
+	CPUs       int    `json:"cpus"`
+	Memory     int64  `json:"memory"` // bytes
+	Kernel     string `json:"kernel"` // path: bzImage or PVH ELF
+	Initrd     string `json:"initrd"` // path, the launch's token appended
+	Cmdline    string `json:"cmdline"`
+	TokenFile  string `json:"token_file"`           // path of a 0400 file with the token, 32 bytes
+	Dir        string `json:"dir"`                  // the machine's directory: lock, exit note, consoles
+	RunDir     string `json:"run_dir"`              // the machine's sockets
+	Console    int64  `json:"console_max"`          // bytes of one console file; two are kept
+	QEMU       string `json:"qemu,omitempty"`       // path of the QEMU binary; "" = by PATH
+	Script     string `json:"script,omitempty"`     // of a sim VM
+	VsockSock  bool   `json:"vsock_sock,omitempty"` // serve the CONNECT socket
 }
 
 // Env is what a VM host lends to the driver.
@@ -174,6 +177,11 @@ type VM interface {
 // AllowReboot it ends the VM, after it the guest reboots.
 type Rebooter interface {
 	AllowReboot(ctx context.Context) error
+}
+
+// Accelerated is a VM that can say which accelerator auto became, and why.
+type Accelerated interface {
+	Accel() (Accel, string)
 }
 
 // ErrUnsupported marks what a backend or this platform can't do.

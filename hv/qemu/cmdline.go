@@ -100,7 +100,7 @@ func check(s hv.Spec) error {
 	case s.Backend != hv.BackendQEMU:
 		return fmt.Errorf("hv/qemu: backend %q: this driver is %q", s.Backend, hv.BackendQEMU)
 	case s.Accel != hv.AccelKVM && s.Accel != hv.AccelTCG:
-		return fmt.Errorf("hv/qemu: accel %q: allowed are %q and %q, auto is decided before the VM host starts", s.Accel, hv.AccelKVM, hv.AccelTCG)
+		return fmt.Errorf("hv/qemu: accel %q: a command line needs %q or %q", s.Accel, hv.AccelKVM, hv.AccelTCG)
 	case s.CPUs > maxCPUs:
 		return fmt.Errorf("hv/qemu: cpus %d: at most %d", s.CPUs, maxCPUs)
 	case !filepath.IsAbs(s.Kernel):

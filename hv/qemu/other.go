@@ -5,6 +5,7 @@ package qemu
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime"
 
 	"github.com/arcboxlabs/arcbox-engine/hv"
@@ -17,4 +18,8 @@ func (d *Driver) Start(context.Context, hv.Spec, hv.Env) (hv.VM, error) {
 
 func kvmMissing() string { return "KVM is of Linux, this is " + runtime.GOOS }
 
-func probeKVM(context.Context, string) Result { return verdict(false, kvmMissing()) }
+func forkHere(string, []string, *os.ProcAttr) (*os.Process, error) { return nil, hv.ErrUnsupported }
+
+func probeWith(context.Context, forkFunc, string, string, string) Result {
+	return verdict(false, kvmMissing())
+}

@@ -32,6 +32,9 @@ const (
 	probePort = 0xf4
 )
 
+// forkFunc starts a process that dies with this one; see hv.Env.Fork.
+type forkFunc func(path string, argv []string, attr *os.ProcAttr) (*os.Process, error)
+
 // Probe finds out whether KVM runs guest code here, by running some: a kernel of
 // a few bytes goes the way of every guest, through the firmware into long mode,
 // and writes a byte to a port. A /dev/kvm that opens, even one that makes VMs,
@@ -42,10 +45,7 @@ func Probe(ctx context.Context, qemu string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if why := kvmMissing(); why != "" {
-		return Result{Accel: hv.AccelTCG, Note: "TCG: " + why}, nil
-	}
-	return probeKVM(ctx, path), nil
+	return probe(ctx, "", path, "", forkHere), nil
 }
 
 // ProbeCached is Probe with a memory: what a guest has shown holds until the
@@ -56,17 +56,23 @@ func ProbeCached(ctx context.Context, cacheFile, qemu, bootID string) Result {
 	if err != nil {
 		return Result{Accel: hv.AccelTCG, Note: "TCG: " + err.Error()}
 	}
+	return probe(ctx, cacheFile, path, bootID, forkHere)
+}
+
+// probe is ProbeCached for a path that is known. Without a cache file or a boot
+// id it remembers nothing.
+func probe(ctx context.Context, cacheFile, path, bootID string, fork forkFunc) Result {
 	if why := kvmMissing(); why != "" {
 		return Result{Accel: hv.AccelTCG, Note: "TCG: " + why}
 	}
 	key, err := keyOf(path, bootID)
-	if err != nil {
-		return probeKVM(ctx, path)
+	if err != nil || cacheFile == "" || bootID == "" {
+		return probeWith(ctx, fork, path, "kvm", "host")
 	}
 	if r, ok := readCache(cacheFile, key); ok {
 		return r
 	}
-	r := probeKVM(ctx, path)
+	r := probeWith(ctx, fork, path, "kvm", "host")
 	if ctx.Err() == nil { // else the probe was cut short and proves nothing
 		if err := writeCache(cacheFile, key, r); err != nil {
 			r.Note += fmt.Sprintf(" (not remembered: %v)", err)
@@ -118,7 +124,7 @@ type probeCache struct {
 // readCache takes nothing that it can't fully believe: the probe is cheap.
 func readCache(file string, key probeKey) (Result, bool) {
 	data, err := os.ReadFile(file)
-	if err != nil || key.Boot == "" {
+	if err != nil {
 		return Result{}, false
 	}
 	var c probeCache
@@ -151,7 +157,7 @@ func writeCache(file string, key probeKey, r Result) error {
 	return err
 }
 
-// verdict reads how the probe's QEMU ended; ran is exit 85.
+// verdict says what follows from how the probe's QEMU ended.
 func verdict(ran bool, how string) Result {
 	if ran {
 		return Result{Accel: hv.AccelKVM, Note: "KVM: a probe ran guest code on it"}

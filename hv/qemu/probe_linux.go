@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"runtime"
 	"syscall"
 	"time"
@@ -31,21 +30,23 @@ func kvmMissing() string {
 	return err.Error()
 }
 
-// probeKVM runs the probe's guest. It comes back in time even where KVM makes
-// QEMU unkillable.
-func probeKVM(ctx context.Context, path string) Result {
-	return probeWith(ctx, path, "kvm", "host")
+// forkHere starts a process from the calling thread, whose end it does not
+// outlive.
+func forkHere(path string, argv []string, attr *os.ProcAttr) (*os.Process, error) {
+	attr.Sys = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return os.StartProcess(path, argv, attr)
 }
 
-func probeWith(ctx context.Context, path, accel, cpu string) Result {
+// probeWith runs the probe's guest. It comes back in time even where KVM makes
+// QEMU unkillable.
+func probeWith(ctx context.Context, fork forkFunc, path, accel, cpu string) Result {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	done := make(chan Result, 1)
 	go func() {
-		// The parent-death signal follows the thread that forked.
-		runtime.LockOSThread()
+		runtime.LockOSThread() // for forkHere
 		defer runtime.UnlockOSThread()
-		done <- runProbe(ctx, path, accel, cpu)
+		done <- runProbe(ctx, fork, path, accel, cpu)
 	}()
 	select {
 	case r := <-done:
@@ -55,49 +56,70 @@ func probeWith(ctx context.Context, path, accel, cpu string) Result {
 	select {
 	case r := <-done:
 		return r
-	case <-time.After(time.Second):
+	case <-time.After(2 * lastBytes):
 		return verdict(false, "QEMU does not even die when it is killed")
 	}
 }
 
-func runProbe(ctx context.Context, path, accel, cpu string) Result {
-	kernel, err := probeFile()
-	if err != nil {
-		return verdict(false, err.Error())
-	}
-	defer func() { _ = kernel.Close() }()
-	var output tail
-	cmd := exec.CommandContext(ctx, path,
-		"-name", "guest=arcbox-probe", "-no-user-config", "-nodefaults", "-display", "none", "-sandbox", sandbox,
+func runProbe(ctx context.Context, fork forkFunc, path, accel, cpu string) Result {
+	argv := []string{
+		path, "-name", "guest=arcbox-probe", "-no-user-config", "-nodefaults", "-display", "none", "-sandbox", sandbox,
 		"-machine", "q35,dump-guest-core=off", "-accel", accel, "-cpu", cpu, "-m", "64", "-no-reboot",
 		"-device", fmt.Sprintf("isa-debug-exit,iobase=%#x,iosize=4", probePort),
-		"-kernel", "/proc/self/fd/3")
-	cmd.ExtraFiles = []*os.File{kernel}
-	cmd.Env = scrubbedEnv()
-	cmd.Dir = "/"
-	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd.WaitDelay = time.Second
-	if err := cmd.Start(); err != nil {
-		return verdict(false, err.Error())
+		"-kernel", "/proc/self/fd/3",
 	}
-	// Where KVM fails QEMU aborts; its core would help nobody.
-	_ = unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil)
-	err = cmd.Wait()
-	var exit *exec.ExitError
+	var output tail
+	state, err := runQEMU(ctx, fork, argv, &output)
 	switch {
-	case errors.As(err, &exit) && exit.ExitCode() == probeStatus:
+	case err != nil:
+		return verdict(false, err.Error())
+	case state.ExitCode() == probeStatus:
 		return verdict(true, "")
 	case ctx.Err() != nil:
-		return verdict(false, fmt.Sprintf("nothing after %s", probeTime))
-	case err == nil:
-		return verdict(false, "QEMU ended at once")
+		return verdict(false, fmt.Sprintf("its guest did nothing for %s", probeTime))
 	}
-	how := err.Error()
-	if last := output.lastLines(); last != "" {
-		how += "; QEMU's last words: " + last
+	how := "QEMU ended: " + state.String()
+	if said := output.lastLines(); said != "" {
+		how += "; its last words: " + said
 	}
 	return verdict(false, how)
+}
+
+// runQEMU runs it to its end, or to ctx's.
+func runQEMU(ctx context.Context, fork forkFunc, argv []string, output *tail) (*os.ProcessState, error) {
+	kernel, err := probeFile()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = kernel.Close() }()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = null.Close() }()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	proc, err := fork(argv[0], argv, &os.ProcAttr{Dir: "/", Env: scrubbedEnv(), Files: []*os.File{null, w, w, kernel}})
+	_ = w.Close()
+	if err != nil {
+		return nil, fmt.Errorf("start QEMU: %w", err)
+	}
+	// Where KVM fails QEMU aborts; its core would help nobody.
+	_ = unix.Prlimit(proc.Pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil)
+	stop := context.AfterFunc(ctx, func() { _ = proc.Kill() })
+	defer stop()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		drain(output, r)
+	}()
+	state, err := proc.Wait()
+	_ = r.SetReadDeadline(time.Now().Add(lastBytes))
+	<-drained
+	return state, err
 }
 
 // probeFile holds the kernel in memory: nothing to clean up.

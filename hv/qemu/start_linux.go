@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,20 +26,25 @@ const (
 
 // Start runs a VM: QEMU is up, its QMP answers, and the guest's CPUs run.
 func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, error) {
+	if env.Lock == nil || env.Fork == nil {
+		return nil, errors.New("hv/qemu: start: the VM host lent no lock or no fork")
+	}
+	path, err := lookup(spec.QEMU)
+	if err != nil {
+		return nil, err
+	}
+	if spec, err = settleAccel(ctx, spec, path, env.Fork); err != nil {
+		return nil, err
+	}
 	argv, err := Cmdline(spec)
 	if err != nil {
 		return nil, err
 	}
-	if env.Lock == nil || env.Fork == nil {
-		return nil, errors.New("hv/qemu: start: the VM host lent no lock or no fork")
-	}
+	argv[0] = path
 	if err := checkHost(spec); err != nil {
 		return nil, err
 	}
-	if argv[0], err = lookup(spec.QEMU); err != nil {
-		return nil, err
-	}
-	v := newVM(d, spec.CID, env)
+	v := newVM(d, spec, env)
 	if spec.VsockSock {
 		if v.sock, err = listenVsock(spec.RunDir); err != nil {
 			return nil, err
@@ -55,6 +61,25 @@ func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, er
 		return nil, v.abort(err)
 	}
 	return v, nil
+}
+
+// settleAccel turns auto into what this host can do, and refuses a KVM that
+// isn't there.
+func settleAccel(ctx context.Context, s hv.Spec, path string, fork forkFunc) (hv.Spec, error) {
+	switch s.Accel {
+	case hv.AccelAuto:
+		boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+		if err != nil {
+			s.AccelCache = "" // nothing holds longer than this start
+		}
+		r := probe(ctx, s.AccelCache, path, strings.TrimSpace(string(boot)), fork)
+		s.Accel, s.AccelNote = r.Accel, r.Note
+	case hv.AccelKVM:
+		if why := kvmMissing(); why != "" {
+			return s, fmt.Errorf("hv/qemu: accel %q: %s; allowed here is %q", s.Accel, why, hv.AccelTCG)
+		}
+	}
+	return s, nil
 }
 
 // spawn starts QEMU and all that serves it.

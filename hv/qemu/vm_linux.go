@@ -26,6 +26,8 @@ const (
 type vm struct {
 	driver *Driver
 	env    hv.Env
+	accel  hv.Accel
+	note   string // why this accelerator
 	dev    *vsock.Device
 	sock   net.Listener // of CONNECT, or nil
 
@@ -46,9 +48,11 @@ type vm struct {
 var (
 	_ hv.VM       = (*vm)(nil)
 	_ hv.Rebooter = (*vm)(nil)
+
+	_ hv.Accelerated = (*vm)(nil)
 )
 
-func newVM(d *Driver, cid hv.CID, env hv.Env) *vm {
+func newVM(d *Driver, spec hv.Spec, env hv.Env) *vm {
 	if env.Logf == nil {
 		env.Logf = func(string, ...any) {}
 	}
@@ -59,8 +63,8 @@ func newVM(d *Driver, cid hv.CID, env hv.Env) *vm {
 		env.AgentLog = io.Discard
 	}
 	return &vm{
-		driver: d, env: env,
-		dev:     vsock.New(cid, vsock.Options{Log: d.log}),
+		driver: d, env: env, accel: spec.Accel, note: spec.AccelNote,
+		dev:     vsock.New(spec.CID, vsock.Options{Log: d.log}),
 		console: &watch{next: env.Console},
 		output:  &tail{},
 		events:  make(chan hv.Event, maxEvents),
@@ -194,6 +198,9 @@ func (v *vm) PowerButton(ctx context.Context) error {
 func (v *vm) AllowReboot(ctx context.Context) error {
 	return v.command(ctx, "set-action", map[string]string{"reboot": "reset"})
 }
+
+// Accel says which accelerator runs the guest, and why that one.
+func (v *vm) Accel() (hv.Accel, string) { return v.accel, v.note }
 
 func (v *vm) command(ctx context.Context, name string, arguments any) error {
 	err := v.qmp.call(ctx, name, arguments)

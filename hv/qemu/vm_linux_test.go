@@ -352,16 +352,16 @@ func TestStartRefuses(t *testing.T) {
 		spoil func(*stage)
 		says  string
 	}{
-		"no QEMU":       {func(s *stage) { s.spec.QEMU = "no-such-qemu" }, "apt-get install qemu-system-x86"},
-		"no kernel":     {func(s *stage) { s.spec.Kernel += "x" }, `kernelx": no such file`},
-		"kernel a dir":  {func(s *stage) { s.spec.Kernel = s.spec.Dir }, "a file with something in it is needed"},
-		"no initrd":     {func(s *stage) { s.spec.Initrd = "/no/initrd" }, `initrd "/no/initrd": no such file`},
-		"memory":        {func(s *stage) { s.spec.Memory = 1 << 50 }, "memory 1073741824 MiB: this host has"},
-		"cpus":          {func(s *stage) { s.spec.CPUs = 250 }, "cpus 250: this host has"},
-		"no lock":       {func(s *stage) { s.env.Lock = nil }, "no lock"},
-		"long run dir":  {func(s *stage) { s.spec.VsockSock, s.spec.RunDir = true, "/"+strings.Repeat("r", 120) }, "at most 107"},
-		"fork fails":    {func(s *stage) { s.env.Fork = failingFork }, "start QEMU: out of forks"},
-		"accel is auto": {func(s *stage) { s.spec.Accel = hv.AccelAuto }, `accel "auto"`},
+		"no QEMU":      {func(s *stage) { s.spec.QEMU = "no-such-qemu" }, "apt-get install qemu-system-x86"},
+		"no kernel":    {func(s *stage) { s.spec.Kernel += "x" }, `kernelx": no such file`},
+		"kernel a dir": {func(s *stage) { s.spec.Kernel = s.spec.Dir }, "a file with something in it is needed"},
+		"no initrd":    {func(s *stage) { s.spec.Initrd = "/no/initrd" }, `initrd "/no/initrd": no such file`},
+		"memory":       {func(s *stage) { s.spec.Memory = 1 << 50 }, "memory 1073741824 MiB: this host has"},
+		"cpus":         {func(s *stage) { s.spec.CPUs = 250 }, "cpus 250: this host has"},
+		"no lock":      {func(s *stage) { s.env.Lock = nil }, "no lock"},
+		"long run dir": {func(s *stage) { s.spec.VsockSock, s.spec.RunDir = true, "/"+strings.Repeat("r", 120) }, "at most 107"},
+		"fork fails":   {func(s *stage) { s.env.Fork = failingFork }, "start QEMU: out of forks"},
+		"accel":        {func(s *stage) { s.spec.Accel = "hvf" }, `accel "hvf"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t, "hang")

@@ -1,0 +1,111 @@
+package qemu
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/arcboxlabs/arcbox-engine/hv"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func sampleSpec() hv.Spec {
+	return hv.Spec{
+		Version: hv.SpecVersion, Machine: "01939d5e-7c00-7000-8000-000000000001", Name: "default",
+		Launch: "l", CID: 3, Backend: hv.BackendQEMU, Accel: hv.AccelTCG, CPUs: 2, Memory: 4096 << 20,
+		Kernel: "/boot/vmlinux", Initrd: "/m/initrd", Cmdline: "arcbox.name=default",
+		TokenFile: "/m/token", Dir: "/m", RunDir: "/run/m",
+	}
+}
+
+func TestCmdlineGolden(t *testing.T) {
+	for name, change := range map[string]func(*hv.Spec){
+		"tcg": func(*hv.Spec) {},
+		"kvm": func(s *hv.Spec) { s.Accel = hv.AccelKVM },
+		"odd": func(s *hv.Spec) {
+			s.QEMU, s.Initrd, s.Cmdline = "/opt/qemu,7/bin/qemu", "", "  "
+			s.Machine, s.Name = "not-a-uuid", "x,process=init\n-snapshot"
+			s.CPUs, s.Memory = 1, 64<<20+1
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sampleSpec()
+			change(&s)
+			argv, err := Cmdline(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, file := strings.Join(argv, "\n")+"\n", filepath.Join("testdata", name+".argv")
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("the command line changed; go test ./hv/qemu -update accepts it (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCmdlineRefuses(t *testing.T) {
+	for says, spoil := range map[string]func(*hv.Spec){
+		"cid 2":                              func(s *hv.Spec) { s.CID = 2 },
+		"cpus 0":                             func(s *hv.Spec) { s.CPUs = 0 },
+		"cpus 256: at most 255":              func(s *hv.Spec) { s.CPUs = 256 },
+		"memory 1 bytes":                     func(s *hv.Spec) { s.Memory = 1 },
+		`backend "vz"`:                       func(s *hv.Spec) { s.Backend = hv.BackendVZ },
+		`accel "auto"`:                       func(s *hv.Spec) { s.Accel = hv.AccelAuto },
+		`kernel "vmlinuz": an absolute path`: func(s *hv.Spec) { s.Kernel = "vmlinuz" },
+		`initrd "-x": an absolute path`:      func(s *hv.Spec) { s.Initrd = "-x" },
+		"one line without NUL":               func(s *hv.Spec) { s.Cmdline = "a\nb" },
+		"at most 2047":                       func(s *hv.Spec) { s.Cmdline = strings.Repeat("x", 2048) },
+	} {
+		s := sampleSpec()
+		spoil(&s)
+		if _, err := Cmdline(s); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("error %v, want one with %q", err, says)
+		}
+	}
+}
+
+// Whatever a machine is called and told, it adds no argument and no option.
+func TestCmdlineHasAFixedShape(t *testing.T) {
+	plain, err := Cmdline(sampleSpec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		s := sampleSpec()
+		s.Name = rapid.String().Draw(t, "name")
+		s.Machine = rapid.StringN(1, -1, -1).Draw(t, "machine")
+		s.Cmdline = rapid.StringMatching(`[ -~]{0,200}`).Draw(t, "cmdline")
+		s.CPUs = rapid.IntRange(1, maxCPUs).Draw(t, "cpus")
+		s.Memory = rapid.Int64Range(64<<20, 1<<50).Draw(t, "memory")
+		argv, err := Cmdline(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(argv) != len(plain) {
+			t.Fatalf("%d arguments, not %d", len(argv), len(plain))
+		}
+		for i, a := range argv {
+			if strings.HasPrefix(plain[i], "-") && a != plain[i] {
+				t.Fatalf("argument %d is %q, not %q", i, a, plain[i])
+			}
+			if plain[i-min(i, 1)] == "-name" && strings.ContainsAny(a, ",\n ") {
+				t.Fatalf("name argument %q", a)
+			}
+		}
+	})
+}

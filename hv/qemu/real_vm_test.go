@@ -1,0 +1,221 @@
+//go:build vm && linux
+
+package qemu
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cavaliergopher/cpio"
+
+	"github.com/arcboxlabs/arcbox-engine/hv"
+)
+
+// testInit is testdata/init, built once.
+var testInit = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "arcbox-init")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	out := filepath.Join(dir, "init")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./testdata/init")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(out)
+})
+
+func fromEnv(t *testing.T, name string) string {
+	t.Helper()
+	path := os.Getenv(name)
+	if path == "" {
+		t.Fatalf("%s is not set: ./task up prepares a kernel and an initramfs with its modules, ./task test names them", name)
+	}
+	return path
+}
+
+// newGuest is a stage with the tests' kernel, and the tests' init laid over
+// their initramfs. What init does is test.
+func newGuest(t *testing.T, test string) *stage {
+	t.Helper()
+	s := newStage(t, "")
+	s.spec.Kernel, s.spec.QEMU, s.spec.Memory = fromEnv(t, "ARCBOX_TEST_KERNEL"), "", 256<<20
+	s.spec.Initrd = filepath.Join(s.spec.Dir, "initrd")
+	s.spec.Accel = hv.AccelAuto
+	s.spec.Cmdline = "test=" + test
+	s.spec.VsockSock = true
+	program, err := testInit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := os.ReadFile(fromEnv(t, "ARCBOX_TEST_INITRD"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(s.spec.Initrd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(append(base, make([]byte, -len(base)&3)...)); err != nil {
+		t.Fatal(err)
+	}
+	w := cpio.NewWriter(f)
+	if err := w.WriteHeader(&cpio.Header{Name: "init", Mode: cpio.TypeReg | 0o755, Size: int64(len(program))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(program); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// echo sends text to the guest's echo and reads it back. It dials until the
+// guest listens.
+func (s *stage) echo(t *testing.T, v hv.VM, text string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	c, err := v.Dial(ctx, 1000)
+	for err != nil {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("dial: %v; console:\n%s", err, s.console)
+		case <-time.After(20 * time.Millisecond):
+		}
+		c, err = v.Dial(ctx, 1000)
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Fatal(err)
+	}
+	back := make([]byte, len(text))
+	if _, err := io.ReadFull(c, back); err != nil || string(back) != text {
+		t.Fatalf("echo %q, %v", back, err)
+	}
+}
+
+func TestRealGuestEnds(t *testing.T) {
+	for _, c := range []struct {
+		test   string
+		cause  hv.ExitCause
+		detail string
+	}{
+		{"off", hv.ExitPoweredOff, ""},
+		{"reset", hv.ExitCrashed, "before its agent was ready"},
+		{"panic", hv.ExitPanic, "not syncing: sysrq triggered crash"},
+		{"early-panic", hv.ExitPanic, "before its agent was ready: Kernel panic - not syncing: Attempted to kill init!"},
+	} {
+		t.Run(c.test, func(t *testing.T) {
+			s := newGuest(t, c.test)
+			v := s.start(t, Options{})
+			_, exit := end(t, v)
+			if exit.Cause != c.cause || exit.Status != 0 || !strings.Contains(exit.Detail, c.detail) {
+				t.Fatalf("exit %+v; console:\n%s", exit, s.console)
+			}
+			if c.test == "early-panic" {
+				return
+			}
+			if !strings.Contains(s.console.String(), "up, CID 7 <nil>") || !strings.Contains(s.log.String(), "log") {
+				t.Fatalf("console:\n%s\nagent log:\n%s", s.console, s.log)
+			}
+		})
+	}
+}
+
+func TestRealGuestRebootsAndTalks(t *testing.T) {
+	s := newGuest(t, "echo-reset")
+	v := s.start(t, Options{})
+	accel, note := v.(hv.Accelerated).Accel()
+	t.Logf("accel %s: %s", accel, note)
+	s.echo(t, v, "before")
+	if err := v.(hv.Rebooter).AllowReboot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c, err := v.Dial(t.Context(), 1001)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if e := <-v.Events(); e.Kind != hv.EventRebooted {
+		t.Fatalf("event %+v", e)
+	}
+	s.echo(t, v, "after")
+	if n := strings.Count(s.console.String(), "up, CID 7"); n != 2 {
+		t.Fatalf("the guest came up %d times", n)
+	}
+	if err := v.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, exit := end(t, v); exit.Cause != hv.ExitKilled {
+		t.Fatalf("exit %+v", exit)
+	}
+}
+
+func TestRealPowerButton(t *testing.T) {
+	s := newGuest(t, "button")
+	v := s.start(t, Options{})
+	s.console.await(t, "buttons [/dev/input/event")
+	if err := v.PowerButton(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, exit := end(t, v); exit.Cause != hv.ExitPoweredOff {
+		t.Fatalf("exit %+v", exit)
+	}
+}
+
+// A guest that prints without end is drained, and its VM obeys.
+func TestRealFlood(t *testing.T) {
+	s := newGuest(t, "flood")
+	v := s.start(t, Options{})
+	s.console.await(t, strings.Repeat("flood", 200))
+	if err := v.PowerButton(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	end(t, v)
+}
+
+func TestRealKernelThatIsNone(t *testing.T) {
+	s := newGuest(t, "")
+	s.spec.Kernel = s.spec.Initrd
+	_, err := New(Options{}).Start(t.Context(), s.spec, s.env)
+	if err == nil || !strings.Contains(err.Error(), "QEMU ended at once") {
+		t.Fatalf("error %v", err)
+	}
+	t.Log(err)
+}
+
+// The probe's kernel must run where guests run at all: under TCG.
+func TestRealProbeKernelRuns(t *testing.T) {
+	path, err := lookup("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := probeWith(t.Context(), forkHere, path, "tcg", "qemu64"); r.Accel != hv.AccelKVM {
+		t.Fatalf("the probe's kernel did not run: %s", r.Note)
+	}
+	r, err := Probe(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s: %s", r.Accel, r.Note)
+}

@@ -1,0 +1,115 @@
+// Command init is the first process of the driver's test guests. It loads the
+// modules of the initramfs that it was laid over, says "up" on the console and
+// "log" on the agent's, echoes on vsock port 1000, and does what the kernel
+// command line's test= asks for.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/mdlayher/vsock"
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	for _, m := range []struct{ dir, kind string }{{"/dev", "devtmpfs"}, {"/proc", "proc"}, {"/sys", "sysfs"}} {
+		_ = os.MkdirAll(m.dir, 0o755)
+		_ = unix.Mount(m.kind, m.dir, m.kind, 0, "")
+	}
+	cmdline, _ := os.ReadFile("/proc/cmdline")
+	_, test, _ := strings.Cut(strings.TrimSpace(string(cmdline)), "test=")
+	if test == "early-panic" {
+		os.Exit(1)
+	}
+	loadModules()
+	cid, err := vsock.ContextID()
+	fmt.Println("up, CID", cid, err)
+	if log, err := os.OpenFile("/dev/hvc0", os.O_WRONLY, 0); err == nil {
+		fmt.Fprintln(log, "log")
+	}
+	go echo()
+	switch test {
+	case "off":
+		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	case "reset":
+		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	case "panic":
+		_ = os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0)
+	case "flood":
+		for {
+			fmt.Println(strings.Repeat("flood", 200))
+		}
+	case "echo-reset":
+		// The host's first connection to port 1001 is its word to reboot.
+		l, err := vsock.ListenContextID(unix.VMADDR_CID_ANY, 1001, nil)
+		if err != nil {
+			panic(err)
+		}
+		_, _ = l.Accept()
+		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	case "button":
+		awaitButton()
+	}
+	for {
+		time.Sleep(time.Hour)
+	}
+}
+
+func loadModules() {
+	order, _ := os.ReadFile("/lib/modules.order")
+	for _, path := range strings.Fields(string(order)) {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join("/lib/modules", path)
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil {
+			fmt.Println(path, err)
+		}
+		_ = f.Close()
+	}
+}
+
+func echo() {
+	l, err := vsock.ListenContextID(unix.VMADDR_CID_ANY, 1000, nil)
+	if err != nil {
+		fmt.Println("listen:", err)
+		return
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			fmt.Println("accept:", err)
+			return
+		}
+		go func() {
+			defer c.Close()
+			_, _ = io.Copy(c, c)
+		}()
+	}
+}
+
+// awaitButton powers off once the ACPI power button is pressed.
+func awaitButton() {
+	devices, _ := filepath.Glob("/dev/input/event*")
+	for _, d := range devices {
+		f, err := os.Open(d)
+		if err != nil {
+			continue
+		}
+		go func() {
+			if n, _ := f.Read(make([]byte, 24)); n > 0 {
+				_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+			}
+		}()
+	}
+	fmt.Println("buttons", devices) // all are open: a press counts from here
+}
