@@ -77,7 +77,7 @@ func ask(ctx context.Context, dial Dialer, each time.Duration) (_ *wire.HelloRep
 
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()

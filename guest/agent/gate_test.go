@@ -1,0 +1,194 @@
+package agent
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/wire"
+)
+
+// pipeListener hands out the far ends of pipes, whose deadlines follow the
+// bubble's clock.
+type pipeListener struct {
+	conns  chan net.Conn
+	errs   chan error
+	closed chan struct{}
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), errs: make(chan error), closed: make(chan struct{})}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case err := <-l.errs:
+		return nil, err
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	close(l.closed)
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
+
+func (l *pipeListener) dial() net.Conn {
+	ours, theirs := net.Pipe()
+	l.conns <- theirs
+	return ours
+}
+
+var testToken = bytes.Repeat([]byte{'t'}, wire.TokenSize)
+
+// inGate runs a test of a gate in a bubble; passed gets what it lets through.
+func inGate(t *testing.T, admit func(net.Conn) error, test func(t *testing.T, l *pipeListener, passed <-chan net.Conn, log *bytes.Buffer)) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeListener()
+		var log bytes.Buffer
+		g := newGate(l, testToken, admit, slog.New(slog.NewTextHandler(&log, nil)))
+		passed := make(chan net.Conn, maxOpen+1)
+		go func() {
+			for {
+				c, err := g.Accept()
+				if err != nil {
+					close(passed)
+					return
+				}
+				passed <- c
+			}
+		}()
+		test(t, l, passed, &log)
+		g.Close()
+		for c := range passed {
+			c.Close()
+		}
+	})
+}
+
+// ended reports whether a connection's far end is closed.
+func ended(c net.Conn) bool {
+	_, err := c.Read(make([]byte, 1))
+	return errors.Is(err, io.EOF)
+}
+
+func TestGateLetsTheTokenThrough(t *testing.T) {
+	inGate(t, nil, func(t *testing.T, l *pipeListener, passed <-chan net.Conn, _ *bytes.Buffer) {
+		c := l.dial()
+		if err := wire.SendPreface(c, testToken); err != nil {
+			t.Fatal(err)
+		}
+		far := <-passed
+		go io.WriteString(far, "x") //nolint:errcheck // the read tells
+		time.Sleep(time.Hour)       // virtual: no deadline is left on it
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Error(err)
+		}
+		far.Close()
+	})
+}
+
+func TestGateRefuses(t *testing.T) {
+	inGate(t, nil, func(t *testing.T, l *pipeListener, passed <-chan net.Conn, log *bytes.Buffer) {
+		wrong := bytes.Repeat([]byte{'w'}, wire.TokenSize)
+		for range 5 {
+			if err := wire.SendPreface(l.dial(), wrong); err == nil {
+				t.Error("a wrong token is welcome")
+			}
+		}
+		synctest.Wait()
+		if n := strings.Count(log.String(), "refused the token"); n != 1 {
+			t.Errorf("%d lines logged, want 1: %s", n, log)
+		}
+		if len(passed) != 0 {
+			t.Error("something got through")
+		}
+	})
+}
+
+// TestGateIsNotHeldUp has peers that say nothing: others get through, the
+// silent are dropped in time, and no more of them are kept than the bound.
+func TestGateIsNotHeldUp(t *testing.T) {
+	inGate(t, nil, func(t *testing.T, l *pipeListener, passed <-chan net.Conn, _ *bytes.Buffer) {
+		var silent []net.Conn
+		for range maxPending - 1 {
+			silent = append(silent, l.dial())
+		}
+		if err := wire.SendPreface(l.dial(), testToken); err != nil {
+			t.Fatal(err)
+		}
+		(<-passed).Close()
+		synctest.Wait()
+		silent = append(silent, l.dial())
+		if !ended(l.dial()) {
+			t.Error("one over the bound is kept")
+		}
+		begun := time.Now()
+		for _, c := range silent {
+			if !ended(c) {
+				t.Error("a silent peer is kept")
+			}
+		}
+		if took := time.Since(begun); took != prefaceTime {
+			t.Errorf("dropped after %v, want %v", took, prefaceTime)
+		}
+	})
+}
+
+func TestGateBoundsOpenConnections(t *testing.T) {
+	inGate(t, nil, func(t *testing.T, l *pipeListener, passed <-chan net.Conn, _ *bytes.Buffer) {
+		for range maxOpen {
+			if err := wire.SendPreface(l.dial(), testToken); err != nil {
+				t.Fatal(err)
+			}
+		}
+		over := l.dial()
+		if err := wire.SendPreface(over, testToken); err != nil || !ended(over) {
+			t.Error("one over the bound is kept")
+		}
+		far := <-passed
+		far.Close()
+		far.Close() // gives back one place only
+		if err := wire.SendPreface(l.dial(), testToken); err != nil {
+			t.Error("a place that was given back is not used")
+		}
+		over = l.dial()
+		if err := wire.SendPreface(over, testToken); err != nil || !ended(over) {
+			t.Error("a second place was given back")
+		}
+	})
+}
+
+func TestGateAdmitsTheHostOnly(t *testing.T) {
+	refuse := func(net.Conn) error { return errPeer }
+	inGate(t, refuse, func(t *testing.T, l *pipeListener, _ <-chan net.Conn, log *bytes.Buffer) {
+		if !ended(l.dial()) {
+			t.Error("a stranger is kept")
+		}
+		if !strings.Contains(log.String(), errPeer.Error()) {
+			t.Errorf("log: %s", log)
+		}
+	})
+}
+
+func TestGateOutlivesErrorsOfAccept(t *testing.T) {
+	inGate(t, nil, func(t *testing.T, l *pipeListener, passed <-chan net.Conn, _ *bytes.Buffer) {
+		for range 3 {
+			l.errs <- errors.New("no descriptors")
+		}
+		if err := wire.SendPreface(l.dial(), testToken); err != nil {
+			t.Error(err)
+		}
+	})
+}

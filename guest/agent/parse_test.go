@@ -1,0 +1,123 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/wire"
+)
+
+func TestParseModules(t *testing.T) {
+	long := "/" + strings.Repeat("x", maxModulePath) + ".ko"
+	for _, test := range []struct {
+		name, text string
+		want       []string
+		bad        string
+	}{
+		{name: "empty"},
+		{name: "usual", text: "/lib/modules/6.1/a.ko\n6.1/b.ko.xz\n\n /x/c.ko.zst \r\n",
+			want: []string{"/lib/modules/6.1/a.ko", "/lib/modules/6.1/b.ko.xz", "/x/c.ko.zst"}},
+		{name: "not a module", text: "/a.ko\n/etc/passwd\n/b.ko", want: []string{"/a.ko", "/b.ko"}, bad: "line 2"},
+		{name: "too long", text: long, bad: "line 1"},
+		{name: "NUL", text: "/a\x00.ko", bad: "NUL"},
+	} {
+		got, err := parseModules([]byte(test.text))
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s: %s", test.name, diff)
+		}
+		if (err != nil) != (test.bad != "") || err != nil && !strings.Contains(err.Error(), test.bad) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.bad)
+		}
+	}
+}
+
+func FuzzParseModules(f *testing.F) {
+	f.Add([]byte("/lib/modules/a.ko\nb.ko.xz\n"))
+	f.Add([]byte(strings.Repeat("a.ko\n", maxModules+1)))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		paths, err := parseModules(text)
+		if len(paths) > maxModules {
+			t.Fatalf("%d modules, err %v", len(paths), err)
+		}
+		for _, p := range paths {
+			if p[0] != '/' || len(p) > maxModulePath {
+				t.Fatalf("path %q", p)
+			}
+		}
+	})
+}
+
+func TestParseArguments(t *testing.T) {
+	for _, test := range []struct {
+		line string
+		want arguments
+	}{
+		{"console=ttyS0 quiet", arguments{name: "arcbox"}},
+		{"arcbox.name=web-1 arcbox.log=ttyS1", arguments{name: "web-1", log: "ttyS1"}},
+		{"arcbox.name=a/b arcbox.log=../etc/passwd", arguments{name: "arcbox"}},
+		{"arcbox.name= arcbox.name=-x", arguments{name: "arcbox"}},
+		{"arcbox.name=" + strings.Repeat("a", 64), arguments{name: "arcbox"}},
+		{"arcbox.test=no-agent,ignore-shutdown", arguments{name: "arcbox", faults: []string{"no-agent", "ignore-shutdown"}}},
+	} {
+		if diff := cmp.Diff(test.want, parseArguments(test.line), cmp.AllowUnexported(arguments{})); diff != "" {
+			t.Errorf("%q: %s", test.line, diff)
+		}
+	}
+	if args := parseArguments("arcbox.test=hangs"); args.fault(faultHang) {
+		t.Error("part of a fault's name injects it")
+	}
+}
+
+func TestCheckStart(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		start *wire.ExecStart
+		bad   string // "" = good
+	}{
+		{"nothing", nil, "start: missing"},
+		{"good", &wire.ExecStart{Argv: []string{"ls", ""}, Env: map[string]string{"A": "b=c"}, Dir: "/tmp", User: "0"}, ""},
+		{"no argv", &wire.ExecStart{}, "argv: 0 strings"},
+		{"too many", &wire.ExecStart{Argv: make([]string, maxArgs+1)}, "argv: 4097 strings"},
+		{"no program", &wire.ExecStart{Argv: []string{""}}, "argv[0]: empty"},
+		{"NUL", &wire.ExecStart{Argv: []string{"ls", "a\x00b"}}, "argv[1]: has a NUL"},
+		{"long", &wire.ExecStart{Argv: []string{"ls", strings.Repeat("x", maxString+1)}}, "argv[1]: 131072 bytes"},
+		{"empty name", &wire.ExecStart{Argv: []string{"ls"}, Env: map[string]string{"": "x"}}, "env: name"},
+		{"name with =", &wire.ExecStart{Argv: []string{"ls"}, Env: map[string]string{"A=B": "x"}}, "env: name"},
+		{"NUL in env", &wire.ExecStart{Argv: []string{"ls"}, Env: map[string]string{"A": "\x00"}}, "NUL"},
+		{"relative", &wire.ExecStart{Argv: []string{"ls"}, Dir: "tmp"}, "dir:"},
+		{"NUL in dir", &wire.ExecStart{Argv: []string{"ls"}, Dir: "/\x00"}, "dir:"},
+		{"NUL in user", &wire.ExecStart{Argv: []string{"ls"}, User: "\x00"}, "user:"},
+		{"negative", &wire.ExecStart{Argv: []string{"ls"}, TimeoutNanos: -1}, "timeout:"},
+	} {
+		err := checkStart(test.start)
+		if (err != nil) != (test.bad != "") || err != nil && !strings.Contains(err.Error(), test.bad) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.bad)
+		}
+	}
+}
+
+func FuzzCheckStart(f *testing.F) {
+	f.Add("sh", "-c", "PATH", "/bin", "/", "root", int64(1))
+	f.Add("", "\x00", "=", "", "x", ":", int64(-1))
+	f.Fuzz(func(t *testing.T, program, arg, name, value, dir, user string, timeout int64) {
+		s := &wire.ExecStart{Argv: []string{program, arg}, Env: map[string]string{name: value}, Dir: dir, User: user, TimeoutNanos: timeout}
+		if checkStart(s) != nil {
+			return
+		}
+		for _, word := range append(environment(root, s.GetEnv()), program, arg, dir) {
+			if strings.ContainsRune(word, 0) {
+				t.Fatalf("%q would not pass the kernel", word)
+			}
+		}
+	})
+}
+
+func TestEnvironment(t *testing.T) {
+	a := account{name: "ann", home: "/home/ann", shell: "/bin/zsh"}
+	want := []string{"A=1", "HOME=/elsewhere", "LOGNAME=ann", "PATH=" + defaultPath, "SHELL=/bin/zsh", "USER=ann"}
+	if diff := cmp.Diff(want, environment(a, map[string]string{"HOME": "/elsewhere", "A": "1"})); diff != "" {
+		t.Error(diff)
+	}
+}
