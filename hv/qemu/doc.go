@@ -44,6 +44,13 @@
 // from a plain reset. After [hv.Rebooter].AllowReboot a reset is an event and
 // only the device counts: by then anyone may write that line to the console.
 //
+// # Accelerator
+//
+// Where a spec says auto, Start settles it: KVM if a guest of a few bytes has
+// really run on it ([Probe]), else TCG with the reason, which the VM tells
+// through [hv.Accelerated]. The result is kept in the spec's cache file for as
+// long as the host is up and QEMU's binary is the same.
+//
 // # Concurrency
 //
 // Each VM has a goroutine that owns its story (run), one that reads QMP, one

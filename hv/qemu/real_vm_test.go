@@ -4,7 +4,10 @@ package qemu
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +19,7 @@ import (
 	"github.com/cavaliergopher/cpio"
 
 	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/hvtest"
 )
 
 // testInit is testdata/init, built once.
@@ -85,20 +89,14 @@ func newGuest(t *testing.T, test string) *stage {
 	return s
 }
 
-// echo sends text to the guest's echo and reads it back. It dials until the
-// guest listens.
+// echo sends text to the guest's echo and reads it back.
 func (s *stage) echo(t *testing.T, v hv.VM, text string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	c, err := v.Dial(ctx, 1000)
-	for err != nil {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("dial: %v; console:\n%s", err, s.console)
-		case <-time.After(20 * time.Millisecond):
-		}
-		c, err = v.Dial(ctx, 1000)
+	c, err := dialUntil(ctx, v, 1000)
+	if err != nil {
+		t.Fatalf("dial: %v; console:\n%s", err, s.console)
 	}
 	defer func() { _ = c.Close() }()
 	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
@@ -168,16 +166,65 @@ func TestRealGuestRebootsAndTalks(t *testing.T) {
 	}
 }
 
-func TestRealPowerButton(t *testing.T) {
-	s := newGuest(t, "button")
-	v := s.start(t, Options{})
-	s.console.await(t, "buttons [/dev/input/event")
-	if err := v.PowerButton(t.Context()); err != nil {
-		t.Fatal(err)
+// TestRealConformance is the suite of all drivers.
+func TestRealConformance(t *testing.T) {
+	hvtest.Run(t, func(t *testing.T) hvtest.Subject {
+		return hvtest.Subject{
+			Driver: New(Options{}),
+			Spec:   func(t *testing.T) hv.Spec { return newGuest(t, "").spec },
+			Failing: func(t *testing.T) hv.Spec {
+				s := newGuest(t, "").spec
+				s.Kernel = s.Initrd
+				return s
+			},
+			Ready: func(ctx context.Context, v hv.VM) error {
+				c, err := dialUntil(ctx, v, 1000)
+				if err != nil {
+					return err
+				}
+				return c.Close()
+			},
+			Echo: 1000, Closed: 999, GuestDial: guestDial, Patience: time.Minute,
+		}
+	})
+}
+
+// dialUntil dials until the guest listens.
+func dialUntil(ctx context.Context, v hv.VM, port uint32) (net.Conn, error) {
+	for {
+		c, err := v.Dial(ctx, port)
+		if err == nil {
+			return c, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
-	if _, exit := end(t, v); exit.Cause != hv.ExitPoweredOff {
-		t.Fatalf("exit %+v", exit)
+}
+
+// guestDial has the guest's relay dial the host.
+func guestDial(v hv.VM, port uint32) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c, err := dialUntil(ctx, v, 1002)
+	if err != nil {
+		return nil, err
 	}
+	var answer [1]byte
+	_, err = c.Write(binary.BigEndian.AppendUint32(nil, port))
+	if err == nil {
+		_, err = io.ReadFull(c, answer[:])
+	}
+	if err == nil && answer[0] != 1 {
+		err = errors.New("the guest's dial was refused")
+	}
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // A guest that prints without end is drained, and its VM obeys.

@@ -26,6 +26,9 @@ const (
 
 // Start runs a VM: QEMU is up, its QMP answers, and the guest's CPUs run.
 func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("hv/qemu: start: %w", err)
+	}
 	if env.Lock == nil || env.Fork == nil {
 		return nil, errors.New("hv/qemu: start: the VM host lent no lock or no fork")
 	}

@@ -1,12 +1,16 @@
 // Command init is the first process of the driver's test guests. It loads the
-// modules of the initramfs that it was laid over, says "up" on the console and
-// "log" on the agent's, echoes on vsock port 1000, and does what the kernel
-// command line's test= asks for.
+// modules of the initramfs that it was laid over, obeys the power button, says
+// "up" on the console and "log" on the agent's, and does what the kernel
+// command line's test= asks for. On vsock port 1000 it echoes; on port 1002 it
+// takes a port of the host (4 bytes, big endian), dials it, answers 1 or 0, and
+// relays.
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,12 +31,14 @@ func main() {
 		os.Exit(1)
 	}
 	loadModules()
+	obeyButtons()
+	go serve(1000, func(c net.Conn) { _, _ = io.Copy(c, c) })
+	go serve(1002, relay)
 	cid, err := vsock.ContextID()
 	fmt.Println("up, CID", cid, err)
 	if log, err := os.OpenFile("/dev/hvc0", os.O_WRONLY, 0); err == nil {
 		fmt.Fprintln(log, "log")
 	}
-	go echo()
 	switch test {
 	case "off":
 		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
@@ -52,8 +58,6 @@ func main() {
 		}
 		_, _ = l.Accept()
 		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
-	case "button":
-		awaitButton()
 	}
 	for {
 		time.Sleep(time.Hour)
@@ -78,8 +82,8 @@ func loadModules() {
 	}
 }
 
-func echo() {
-	l, err := vsock.ListenContextID(unix.VMADDR_CID_ANY, 1000, nil)
+func serve(port uint32, handle func(net.Conn)) {
+	l, err := vsock.ListenContextID(unix.VMADDR_CID_ANY, port, nil)
 	if err != nil {
 		fmt.Println("listen:", err)
 		return
@@ -92,13 +96,33 @@ func echo() {
 		}
 		go func() {
 			defer c.Close()
-			_, _ = io.Copy(c, c)
+			handle(c)
 		}()
 	}
 }
 
-// awaitButton powers off once the ACPI power button is pressed.
-func awaitButton() {
+func relay(c net.Conn) {
+	var port [4]byte
+	if _, err := io.ReadFull(c, port[:]); err != nil {
+		return
+	}
+	host, err := vsock.Dial(vsock.Host, binary.BigEndian.Uint32(port[:]), nil)
+	if err != nil {
+		_, _ = c.Write([]byte{0})
+		return
+	}
+	defer host.Close()
+	_, _ = c.Write([]byte{1})
+	go func() {
+		_, _ = io.Copy(host, c)
+		_ = host.CloseWrite()
+	}()
+	_, _ = io.Copy(c, host)
+}
+
+// obeyButtons powers off once the ACPI power button is pressed. When it
+// returns, a press counts.
+func obeyButtons() {
 	devices, _ := filepath.Glob("/dev/input/event*")
 	for _, d := range devices {
 		f, err := os.Open(d)
@@ -111,5 +135,4 @@ func awaitButton() {
 			}
 		}()
 	}
-	fmt.Println("buttons", devices) // all are open: a press counts from here
 }
