@@ -31,7 +31,7 @@ func (h *host) dial(ctx context.Context, c *requester, req api.Request) error {
 	if c.send(api.Answer{OK: true}) != nil {
 		return ignore(guest.Close())
 	}
-	h.splice(c, guest)
+	h.splice(c, guest, c.answered)
 	return nil
 }
 
@@ -53,7 +53,7 @@ func (h *host) bridge(ctx context.Context, c *requester, req api.Request) error 
 	}
 	_ = c.send(api.Answer{OK: true})
 	c.shut()
-	h.splice(far, guest)
+	h.splice(far, guest, c.answered)
 	return nil
 }
 
@@ -132,8 +132,9 @@ func welcome(ctx context.Context, guest net.Conn, token []byte) error {
 }
 
 // splice carries bytes both ways, an end of one direction as a half-close,
-// until both have ended or one has failed. It closes both.
-func (h *host) splice(near, guest net.Conn) {
+// until both have ended or one has failed. It closes both. From here on, only
+// what the guest says is owed to the other end.
+func (h *host) splice(near, guest net.Conn, answered func()) {
 	var both sync.WaitGroup
 	carry := func(to, from net.Conn) {
 		if _, err := io.Copy(to, from); err == nil {
@@ -144,7 +145,8 @@ func (h *host) splice(near, guest net.Conn) {
 		_ = to.Close()
 		_ = from.Close()
 	}
-	h.drain.enter() // what the guest said last reaches the other end
+	h.drain.enter()
+	answered()
 	both.Go(func() { carry(guest, near) })
 	both.Go(func() {
 		defer h.drain.leave()

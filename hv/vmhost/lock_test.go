@@ -1,3 +1,5 @@
+//go:build linux
+
 package vmhost_test
 
 import (
@@ -23,7 +25,7 @@ import (
 func TestEngineKilledMidLaunch(t *testing.T) {
 	w := newWorld(t, "start-takes=10ms")
 	adopted := 0
-	for range 40 {
+	for range 25 {
 		engine := w.engine()
 		moment := time.NewTimer(time.Duration(rand.IntN(60_000)) * time.Microsecond)
 		<-moment.C
@@ -51,7 +53,7 @@ func TestEngineKilledMidLaunch(t *testing.T) {
 		}
 		_ = os.Remove(filepath.Join(w.spec.Dir, api.NoteFile))
 	}
-	t.Logf("%d of 40 launches outlived their engine", adopted)
+	t.Logf("%d of 25 launches outlived their engine", adopted)
 }
 
 // The note is there before the lock is free.
@@ -88,9 +90,7 @@ func TestEndOfTheStopped(t *testing.T) {
 		w.spec.Backend = "fork"
 		w.launch()
 		pid := w.only(part)
-		if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
+		w.stop(pid)
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		lock, err := client.End(ctx, w.place())
 		cancel()
@@ -144,9 +144,7 @@ func mustOpen(t *testing.T, path string) *os.File {
 func TestEndOfAFullBacklog(t *testing.T) {
 	w := newWorld(t, "")
 	w.launch()
-	if err := unix.Kill(w.only("arcbox-vmhost"), unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	w.stop(w.only("arcbox-vmhost"))
 	path := filepath.Join(w.spec.RunDir, api.HostSocket)
 	for {
 		c, err := net.Dial("unix", path)
@@ -191,9 +189,7 @@ func TestFind(t *testing.T) {
 		t.Fatalf("held, answers: %+v", held)
 	}
 	pid := w.only("arcbox-vmhost")
-	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	w.stop(pid)
 	if mute := find(); !mute.Mute || mute.Lock != nil || mute.Hello != nil {
 		t.Fatalf("held, mute: %+v", mute)
 	}

@@ -1,3 +1,5 @@
+//go:build linux
+
 package vmhost_test
 
 import (
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 	"github.com/arcboxlabs/arcbox-engine/hv"
@@ -229,4 +232,22 @@ func (w *world) engine() *exec.Cmd {
 		w.t.Fatal(err)
 	}
 	return cmd
+}
+
+// stop stops a process, and waits until each of its threads has.
+func (w *world) stop(pid int) {
+	w.t.Helper()
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		w.t.Fatal(err)
+	}
+	w.eventually("every thread is stopped", func() bool {
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, task := range tasks {
+			stat, err := os.ReadFile(task)
+			if _, after, ok := strings.Cut(string(stat), ") "); err != nil || !ok || !strings.HasPrefix(after, "T") {
+				return false
+			}
+		}
+		return len(tasks) > 0
+	})
 }

@@ -101,9 +101,10 @@ func (h *host) serve(ctx context.Context, l *net.UnixListener) {
 		}
 		select {
 		case h.conns <- struct{}{}:
+			h.drain.enter()
 			go func() {
 				defer func() { <-h.conns }()
-				h.handle(ctx, &requester{UnixConn: c})
+				h.handle(ctx, &requester{UnixConn: c, answered: sync.OnceFunc(h.drain.leave)})
 			}()
 		default:
 			_ = c.Close()
@@ -114,9 +115,10 @@ func (h *host) serve(ctx context.Context, l *net.UnixListener) {
 // requester is a connection with what was read beyond its request.
 type requester struct {
 	*net.UnixConn
-	rest []byte
-	fds  []int
-	once sync.Once
+	rest     []byte
+	fds      []int
+	once     sync.Once
+	answered func() // nothing more is owed to it; may be called again
 }
 
 // Read hands out first what was read early.
@@ -193,6 +195,7 @@ func (c *requester) refuse(err error) {
 
 // handle carries out one request.
 func (h *host) handle(ctx context.Context, c *requester) {
+	defer c.answered()
 	defer c.shut()
 	uid, err := peerUID(c.UnixConn)
 	if err != nil || (uid != 0 && int64(uid) != int64(os.Geteuid())) {
@@ -302,9 +305,13 @@ func (h *host) hello() *api.Hello {
 	if _, ok := h.vm.(hv.Rebooter); ok {
 		ops = append(ops, api.OpAllowReboot)
 	}
+	accel, note := h.spec.Accel, h.spec.AccelNote
+	if vm, ok := h.vm.(hv.Accelerated); ok {
+		accel, note = vm.Accel()
+	}
 	return &api.Hello{
 		Machine: h.spec.Machine, Launch: h.spec.Launch, CID: h.spec.CID,
-		Backend: h.spec.Backend, Accel: h.spec.Accel, Note: h.spec.AccelNote,
+		Backend: h.spec.Backend, Accel: accel, Note: api.Clip(note),
 		Version: h.cfg.Version, Started: h.begun, Ops: ops,
 		Can: h.driver.Capabilities(), Events: h.events.seq(),
 	}
@@ -312,8 +319,6 @@ func (h *host) hello() *api.Hello {
 
 // wait tells the requester what the VM says, to its end.
 func (h *host) wait(ctx context.Context, c *requester, after uint64) error {
-	h.drain.enter()
-	defer h.drain.leave()
 	if c.send(api.Answer{OK: true}) != nil {
 		return nil
 	}
