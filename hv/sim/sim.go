@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
@@ -249,115 +248,6 @@ func (vm *VM) AllowReboot(context.Context) error {
 	}
 	vm.reboots = true
 	return nil
-}
-
-// Dial connects to a port of the guest.
-func (vm *VM) Dial(ctx context.Context, port uint32) (net.Conn, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("sim: dial: %w", err)
-	}
-	vm.mu.Lock()
-	defer vm.mu.Unlock()
-	switch {
-	case vm.over:
-		return nil, hv.ErrGone
-	case vm.agent == nil,
-		port != EchoPort && port != hv.AgentPort,
-		port == hv.AgentPort && vm.script.Agent == AgentNever,
-		len(vm.conns) >= 2*maxConns:
-		return nil, fmt.Errorf("sim: dial port %d: %w", port, syscall.ECONNREFUSED)
-	}
-	host, guest, err := vm.pairLocked()
-	if err != nil {
-		return nil, fmt.Errorf("sim: dial: %w", err)
-	}
-	switch {
-	case port == EchoPort:
-		go echo(guest)
-	case vm.script.Agent != AgentHang:
-		go vm.agent.take(guest)
-	}
-	return host, nil
-}
-
-// pairLocked makes a connection that ends with the VM.
-func (vm *VM) pairLocked() (host, guest *tracked, err error) {
-	h, g, err := pair()
-	if err != nil {
-		return nil, nil, err
-	}
-	host, guest = &tracked{UnixConn: h, vm: vm}, &tracked{UnixConn: g, vm: vm}
-	vm.conns[h], vm.conns[g] = struct{}{}, struct{}{}
-	return host, guest, nil
-}
-
-// tracked is an end of a connection that the VM forgets when it is closed.
-type tracked struct {
-	*net.UnixConn
-	vm *VM
-}
-
-// Close closes this end.
-func (t *tracked) Close() error {
-	t.vm.mu.Lock()
-	delete(t.vm.conns, t.UnixConn)
-	t.vm.mu.Unlock()
-	return t.UnixConn.Close()
-}
-
-func echo(c *tracked) {
-	if _, err := io.Copy(c, c.UnixConn); err == nil {
-		_ = c.CloseWrite()
-	}
-	_ = c.Close()
-}
-
-// Listen takes the guest's connections to a port of the host.
-func (vm *VM) Listen(port uint32) (net.Listener, error) {
-	vm.mu.Lock()
-	defer vm.mu.Unlock()
-	if vm.over {
-		return nil, hv.ErrGone
-	}
-	if vm.listeners[port] != nil {
-		return nil, fmt.Errorf("sim: listen on port %d: %w", port, syscall.EADDRINUSE)
-	}
-	var l *listener
-	l = newListener(addr(fmt.Sprintf("2:%d", port)), func() {
-		vm.mu.Lock()
-		defer vm.mu.Unlock()
-		if vm.listeners[port] == l {
-			delete(vm.listeners, port)
-		}
-	})
-	vm.listeners[port] = l
-	return l, nil
-}
-
-// DialHost is the guest's dial to a port of the host.
-func (vm *VM) DialHost(port uint32) (net.Conn, error) {
-	vm.mu.Lock()
-	defer vm.mu.Unlock()
-	l := vm.listeners[port]
-	if l == nil {
-		return nil, syscall.ECONNRESET
-	}
-	host, guest, err := vm.pairLocked()
-	if err != nil {
-		return nil, err
-	}
-	if !l.offer(host) {
-		vm.forgetLocked(host, guest)
-		return nil, syscall.ECONNRESET
-	}
-	return guest, nil
-}
-
-func (vm *VM) forgetLocked(ends ...*tracked) {
-	for _, t := range ends {
-		delete(vm.conns, t.UnixConn)
-		_ = t.UnixConn.Close()
-	}
 }
 
 // newID makes a random UUID (version 4).
