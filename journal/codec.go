@@ -42,18 +42,25 @@ const (
 
 type hash = [hashSize]byte
 
-// body is the middle of a record's value.
-type body struct {
-	Machine   []byte          `cbor:"1,keyasint,omitempty"`
-	Kind      fsm.Kind        `cbor:"2,keyasint"`
-	To        fsm.State       `cbor:"3,keyasint,omitempty"`
-	Name      string          `cbor:"4,keyasint,omitempty"`
-	CID       uint32          `cbor:"5,keyasint,omitempty"`
-	Principal string          `cbor:"6,keyasint,omitempty"`
-	Reason    fsm.Reason      `cbor:"7,keyasint,omitempty"`
-	Request   string          `cbor:"8,keyasint,omitempty"`
-	Launch    string          `cbor:"9,keyasint,omitempty"`
-	Fact      cbor.RawMessage `cbor:"10,keyasint"`
+// What seal fills in.
+var (
+	emptyHeader = []byte{versionRecord, headerSize - 1: 0}
+	emptyHash   = make([]byte, hashSize)
+)
+
+// body is the middle of a record's value. It is decoded in two steps, because
+// the kind says what the payload is, and encoded in one.
+type body[Fact any] struct {
+	Machine   []byte     `cbor:"1,keyasint,omitempty"`
+	Kind      fsm.Kind   `cbor:"2,keyasint"`
+	To        fsm.State  `cbor:"3,keyasint,omitempty"`
+	Name      string     `cbor:"4,keyasint,omitempty"`
+	CID       uint32     `cbor:"5,keyasint,omitempty"`
+	Principal string     `cbor:"6,keyasint,omitempty"`
+	Reason    fsm.Reason `cbor:"7,keyasint,omitempty"`
+	Request   string     `cbor:"8,keyasint,omitempty"`
+	Launch    string     `cbor:"9,keyasint,omitempty"`
+	Fact      Fact       `cbor:"10,keyasint"`
 }
 
 // stone is the middle of a gravestone.
@@ -90,23 +97,20 @@ func must[T any](v T, err error) T {
 
 // encode makes a record's value but for what only the writer knows: see seal.
 func encode(r fsm.Record, m machineKey) ([]byte, error) {
-	var fact, buf bytes.Buffer
-	if err := encMode.MarshalToBuffer(r.Fact, &fact); err != nil {
-		return nil, fmt.Errorf("%w: payload of %s: %w", ErrInvalid, r.Kind, err)
-	}
-	b := body{
+	b := body[fsm.Fact]{
 		Kind: r.Kind, To: r.To, Name: r.Name, CID: r.CID, Principal: r.Principal,
-		Reason: r.Reason, Request: r.Request, Launch: r.Launch, Fact: fact.Bytes(),
+		Reason: r.Reason, Request: r.Request, Launch: r.Launch, Fact: r.Fact,
 	}
 	if r.Machine != "" {
 		b.Machine = m[:]
 	}
-	buf.Grow(headerSize + 256 + fact.Len() + hashSize)
-	buf.Write([]byte{versionRecord, headerSize - 1: 0})
+	var buf bytes.Buffer
+	buf.Grow(512)
+	buf.Write(emptyHeader)
 	if err := encMode.MarshalToBuffer(&b, &buf); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrInvalid, r.Kind, err)
 	}
-	buf.Write(make([]byte, hashSize))
+	buf.Write(emptyHash)
 	if buf.Len() > MaxRecord {
 		return nil, fmt.Errorf("%w: %s is %d bytes long, at most %d are allowed", ErrInvalid, r.Kind, buf.Len(), MaxRecord)
 	}
@@ -158,14 +162,14 @@ func decode(seq uint64, v []byte) (fsm.Record, error) {
 	default:
 		return r, fmt.Errorf("version %d is not known", v[0])
 	}
-	var b body
+	var b body[cbor.RawMessage]
 	if err := decMode.Unmarshal(raw, &b); err != nil {
 		return r, err
 	}
-	return b.record(seq, timeOf(v))
+	return record(b, seq, timeOf(v))
 }
 
-func (b *body) record(seq uint64, t time.Time) (fsm.Record, error) {
+func record(b body[cbor.RawMessage], seq uint64, t time.Time) (fsm.Record, error) {
 	r := fsm.Record{
 		Seq: seq, Time: t, Kind: b.Kind, To: b.To, Name: b.Name, CID: b.CID, Principal: b.Principal,
 		Reason: b.Reason, Request: b.Request, Launch: b.Launch,

@@ -23,7 +23,7 @@ func parseMachine(id string) (machineKey, bool) {
 		return uuid.Nil, true
 	}
 	k, err := uuid.Parse(id)
-	return k, err == nil && k != uuid.Nil && k.String() == id
+	return k, err == nil && k != uuid.Nil && len(id) == 36 && strings.ToLower(id) == id
 }
 
 func machineID(k machineKey) string {

@@ -30,7 +30,7 @@ func (j *Journal) load() error {
 	}
 	for id, m := range f.machines {
 		if m.State != fsm.Removed {
-			j.machines[id] = m
+			j.machines[id], j.w.now[id] = &m, &m
 		} else if !j.w.stale.in[id] {
 			j.w.stale.bury(id, e.seq)
 		}

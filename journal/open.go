@@ -25,17 +25,19 @@ type Journal struct {
 
 	life   sync.RWMutex // held for reading by every call, for writing by Close
 	closed bool
-	queue  chan *request
-	ended  chan struct{} // closed when the writer has ended
 
-	mu       sync.RWMutex           // what is durable
-	machines map[string]fsm.Machine // all but removed ones
-	news     chan struct{}          // closed at the next append
+	queue   chan *request
+	applied chan *applied
+	ended   chan struct{} // closed when settle has ended
+	w       writer
+
+	mu       sync.RWMutex            // what is durable
+	machines map[string]*fsm.Machine // all but removed ones
+	news     chan struct{}           // closed at the next append
 	durable  atomic.Uint64
 
-	syncing atomic.Pointer[time.Time] // when the sync under way began
-	ballast atomic.Bool               // the ballast file is there
-	w       writer
+	applying, syncing atomic.Pointer[time.Time] // since when the disk is waited for
+	ballast           atomic.Bool               // the ballast file is there
 }
 
 // Open opens the journal in dir for writing and makes it where there is none.
@@ -46,6 +48,7 @@ func Open(dir string, o Options) (*Journal, error) {
 		return nil, errors.Join(err, j.release())
 	}
 	go j.write()
+	go j.settle()
 	return j, nil
 }
 
@@ -62,9 +65,9 @@ func OpenReadOnly(dir string, o Options) (*Journal, error) {
 
 func newJournal(dir string, o Options) *Journal {
 	return &Journal{
-		dir: dir, o: o.withDefaults(), machines: map[string]fsm.Machine{},
-		news: make(chan struct{}), queue: make(chan *request, 256), ended: make(chan struct{}),
-		w: writer{ahead: map[string]fsm.Machine{}, stale: newStale()},
+		dir: dir, o: o.withDefaults(), machines: map[string]*fsm.Machine{}, news: make(chan struct{}),
+		queue: make(chan *request, 256), applied: make(chan *applied), ended: make(chan struct{}),
+		w: writer{now: map[string]*fsm.Machine{}, stale: newStale()},
 	}
 }
 
@@ -90,9 +93,7 @@ func (j *Journal) open() error {
 	if j.readOnly {
 		return nil
 	}
-	if err := j.prune(); err != nil {
-		return err
-	}
+	j.prune()
 	j.keepBallast()
 	return nil
 }
@@ -240,22 +241,24 @@ func (j *Journal) enter() (leave func(), err error) {
 // keep24h is how long the outcome of a request is kept.
 const keep24h = 24 * time.Hour
 
-// prune deletes the outcomes of old requests. They are not of the history.
-func (j *Journal) prune() error {
+// prune deletes the outcomes of old requests. They are not of the history, so
+// that it may fail.
+func (j *Journal) prune() {
 	now := j.o.Now()
 	j.w.pruned = now
 	b := j.db.NewBatch()
-	defer func() { _ = b.Close() }()
 	err := j.each([]byte("q/"), func(k, v []byte) error {
 		if o, ok := decodeOutcome(v); !ok || now.Sub(o.Time) > keep24h {
 			return b.Delete(k, nil)
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("prune requests: %w", err)
+	if err == nil {
+		err = j.db.Apply(b, pebble.NoSync)
 	}
-	return j.db.Apply(b, pebble.NoSync)
+	if err := errors.Join(err, b.Close()); err != nil {
+		j.o.Log.Warn("journal: prune requests", "err", err)
+	}
 }
 
 // each calls f with every key under a prefix.

@@ -28,7 +28,7 @@ func (j *Journal) Machines() []fsm.Machine {
 	j.mu.RLock()
 	ms := make([]fsm.Machine, 0, len(j.machines))
 	for _, m := range j.machines {
-		ms = append(ms, m)
+		ms = append(ms, *m)
 	}
 	j.mu.RUnlock()
 	slices.SortFunc(ms, func(a, b fsm.Machine) int { return strings.Compare(a.ID, b.ID) })
@@ -38,10 +38,10 @@ func (j *Journal) Machines() []fsm.Machine {
 // Machine is one machine, also a removed one, as folded from all durable records.
 func (j *Journal) Machine(id string) (fsm.Machine, bool) {
 	j.mu.RLock()
-	m, ok := j.machines[id]
+	live := j.machines[id]
 	j.mu.RUnlock()
-	if ok {
-		return m, true
+	if live != nil {
+		return *live, true
 	}
 	k, valid := parseMachine(id)
 	leave, err := j.enter()
@@ -49,7 +49,7 @@ func (j *Journal) Machine(id string) (fsm.Machine, bool) {
 		return fsm.Machine{}, false
 	}
 	defer leave()
-	m, err = j.refold(k)
+	m, err := j.refold(k)
 	if err != nil {
 		j.o.Log.Error("journal: read a machine", "machine", id, "err", err)
 	}
@@ -73,12 +73,26 @@ func (j *Journal) refold(k machineKey) (fsm.Machine, error) {
 // ByName is every machine that ever had a name, compared without case, removed
 // ones too, newest last.
 func (j *Journal) ByName(name string) ([]fsm.Machine, error) {
+	keys, err := j.named(name)
+	if err != nil {
+		return nil, fmt.Errorf("look for machines named %q: %w", name, err)
+	}
+	var ms []fsm.Machine
+	for _, k := range keys {
+		if m, ok := j.Machine(machineID(k)); ok { // else its created is not durable yet
+			ms = append(ms, m)
+		}
+	}
+	slices.SortStableFunc(ms, func(a, b fsm.Machine) int { return a.Made.Compare(b.Made) })
+	return ms, nil
+}
+
+func (j *Journal) named(name string) (keys []machineKey, err error) {
 	leave, err := j.enter()
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	var keys []machineKey
 	prefix := namePrefix(name)
 	err = j.each(prefix, func(k, _ []byte) error {
 		if id := k[len(prefix):]; len(id) == len(machineKey{}) {
@@ -86,25 +100,7 @@ func (j *Journal) ByName(name string) ([]fsm.Machine, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("look for machines named %q: %w", name, err)
-	}
-	var ms []fsm.Machine
-	for _, k := range keys {
-		j.mu.RLock()
-		m, ok := j.machines[machineID(k)]
-		j.mu.RUnlock()
-		if !ok {
-			if m, err = j.refold(k); err != nil {
-				return nil, fmt.Errorf("look for machines named %q: %w", name, err)
-			}
-		}
-		if m.ID != "" { // else its created is not durable yet
-			ms = append(ms, m)
-		}
-	}
-	slices.SortStableFunc(ms, func(a, b fsm.Machine) int { return a.Made.Compare(b.Made) })
-	return ms, nil
+	return keys, err
 }
 
 // Request is what a request of the last 24 hours led to. Of several records

@@ -13,10 +13,14 @@ import (
 // slowSync is how long a sync may take before the disk counts as slow.
 const slowSync = 5 * time.Second
 
-// DiskSlow tells whether a sync is under way for more than five seconds.
+// DiskSlow tells whether a write or a sync is under way for more than five seconds.
 func (j *Journal) DiskSlow() bool {
-	began := j.syncing.Load()
-	return began != nil && j.o.Now().Sub(*began) > slowSync
+	for _, since := range []*time.Time{j.applying.Load(), j.syncing.Load()} {
+		if since != nil && j.o.Now().Sub(*since) > slowSync {
+			return true
+		}
+	}
+	return false
 }
 
 // DiskLow tells whether less than Options.Floor is free: time to refuse what
