@@ -2,22 +2,22 @@ package agent
 
 import (
 	"regexp"
-	"slices"
 	"strings"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/agent/early"
 )
 
-// The faults that arcbox.test= injects.
+// The faults that arcbox.test= injects, beside the one of package early.
 const (
-	faultHang           = "hang"
 	faultNoAgent        = "no-agent"
 	faultIgnoreShutdown = "ignore-shutdown"
 )
 
 // arguments are the words of the kernel's command line that are ours.
 type arguments struct {
-	name   string // host name
-	log    string // device
-	faults []string
+	name string // host name
+	log  string // device
+	line string // the whole of it
 }
 
 var (
@@ -28,7 +28,7 @@ var (
 // parseArguments reads a kernel command line. What is not a host name or a
 // device's name is passed over: the default holds.
 func parseArguments(line string) arguments {
-	args := arguments{name: "arcbox"}
+	args := arguments{name: "arcbox", line: line}
 	for _, word := range strings.Fields(line) {
 		key, value, _ := strings.Cut(word, "=")
 		switch {
@@ -36,11 +36,9 @@ func parseArguments(line string) arguments {
 			args.name = value
 		case key == "arcbox.log" && deviceName.MatchString(value):
 			args.log = value
-		case key == "arcbox.test":
-			args.faults = strings.Split(value, ",")
 		}
 	}
 	return args
 }
 
-func (a arguments) fault(name string) bool { return slices.Contains(a.faults, name) }
+func (a arguments) fault(name string) bool { return early.Fault(a.line, name) }

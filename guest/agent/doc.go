@@ -6,8 +6,7 @@
 // [Init] is what arcbox-agent does as process 1. It finds, in the initramfs:
 //
 //	/init               this program
-//	/lib/modules.order  the modules to load, one path a line, dependencies first;
-//	                    a path that does not begin with / is below /lib/modules
+//	/lib/modules.order  the modules to load (package early)
 //	/arcbox/token       the launch's token, 32 bytes; deleted once read
 //	/bin/busybox        and links to it, where the machine has a rescue userland
 //
@@ -20,14 +19,17 @@
 //	                    no-agent         boot, but never serve
 //	                    ignore-shutdown  answer a shutdown or a power button, and do nothing
 //
-// Modules load while the rest is mounted and set up. What fails is logged and
+// Modules load while the rest is mounted and set up. The agent listens as soon
+// as it can, before the host can connect. What fails is logged and
 // passed over, for a machine that answers can be asked what is wrong with it.
 // If process 1 ends, by a panic or otherwise, the kernel panics, and the
 // engine boots it with panic=-1, so that the VM is never left hanging.
 //
 // Process 1 powers off on SIGUSR1, SIGUSR2 and SIGPWR (busybox halt and
 // poweroff) and on the ACPI power button, and reboots on SIGTERM and SIGINT
-// (busybox reboot, ctrl-alt-del). Before either, every process gets SIGTERM,
+// (busybox reboot, ctrl-alt-del). The button is heard once its modules are
+// loaded, which may be a tenth of a second after the agent first answers.
+// Before either, every process gets SIGTERM,
 // after the grace SIGKILL, and every file system is unmounted or made
 // read-only.
 //

@@ -13,14 +13,12 @@ import (
 	"github.com/mdlayher/vsock"
 	"golang.org/x/sys/unix"
 
+	"github.com/arcboxlabs/arcbox-engine/guest/agent/early"
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 )
 
-// Where things lie in the initramfs.
-const (
-	moduleList = "/lib/modules.order"
-	tokenFile  = "/arcbox/token"
-)
+// tokenFile is where the initramfs has the launch's token.
+const tokenFile = "/arcbox/token"
 
 // Port is the vsock port that the agent serves on.
 const Port = 1024
@@ -64,26 +62,31 @@ func Init(version string) {
 	powerOff(how.reboot, m.log)
 }
 
-// boot brings the machine to where it can serve. Modules load meanwhile:
-// nothing else needs them.
+// boot brings the machine to where it can listen. Package early has begun
+// long ago, and goes on beside.
 func (m *machine) boot() {
-	mountFirst(m.log)
+	<-early.Mounted()
 	m.args = parseArguments(oneLine("/proc/cmdline"))
-	if m.args.fault(faultHang) {
-		for {
-			unix.Pause() //nolint:errcheck // it returns after each signal
+	go m.finish()
+	for _, mount := range mounts {
+		if err := mount.Do(); err != nil {
+			m.log.Warn("mount", "on", mount.On, "kind", mount.Kind, "err", err)
 		}
 	}
-	modules := make(chan struct{})
-	go func() {
-		defer close(modules)
-		loadModules(moduleList, m.log)
-		m.phases.Mark("modules")
-	}()
-	mountRest(m.log)
 	setUp(m.args.name, m.log)
 	m.phases.Mark("mounts")
-	<-modules
+}
+
+// finish is for when all devices are there.
+func (m *machine) finish() {
+	for _, r := range early.Results() {
+		if r.Err != nil {
+			m.log.Warn("early boot", "step", r.Path, "err", r.Err)
+		} else {
+			m.log.Debug("early boot", "step", r.Path, "took", r.Took.Round(100*time.Microsecond))
+		}
+	}
+	m.phases.Mark("modules")
 	m.lines.open(m.args.log)
 	watchPowerButton(func() {
 		m.log.Info("power button")
@@ -107,6 +110,7 @@ func (m *machine) serve(ctx context.Context) {
 		m.complain(err)
 		return
 	}
+	<-early.CanListen()
 	// Any CID: the guest's own can't be read until the device is there.
 	l, err := vsock.ListenContextID(unix.VMADDR_CID_ANY, Port, nil)
 	if err != nil {

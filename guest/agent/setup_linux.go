@@ -7,46 +7,20 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-)
 
-// mount is a file system that a machine needs.
-type mount struct {
-	kind, on, options string
-	flags             uintptr
-}
+	"github.com/arcboxlabs/arcbox-engine/guest/agent/early"
+)
 
 const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 
-// first is what the boot itself needs.
-var first = []mount{
-	{"proc", "/proc", "", quiet},
-	{"devtmpfs", "/dev", "mode=0755", unix.MS_NOSUID},
-}
-
-var others = []mount{
-	{"sysfs", "/sys", "", quiet},
-	{"devpts", "/dev/pts", "gid=5,mode=0620,ptmxmode=0666", unix.MS_NOSUID | unix.MS_NOEXEC},
-	{"tmpfs", "/dev/shm", "mode=1777", unix.MS_NOSUID | unix.MS_NODEV},
-	{"tmpfs", "/run", "mode=0755", unix.MS_NOSUID | unix.MS_NODEV},
-	{"tmpfs", "/tmp", "mode=1777", unix.MS_NOSUID | unix.MS_NODEV},
-	{"cgroup2", "/sys/fs/cgroup", "", quiet},
-}
-
-func mountFirst(log *slog.Logger) { mountThese(first, log) }
-
-func mountRest(log *slog.Logger) { mountThese(others, log) }
-
-func mountThese(all []mount, log *slog.Logger) {
-	for _, m := range all {
-		// Where the kernel made the directory itself, this fails, rightly.
-		if err := os.MkdirAll(m.on, 0o755); err != nil && !errors.Is(err, os.ErrPermission) {
-			log.Warn("mount", "on", m.on, "err", err)
-		}
-		err := unix.Mount(m.kind, m.on, m.kind, m.flags, m.options)
-		if err != nil && !errors.Is(err, unix.EBUSY) { // EBUSY: the kernel did it
-			log.Warn("mount", "on", m.on, "kind", m.kind, "err", err)
-		}
-	}
+// mounts are those that package early leaves.
+var mounts = []early.Mount{
+	{Kind: "sysfs", On: "/sys", Flags: quiet},
+	{Kind: "devpts", On: "/dev/pts", Options: "gid=5,mode=0620,ptmxmode=0666", Flags: unix.MS_NOSUID | unix.MS_NOEXEC},
+	{Kind: "tmpfs", On: "/dev/shm", Options: "mode=1777", Flags: unix.MS_NOSUID | unix.MS_NODEV},
+	{Kind: "tmpfs", On: "/run", Options: "mode=0755", Flags: unix.MS_NOSUID | unix.MS_NODEV},
+	{Kind: "tmpfs", On: "/tmp", Options: "mode=1777", Flags: unix.MS_NOSUID | unix.MS_NODEV},
+	{Kind: "cgroup2", On: "/sys/fs/cgroup", Flags: quiet},
 }
 
 // files are made where the initramfs has none.
@@ -66,6 +40,7 @@ func setUp(name string, log *slog.Logger) {
 		}
 	}
 	unix.Umask(0o022)
+	failed("/", os.Chmod("/", 0o755)) // the kernel lets everybody write there
 	failed("PATH", os.Setenv("PATH", defaultPath))
 	failed("host name", unix.Sethostname([]byte(name)))
 	failed("loopback", raiseLoopback())
