@@ -15,6 +15,7 @@ const (
 	DutyStart   DutyKind = "start"   // start it again
 	DutyRemove  DutyKind = "remove"  // append removed
 	DutyClean   DutyKind = "clean"   // delete its directory
+	DutyStray   DutyKind = "stray"   // wait for a stray's end
 )
 
 // Duty is one thing owed. Two duties are the same where they are equal.
@@ -45,15 +46,18 @@ var owed = map[State]func(Machine) []Duty{
 	Stopping: func(m Machine) []Duty {
 		return []Duty{{Kind: DutyWatch, Seq: m.Launch.Seq}, {Kind: DutyStop, Seq: m.Stop.Seq}}
 	},
+	Created: owedStopped,
 	Stopped: owedStopped,
 	Removed: func(m Machine) []Duty { return []Duty{{Kind: DutyClean, Seq: m.StateAt}} },
 }
 
 func owedStopped(m Machine) []Duty {
 	switch {
+	case m.Stray != nil:
+		return []Duty{{Kind: DutyStray, Seq: m.StateAt}}
 	case m.Stop != nil && m.Stop.Then == ThenRemove:
 		return []Duty{{Kind: DutyRemove, Seq: m.StateAt}}
-	case m.Stray != nil || m.Exit == nil:
+	case m.Exit == nil:
 		return nil
 	case m.Stop != nil && m.Stop.Then == ThenStart:
 		return []Duty{{Kind: DutyStart, Seq: m.StateAt}}

@@ -1,0 +1,184 @@
+package actors
+
+import (
+	"context"
+
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+// lookAtBoot asks the lock and the VM host of a machine that the journal knows
+// what is really there. Commands wait for the answer.
+func (m *machine) lookAtBoot() {
+	s, ref, launch := m.shared, m.ref, ""
+	if l := m.state().Launch; l != nil {
+		launch = l.ID
+	}
+	m.runOdd("look", func(ctx context.Context, _ func(any)) any {
+		select {
+		case s.looks <- struct{}{}:
+			defer func() { <-s.looks }()
+		case <-ctx.Done():
+			return looked{err: context.Cause(ctx)}
+		}
+		limited, cancel := within(ctx, s.Clock, lookTime)
+		defer cancel()
+		sight, err := s.Hosts.Look(limited, ref, launch)
+		return looked{sight, err}
+	})
+}
+
+// remedies carries out the cells of Table 2.
+var remedies map[fsm.Remedy]func(*machine, Sight)
+
+func init() {
+	remedies = map[fsm.Remedy]func(*machine, Sight){
+		fsm.RemedyNone:          (*machine).repairNothing,
+		fsm.RemedyExited:        (*machine).repairExited,
+		fsm.RemedyRepaired:      (*machine).repairRepaired,
+		fsm.RemedyAdopt:         (*machine).repairAdopt,
+		fsm.RemedyRepairedStray: func(m *machine, s Sight) { m.repairStray(s, "another launch answers") },
+		fsm.RemedyWait:          (*machine).repairWait,
+		fsm.RemedyStray:         (*machine).repairStrayFound,
+		fsm.RemedyDelete:        (*machine).repairDelete,
+		fsm.RemedyKillDelete:    (*machine).repairDelete,
+	}
+}
+
+// lookedAtBoot appends what Table 2 says, and goes on as live.
+func (m *machine) lookedAtBoot(r looked) {
+	st := m.state()
+	s := r.sight
+	if r.err != nil {
+		m.Log.Warn("look", "machine", m.ref.Name, "err", r.err)
+		s.Found = fsm.HeldMute
+	}
+	m.unseen = false
+	remedy := fsm.Repair(st.State, s.Found)
+	if st.Damaged {
+		remedy = fsm.RepairDamaged(s.Found)
+	}
+	remedies[remedy](m, s)
+	m.bootPlan()
+	m.publish()
+	m.settle(fsm.Record{}) // who awaits a state may see it now
+	m.flush()
+}
+
+// repairNothing: an idle machine with a free lock; a stray is gone.
+func (m *machine) repairNothing(s Sight) {
+	if m.state().Stray != nil {
+		m.strayGone(gone{lock: s.Lock})
+		return
+	}
+	m.closeLock(s.Lock)
+}
+
+func (m *machine) repairExited(s Sight) {
+	cause, status, detail, note := m.causeOf(s.Exit)
+	m.ended(gone{lock: s.Lock, tail: m.tailFor(s.Exit)}, cause, status, detail, note)
+}
+
+func (m *machine) tailFor(e *VMExit) string {
+	if quiet(e) {
+		return ""
+	}
+	return m.Dirs.Tail(m.ref)
+}
+
+func (m *machine) repairRepaired(s Sight) {
+	m.observed(m.repairedRecord("no VM: the machine's lock was free, and no exit note of this launch was there", fsm.Boot))
+	m.closeLock(s.Lock)
+}
+
+// repairedRecord also gives back the CID.
+func (m *machine) repairedRecord(found string, w fsm.When) fsm.Record {
+	st := m.state()
+	cause := fsm.RepairCause(st, m.boot)
+	m.send(m.sup, cidFreed{m.ref.ID, st.CID()})
+	return fsm.Record{Fact: &fsm.RepairedFact{
+		Said: st.State, Found: found, Cause: cause, Tail: m.Dirs.Tail(m.ref),
+		Plan: fsm.PlanAfter(st, cause, w, m.Clock.Now(), m.Clock.Moment()),
+	}}
+}
+
+func (m *machine) repairAdopt(s Sight) {
+	m.observed(fsm.Record{Fact: &fsm.AdoptedFact{At: m.Clock.Moment(), Version: s.Version}})
+}
+
+// repairWait: somebody holds the lock and does not answer. Its duties are
+// begun: the watch keeps trying, and the deadlines of Starting and Stopping
+// run and end in a kill.
+func (m *machine) repairWait(Sight) {
+	m.adopt = true
+	m.health(fsm.HealthUnknown, "its VM host holds the lock and does not answer")
+}
+
+// repairStray: our launch is gone, and something else runs in its place. It is
+// left running: a person decides.
+func (m *machine) repairStray(s Sight, found string) {
+	rec := m.repairedRecord(found, fsm.Boot)
+	rec.Fact.(*fsm.RepairedFact).Plan = fsm.Plan{}
+	m.observed(rec, fsm.Record{Launch: s.Launch, CID: s.CID, Fact: strayFact(s)})
+	m.keepCID(s.CID)
+}
+
+func (m *machine) repairStrayFound(s Sight) {
+	if m.state().Stray == nil {
+		m.observed(fsm.Record{Launch: s.Launch, CID: s.CID, Fact: strayFact(s)})
+	}
+	m.keepCID(s.CID)
+}
+
+func strayFact(s Sight) *fsm.StrayFoundFact {
+	what := "its lock is held by a VM host that does not answer"
+	if s.Launch != "" {
+		what = "launch " + s.Launch + " answers"
+	}
+	return &fsm.StrayFoundFact{Launch: s.Launch, CID: s.CID, What: what}
+}
+
+// keepCID reserves the CID of a stray for as long as it runs.
+func (m *machine) keepCID(cid uint32) {
+	if cid != 0 {
+		m.send(m.sup, cidKept{m.ref.ID, cid})
+	}
+}
+
+// strayGone: the stray has ended; the lock is ours.
+func (m *machine) strayGone(g gone) {
+	if g.lock == nil {
+		return
+	}
+	cid := m.state().CID()
+	m.observed(fsm.Record{Fact: &fsm.StrayGoneFact{}})
+	m.closeLock(g.lock)
+	m.send(m.sup, cidFreed{m.ref.ID, cid})
+	c := m.killStray
+	m.killStray = nil
+	if c == nil {
+		return
+	}
+	switch c.verb {
+	case verbRemove:
+		m.removeNow(true)
+	default:
+		m.finish(c, "the VM that should not have run was killed")
+	}
+}
+
+// repairDelete: the machine is removed; what is left of it goes too.
+func (m *machine) repairDelete(s Sight) { m.lock = s.Lock }
+
+// bootPlan starts what the end of the engine or of the host had stopped, where
+// the policy is always.
+func (m *machine) bootPlan() {
+	st := m.state()
+	if !fsm.BootPlan(st) || m.start != nil {
+		return
+	}
+	if err := m.mayStart(); err != nil {
+		m.health(fsm.HealthDegraded, "it should be started and can't be: "+err.Error())
+		return
+	}
+	m.askCID(&starting{reason: fsm.ReasonPolicy, allowed: DefaultStart})
+}

@@ -1,0 +1,329 @@
+package actors
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+// admissions says what a command leads to in each state: the engine's fourth
+// table. What has no cell is refused as a conflict.
+var admissions map[verb]map[fsm.State]func(*machine, *command) error
+
+func init() {
+	admissions = map[verb]map[fsm.State]func(*machine, *command) error{
+		verbCreate: {
+			fsm.None:    (*machine).create,
+			fsm.Created: (*machine).nameTaken, fsm.Starting: (*machine).nameTaken, fsm.Running: (*machine).nameTaken,
+			fsm.Stopping: (*machine).nameTaken, fsm.Stopped: (*machine).nameTaken,
+		},
+		verbStart: {
+			fsm.Created: (*machine).startAsked, fsm.Stopped: (*machine).startAsked,
+			fsm.Starting: (*machine).await, fsm.Running: (*machine).already,
+		},
+		verbStop: {
+			fsm.Created: (*machine).stopIdle, fsm.Stopped: (*machine).stopIdle,
+			fsm.Starting: (*machine).stopAsked, fsm.Running: (*machine).stopAsked, fsm.Stopping: (*machine).stopAgain,
+		},
+		verbRestart: {
+			fsm.Created: (*machine).startAsked, fsm.Stopped: (*machine).startAsked,
+			fsm.Starting: (*machine).stopAsked, fsm.Running: (*machine).stopAsked, fsm.Stopping: (*machine).stopAgain,
+		},
+		verbRemove: {
+			fsm.Created: (*machine).removeIdle, fsm.Stopped: (*machine).removeIdle,
+			fsm.Starting: (*machine).removeLive, fsm.Running: (*machine).removeLive, fsm.Stopping: (*machine).removeStopping,
+		},
+		verbAwait: anyState((*machine).awaitState),
+		verbLog:   anyState((*machine).openLog),
+		verbOpen:  {fsm.Running: (*machine).openGuest, fsm.Stopping: (*machine).openGuest, fsm.Starting: (*machine).openGuest},
+	}
+}
+
+func anyState(f func(*machine, *command) error) map[fsm.State]func(*machine, *command) error {
+	all := map[fsm.State]func(*machine, *command) error{}
+	for _, s := range fsm.States {
+		all[s] = f
+	}
+	return all
+}
+
+// command admits a request, or refuses it.
+func (m *machine) command(c *command) {
+	if (m.unseen && c.verb != verbAwait && c.verb != verbLog) || m.start != nil {
+		m.held = append(m.held, c) // bounded in time: a look and a start end by themselves
+		return
+	}
+	if err := m.admit(c); err != nil {
+		st := m.state()
+		m.send(c.from, refused(err, &st))
+		if c.verb == verbCreate && st.State == fsm.None {
+			m.send(m.sup, nameFreed{m.ref.ID})
+			m.send(m.sup, cleaned{m.ref.ID})
+		}
+		return
+	}
+	m.reconcile()
+}
+
+func (m *machine) admit(c *command) error {
+	if done, err := m.repeated(c); done || err != nil {
+		return err
+	}
+	act := admissions[c.verb][m.state().State]
+	if act == nil {
+		return m.conflict(c)
+	}
+	return act(m, c)
+}
+
+// conflict is the refusal of a command that the state does not allow.
+func (m *machine) conflict(c *command) error {
+	st := m.state()
+	switch hint := "arcbox journal why " + m.ref.Name; {
+	case st.State == fsm.Removed:
+		return notFound(m.ref.Name)
+	case c.verb == verbOpen:
+		return refuse(wire.Code_CODE_CONFLICT, "arcbox start "+m.ref.Name, "machine %q is %s: it has no guest to talk to", m.ref.Name, st.State)
+	default:
+		return refuse(wire.Code_CODE_CONFLICT, hint, "machine %q is %s: %s is not possible now", m.ref.Name, st.State, c.verb)
+	}
+}
+
+// repeated answers a request that was carried out before as it was answered
+// then, and does nothing twice.
+func (m *machine) repeated(c *command) (bool, error) {
+	if c.request == "" {
+		return false, nil
+	}
+	o, ok := m.Journal.Request(c.principal, c.request)
+	if !ok {
+		return false, nil
+	}
+	if o.Machine != m.ref.ID {
+		return true, refuse(wire.Code_CODE_CONFLICT, "", "request id %s was used for another machine", c.request)
+	}
+	w := &waiter{c: c, since: o.Seq, repeated: true}
+	if out := w.now(m); out != nil {
+		m.send(c.from, out)
+		return true, nil
+	}
+	m.waiters = append(m.waiters, w)
+	return true, nil
+}
+
+func (m *machine) create(c *command) error {
+	msg := c.msg.(*wire.CreateMachine)
+	spec, err := checkSpec(msg.GetSpec(), m.Limits, m.AllowSim)
+	if err != nil {
+		return err
+	}
+	if err := m.roomOnDisk(); err != nil {
+		return err
+	}
+	err = m.append(fsm.Record{
+		Principal: c.principal, Request: c.request, Reason: fsm.ReasonPerson,
+		Fact: &fsm.CreatedFact{Spec: spec, RunTag: m.ref.RunTag},
+	})
+	if err != nil {
+		return err
+	}
+	m.finish(c, "")
+	return nil
+}
+
+// roomOnDisk refuses what would grow a full disk.
+func (m *machine) roomOnDisk() error {
+	if m.Journal.DiskLow() {
+		return refuse(wire.Code_CODE_UNAVAILABLE, "df -h "+m.Home, "the disk of %s is nearly full: stop and rm work, create and start do not", m.Home)
+	}
+	return nil
+}
+
+func (m *machine) nameTaken(*command) error { return taken(m.ref.Name) }
+
+func taken(name string) error {
+	return refuse(wire.Code_CODE_CONFLICT, "arcbox inspect "+name, "there is a machine %q already", name)
+}
+
+func (m *machine) already(c *command) error {
+	m.finish(c, "it was running already")
+	return nil
+}
+
+// await answers when the verb's outcome is known.
+func (m *machine) await(c *command) error {
+	m.waiters = append(m.waiters, &waiter{c: c, since: m.state().Seq})
+	return nil
+}
+
+// stopIdle: a stop of what does not run takes back what would start it, and
+// ends a stray.
+func (m *machine) stopIdle(c *command) error {
+	st := m.state()
+	if c.reason == fsm.ReasonEngineStop || c.reason == fsm.ReasonHostShutdown {
+		m.finish(c, "")
+		return nil
+	}
+	if len(fsm.Owed(st)) > 0 || st.Desired != fsm.DesiredStopped {
+		if err := m.append(fsm.Record{
+			Principal: c.principal, Request: c.request, Reason: c.reason,
+			Fact: &fsm.DesiredChangedFact{Desired: fsm.DesiredStopped},
+		}); err != nil {
+			return err
+		}
+	}
+	if st.Stray != nil {
+		m.killStray = c
+		m.kill()
+		return nil
+	}
+	m.finish(c, "it was stopped already")
+	return nil
+}
+
+// stopAsked begins the end of a live machine: stop, restart, or the engine's.
+func (m *machine) stopAsked(c *command) error {
+	fact, err := m.stopFact(c)
+	if err != nil {
+		return err
+	}
+	if err := m.append(fsm.Record{Principal: c.principal, Request: c.request, Reason: c.reason, Fact: fact}); err != nil {
+		return err
+	}
+	return m.await(c)
+}
+
+// stopFact says how a stop is to go.
+func (m *machine) stopFact(c *command) (*fsm.StopRequestedFact, error) {
+	now := m.Clock.Moment()
+	switch msg := c.msg.(type) {
+	case *wire.StopMachine:
+		if msg.GetNoKill() && fsm.May(m.state().State, fsm.KindReady) {
+			return nil, refuse(wire.Code_CODE_CONFLICT, "arcbox stop "+m.ref.Name, "machine %q is %s: a stop that must not kill needs a machine that runs", m.ref.Name, m.state().State)
+		}
+		f := &fsm.StopRequestedFact{Mode: fsm.StopGraceful, NoKill: msg.GetNoKill(), Deadline: now.Add(timeout(msg.GetTimeoutNanos(), DefaultStop))}
+		if msg.GetKill() {
+			f.Mode, f.Deadline = fsm.StopKill, now
+		}
+		return f, nil
+	case *wire.RestartMachine:
+		c.reason = fsm.ReasonRestart
+		f := &fsm.StopRequestedFact{Mode: fsm.StopGraceful, Then: fsm.ThenStart, Deadline: now.Add(timeout(msg.GetTimeoutNanos(), DefaultStop))}
+		if msg.GetKill() {
+			f.Mode, f.Deadline = fsm.StopKill, now
+		}
+		return f, nil
+	case *wire.RemoveMachine:
+		c.reason = fsm.ReasonRemove
+		return &fsm.StopRequestedFact{Mode: fsm.StopKill, Deadline: now, Then: fsm.ThenRemove}, nil
+	}
+	return nil, refuse(wire.Code_CODE_INTERNAL, "", "no stop in %T", c.msg)
+}
+
+// stopAgain: a kill or an earlier deadline overtakes, a later one never does;
+// removal goes over everything, else the last person's word counts.
+func (m *machine) stopAgain(c *command) error {
+	want, err := m.stopFact(c)
+	if err != nil {
+		return err
+	}
+	old := m.state().Stop
+	next := fsm.StopTightenedFact{Mode: old.Mode, Deadline: old.Deadline, NoKill: old.NoKill && want.NoKill, Then: want.Then}
+	if want.Mode == fsm.StopKill {
+		next.Mode, next.NoKill = fsm.StopKill, false
+	}
+	if want.Deadline.Until(old.Deadline) < 0 {
+		next.Deadline = want.Deadline
+	}
+	byPerson := c.reason == fsm.ReasonPerson || c.reason == fsm.ReasonRestart || c.reason == fsm.ReasonRemove
+	if old.Then == fsm.ThenRemove || !byPerson {
+		next.Then = old.Then
+	}
+	same := next == fsm.StopTightenedFact{Mode: old.Mode, Deadline: old.Deadline, NoKill: old.NoKill, Then: old.Then}
+	if !same {
+		if err := m.append(fsm.Record{Principal: c.principal, Request: c.request, Reason: c.reason, Fact: &next}); err != nil {
+			return err
+		}
+	}
+	return m.await(c)
+}
+
+func (m *machine) removeIdle(c *command) error {
+	st := m.state()
+	force := c.msg.(*wire.RemoveMachine).GetForce()
+	if st.Stray != nil && !force {
+		return refuse(wire.Code_CODE_UNSAFE, "arcbox rm -f "+m.ref.Name, "machine %q is %s, but a VM runs that should not: rm needs -f", m.ref.Name, st.State)
+	}
+	m.waiters = append(m.waiters, &waiter{c: c, since: st.Seq})
+	if st.Stray != nil {
+		m.killStray = c
+		m.kill()
+		return nil
+	}
+	m.removeNow(force)
+	return nil
+}
+
+// removeNow takes the lock, in a worker, for removed. With force it kills
+// whoever holds it.
+func (m *machine) removeNow(force bool) {
+	for d, w := range m.work { // whatever would start it again
+		if d.Kind == fsm.DutyStart && !w.over {
+			w.stop()
+		}
+	}
+	s, ref, dir := m.shared, m.ref, m.state().Dir
+	m.runOdd("remove", func(ctx context.Context, _ func(any)) any {
+		if !dir {
+			return prepared{}
+		}
+		if force {
+			return prepared{lock: s.regain(ctx, ref)}
+		}
+		limited, cancel := within(ctx, s.Clock, lookTime)
+		defer cancel()
+		sight, err := s.Hosts.Look(limited, ref, "")
+		if err == nil && sight.Lock == nil {
+			err = refuse(wire.Code_CODE_UNSAFE, "arcbox rm -f "+ref.Name, "machine %q: its lock is held by a VM that should not run: rm needs -f", ref.Name)
+		}
+		return prepared{sight.Lock, err}
+	})
+}
+
+func (m *machine) removeLive(c *command) error {
+	if !c.msg.(*wire.RemoveMachine).GetForce() {
+		return refuse(wire.Code_CODE_UNSAFE, "arcbox rm -f "+m.ref.Name, "machine %q is %s: rm needs -f, which kills it", m.ref.Name, m.state().State)
+	}
+	return m.stopAsked(c)
+}
+
+func (m *machine) removeStopping(c *command) error {
+	if !c.msg.(*wire.RemoveMachine).GetForce() {
+		return refuse(wire.Code_CODE_UNSAFE, "arcbox rm -f "+m.ref.Name, "machine %q is %s: wait for its end, or rm -f, which kills it", m.ref.Name, m.state().State)
+	}
+	return m.stopAgain(c)
+}
+
+// finish answers one command at once.
+func (m *machine) finish(c *command, note string) {
+	m.send(c.from, m.doneMessage(note))
+}
+
+func (m *machine) doneMessage(note string) *wire.Done {
+	return &wire.Done{Seq: m.state().Seq, Machine: m.onWire(), Note: note}
+}
+
+func (m *machine) onWire() *wire.Machine {
+	st := m.state()
+	return machineOnWire(m.shared, &Seen{Machine: st, Unseen: m.unseen}, true)
+}
+
+// answer sends to whoever asked, if anybody did.
+func (m *machine) answer(c *command, msg proto.Message) {
+	if c != nil && c.from != nil {
+		m.send(c.from, msg)
+	}
+}

@@ -1,0 +1,380 @@
+package actors
+
+import (
+	"context"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+// reconcile makes what is owed and what is being done the same: it starts the
+// workers of duties newly owed, and cancels those of duties owed no longer.
+func (m *machine) reconcile() {
+	if m.unseen {
+		return
+	}
+	owed := fsm.Owed(m.state())
+	for d, w := range m.work {
+		if contains(owed, d) {
+			continue
+		}
+		if w.over {
+			delete(m.work, d)
+		} else if !w.called {
+			w.stop()
+		}
+	}
+	if m.launching() {
+		return // whatever else is owed needs to know how the launch ended
+	}
+	for _, d := range owed {
+		if m.work[d] == nil {
+			begins[d.Kind](m, d)
+		}
+	}
+}
+
+func contains(ds []fsm.Duty, d fsm.Duty) bool {
+	for _, o := range ds {
+		if o == d {
+			return true
+		}
+	}
+	return false
+}
+
+// launching tells whether a launch worker runs, cancelled or not.
+func (m *machine) launching() bool {
+	for d, w := range m.work {
+		if d.Kind == fsm.DutyLaunch && !w.over {
+			return true
+		}
+	}
+	return false
+}
+
+// begins says how each duty is begun.
+var begins map[fsm.DutyKind]func(*machine, fsm.Duty)
+
+func init() {
+	begins = map[fsm.DutyKind]func(*machine, fsm.Duty){
+		fsm.DutyLaunch:  (*machine).beginLaunch,
+		fsm.DutyWatch:   (*machine).beginWatch,
+		fsm.DutyReady:   (*machine).beginReady,
+		fsm.DutyMonitor: (*machine).beginMonitor,
+		fsm.DutyStop:    (*machine).beginStop,
+		fsm.DutyStart:   (*machine).beginStart,
+		fsm.DutyRemove:  (*machine).beginRemove,
+		fsm.DutyClean:   (*machine).beginClean,
+		fsm.DutyStray:   (*machine).beginStray,
+	}
+}
+
+// Results of workers.
+type (
+	launched struct {
+		fact fsm.LaunchedFact
+		lock Lock // where it failed
+		err  error
+	}
+	// gone: the VM has ended; the lock is ours.
+	gone struct {
+		lock Lock
+		exit *VMExit // nil: nobody saw how
+		tail string
+	}
+	// usurped: another launch answers where ours should.
+	usurped struct{ sight Sight }
+	ready   struct{ fact fsm.ReadyFact }
+	// late: the agent did not answer in time; half of it, where the launch may
+	// yet be replaced.
+	late struct {
+		half bool
+		err  error
+	}
+	stopLate struct{}
+	prepared struct {
+		lock Lock
+		err  error
+	}
+	deleted struct{ err error }
+	looked  struct {
+		sight Sight
+		err   error
+	}
+)
+
+// What workers say before they are done.
+type (
+	vmSaid struct {
+		event VMEvent
+		why   string
+	}
+	mute     struct{ why string }
+	checked  struct{ err error }
+	shutdown struct{ err error }
+)
+
+func (m *machine) beginLaunch(d fsm.Duty) {
+	s, ref, lock := m.shared, m.ref, m.lock
+	m.lock = nil
+	l := m.state().Launch
+	o := Order{Launch: l.ID, CID: l.CID, Spec: m.state().Spec}
+	m.run(d, func(ctx context.Context, _ func(any)) any {
+		select {
+		case s.launches <- struct{}{}:
+			defer func() { <-s.launches }()
+		case <-ctx.Done():
+			return launched{lock: lock, err: context.Cause(ctx)}
+		}
+		limited, cancel := within(ctx, s.Clock, launchTime)
+		defer cancel()
+		fact, back, err := s.Hosts.Launch(limited, ref, lock, o)
+		if err != nil && back == nil {
+			back = s.regain(s.life, ref)
+		}
+		fact.At = s.Clock.Moment()
+		return launched{fact, back, err}
+	})
+}
+
+// regain takes a machine's lock from whoever holds it, however long it takes;
+// nil where ctx is over first.
+func (s *shared) regain(ctx context.Context, ref Ref) Lock {
+	for ctx.Err() == nil {
+		limited, cancel := within(ctx, s.Clock, lookTime)
+		sight, err := s.Hosts.Look(limited, ref, "")
+		cancel()
+		if err == nil && sight.Lock != nil {
+			return sight.Lock
+		}
+		limited, cancel = within(ctx, s.Clock, lookTime)
+		if err := s.Hosts.Kill(limited, ref); err != nil {
+			s.Log.Warn("kill", "machine", ref.Name, "err", err)
+		}
+		cancel()
+		sleep(ctx, s.Clock, lookAgain)
+	}
+	return nil
+}
+
+func (m *machine) beginWatch(d fsm.Duty) {
+	s, ref, launch := m.shared, m.ref, m.state().Launch.ID
+	m.run(d, func(ctx context.Context, say func(any)) any { return s.watch(ctx, ref, launch, say) })
+}
+
+// watch follows a launch to its end. It alone takes the lock back.
+func (s *shared) watch(ctx context.Context, ref Ref, launch string, say func(any)) any {
+	for ctx.Err() == nil {
+		err := s.Hosts.Watch(ctx, ref, launch, func(e VMEvent, why string) { say(vmSaid{e, why}) })
+		if ctx.Err() != nil {
+			break
+		}
+		limited, cancel := within(ctx, s.Clock, lookTime)
+		sight, lookErr := s.Hosts.Look(limited, ref, launch)
+		cancel()
+		switch {
+		case lookErr != nil:
+			say(mute{lookErr.Error()})
+		case sight.Lock != nil:
+			g := gone{lock: sight.Lock, exit: sight.Exit}
+			if !quiet(g.exit) {
+				g.tail = s.Dirs.Tail(ref)
+			}
+			return g
+		case sight.Found == fsm.HeldByOther:
+			return usurped{sight}
+		case sight.Found == fsm.HeldMute && err != nil:
+			say(mute{"its VM host does not answer: " + err.Error()})
+		}
+		sleep(ctx, s.Clock, lookAgain/4)
+	}
+	return nil
+}
+
+// quiet ends need no console to be understood.
+func quiet(e *VMExit) bool {
+	return e != nil && (e.Cause == fsm.CausePoweredOff || e.Cause == fsm.CauseKilled)
+}
+
+func (m *machine) beginReady(d fsm.Duty) {
+	s, ref, l := m.shared, m.ref, m.state().Launch
+	allowed := l.Allowed
+	if l.Relaunch > 0 {
+		allowed /= 2 // the other half went to the launch that hung
+	}
+	left := m.until(l.Launched.At.Add(allowed))
+	half := time.Duration(0)
+	if l.Relaunch == 0 && l.Adopted.IsZero() {
+		half = left - l.Allowed/2
+	}
+	m.run(d, func(ctx context.Context, _ func(any)) any {
+		if half > 0 {
+			if r := s.awaitReady(ctx, ref, half); r != nil {
+				return r
+			}
+			if ctx.Err() == nil {
+				return late{half: true}
+			}
+			return nil
+		}
+		limited, cancel := within(ctx, s.Clock, left)
+		defer cancel()
+		fact, err := s.Guests.Ready(limited, ref)
+		if err == nil {
+			fact.At = s.Clock.Moment()
+			return ready{fact}
+		}
+		return late{err: err}
+	})
+}
+
+// awaitReady waits for the guest for a while; nil where it did not answer.
+func (s *shared) awaitReady(ctx context.Context, ref Ref, d time.Duration) any {
+	limited, cancel := within(ctx, s.Clock, d)
+	defer cancel()
+	fact, err := s.Guests.Ready(limited, ref)
+	if err != nil {
+		return nil
+	}
+	fact.At = s.Clock.Moment()
+	return ready{fact}
+}
+
+func (m *machine) beginMonitor(d fsm.Duty) {
+	s, ref, pause, misses := m.shared, m.ref, checkEvery, 0
+	if m.state().Health.Level != fsm.HealthOK {
+		pause = checkAgain
+	}
+	m.run(d, func(ctx context.Context, say func(any)) any {
+		limited, cancel := within(ctx, s.Clock, checkTime)
+		if err := s.Guests.Arm(limited, ref); err != nil && ctx.Err() == nil {
+			s.Log.Warn("arm", "machine", ref.Name, "err", err)
+		}
+		cancel()
+		for sleep(ctx, s.Clock, pause) {
+			limited, cancel := within(ctx, s.Clock, checkTime)
+			err := s.Guests.Check(limited, ref)
+			cancel()
+			if ctx.Err() != nil {
+				break
+			}
+			pause, misses = checkEvery, misses+1
+			if err == nil {
+				misses = 0
+			} else {
+				pause = checkAgain
+			}
+			if misses != 1 { // one miss says nothing
+				say(checked{err})
+			}
+		}
+		return nil
+	})
+}
+
+func (m *machine) beginStop(d fsm.Duty) {
+	stop := *m.state().Stop
+	if stop.Mode == fsm.StopKill {
+		m.kill()
+		return
+	}
+	s, ref, left := m.shared, m.ref, m.until(stop.Deadline)
+	m.run(d, func(ctx context.Context, say func(any)) any {
+		limited, cancel := within(ctx, s.Clock, left)
+		defer cancel()
+		err := s.Guests.Shutdown(limited, ref)
+		if ctx.Err() == nil {
+			say(shutdown{err})
+		}
+		<-limited.Done()
+		if ctx.Err() == nil {
+			return stopLate{}
+		}
+		return nil
+	})
+}
+
+// kill ends the VM, again and again until the watch sees it gone.
+func (m *machine) kill() {
+	s, ref := m.shared, m.ref
+	m.runOdd("kill", func(ctx context.Context, _ func(any)) any {
+		for ctx.Err() == nil {
+			limited, cancel := within(ctx, s.Clock, lookTime)
+			if err := s.Hosts.Kill(limited, ref); err != nil && ctx.Err() == nil {
+				s.Log.Warn("kill", "machine", ref.Name, "err", err)
+			}
+			cancel()
+			sleep(ctx, s.Clock, killEvery)
+		}
+		return nil
+	})
+}
+
+func (m *machine) beginStart(d fsm.Duty) {
+	wait := time.Duration(0)
+	if !d.NotBefore.IsZero() {
+		wait = min(max(d.NotBefore.Sub(m.Clock.Now()), 0), 2*fsm.BackoffMost)
+	}
+	s := m.shared
+	m.run(d, func(ctx context.Context, _ func(any)) any {
+		sleep(ctx, s.Clock, wait)
+		return nil
+	})
+}
+
+func (m *machine) beginRemove(d fsm.Duty) {
+	s, ref, dir := m.shared, m.ref, m.state().Dir
+	m.run(d, func(ctx context.Context, _ func(any)) any {
+		if !dir {
+			return prepared{}
+		}
+		return prepared{lock: s.regain(ctx, ref)}
+	})
+}
+
+// freeLock waits until a machine's lock is free, and takes it.
+func (s *shared) freeLock(ctx context.Context, ref Ref) Lock {
+	for ctx.Err() == nil {
+		limited, cancel := within(ctx, s.Clock, lookTime)
+		sight, err := s.Hosts.Look(limited, ref, "")
+		cancel()
+		if err == nil && sight.Lock != nil {
+			return sight.Lock
+		}
+		sleep(ctx, s.Clock, lookAgain)
+	}
+	return nil
+}
+
+func (m *machine) beginClean(d fsm.Duty) {
+	s, ref, lock, dir := m.shared, m.ref, m.lock, m.state().Dir
+	m.lock = nil
+	m.run(d, func(ctx context.Context, _ func(any)) any {
+		if !dir {
+			return deleted{}
+		}
+		if lock == nil {
+			lock = s.regain(ctx, ref)
+		}
+		return deleted{s.Dirs.Delete(ctx, ref, lock)}
+	})
+}
+
+// beginStray waits until a VM that should not run has ended.
+func (m *machine) beginStray(d fsm.Duty) {
+	s, ref := m.shared, m.ref
+	if m.killStray != nil || m.removing() {
+		m.kill()
+	}
+	m.run(d, func(ctx context.Context, _ func(any)) any {
+		return gone{lock: s.freeLock(ctx, ref)}
+	})
+}
+
+// removing tells whether a removal is under way, so that nothing of the
+// machine may live on.
+func (m *machine) removing() bool {
+	s := m.state().Stop
+	return s != nil && s.Then == fsm.ThenRemove
+}

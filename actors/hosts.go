@@ -1,0 +1,116 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+// Ref names one machine to the world outside.
+type Ref struct {
+	ID     string // names its directory
+	Name   string // for people
+	RunTag string // names the directory of its sockets
+}
+
+// Lock is a machine's lock, held by the engine. It frees when it is closed and
+// no process that it was handed to lives.
+type Lock interface {
+	Close() error
+}
+
+// Order is what a VM host is asked to run.
+type Order struct {
+	Launch string
+	CID    uint32
+	Spec   fsm.Spec
+}
+
+// VMExit is how a VM ended, as its VM host reported it or noted it down.
+type VMExit struct {
+	Cause  fsm.Cause
+	Status int
+	Detail string
+	Time   time.Time
+	Note   bool // learnt from the exit note
+}
+
+// VMEvent is a thing that a running VM said.
+type VMEvent string
+
+// The events of a running VM.
+const (
+	VMAnswered VMEvent = "answered" // the VM host is there
+	VMRebooted VMEvent = "rebooted"
+	VMPaused   VMEvent = "paused"
+	VMResumed  VMEvent = "resumed"
+	VMPanicked VMEvent = "panicked"
+)
+
+// Sight is what the lock and the VM host say of a machine: a column of Table 2
+// and what belongs to it.
+type Sight struct {
+	Found   fsm.Finding
+	Lock    Lock    // held by us now, where Found is one of the free ones
+	Exit    *VMExit // from the exit note
+	Launch  string  // of the VM host that answered
+	CID     uint32
+	Version string // of the VM host that answered
+}
+
+// ErrLockHeld is the refusal of a lock that somebody else holds.
+var ErrLockHeld = errors.New("the machine's lock is held by a VM host that the journal does not know")
+
+// Hosts are the VM hosts and the locks. It is implemented by package
+// actors/hosts, and by a scripted world in package actors/actorstest.
+type Hosts interface {
+	// Prepare checks what a launch needs, makes the machine's directory where
+	// there is none, and takes its lock. A *Refusal says what is missing.
+	Prepare(ctx context.Context, ref Ref, spec fsm.Spec) (Lock, error)
+	// Launch spawns a VM host and hands the lock down. After an error nothing
+	// runs: the lock that it returns is held (the one given, or taken anew).
+	// It returns a nil lock and an error only where ctx was over first.
+	Launch(ctx context.Context, ref Ref, lock Lock, o Order) (fsm.LaunchedFact, Lock, error)
+	// Look tells what is there.
+	Look(ctx context.Context, ref Ref, launch string) (Sight, error)
+	// Watch reports what a launch's VM says until it has ended (nil), or until
+	// the VM host no longer answers (an error).
+	Watch(ctx context.Context, ref Ref, launch string, each func(VMEvent, string)) error
+	// Kill ends whatever VM host holds the machine's lock, without waiting for
+	// its end.
+	Kill(ctx context.Context, ref Ref) error
+}
+
+// Guests are the insides of VMs.
+type Guests interface {
+	// Ready waits until the guest is usable.
+	Ready(ctx context.Context, ref Ref) (fsm.ReadyFact, error)
+	// Arm tells the VM host that the guest may reboot from now on.
+	Arm(ctx context.Context, ref Ref) error
+	// Check tells whether the guest still answers.
+	Check(ctx context.Context, ref Ref) error
+	// Shutdown asks the guest to shut down: by its agent, else by the power button.
+	Shutdown(ctx context.Context, ref Ref) error
+	// Open joins a client's connection with a vsock port of the guest. The
+	// bytes no longer pass through the engine when it returns.
+	Open(ctx context.Context, ref Ref, port uint32, client *os.File) error
+}
+
+// Dirs are the machines' directories.
+type Dirs interface {
+	// Delete removes a machine's directory and sockets, its lock held.
+	Delete(ctx context.Context, ref Ref, lock Lock) error
+	// IDs lists the directories that there are.
+	IDs(ctx context.Context) ([]string, error)
+	// Tail is the end of the console, for people.
+	Tail(ref Ref) string
+	// Log copies a log ("console" or "agent") to w, from its last bytes on,
+	// and follows it where asked until ctx is over or w fails.
+	Log(ctx context.Context, ref Ref, which string, tail int64, follow bool, w net.Conn) error
+	// Path is the machine's directory and the directory of its sockets.
+	Path(ref Ref) (dir, run string)
+}

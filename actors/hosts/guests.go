@@ -1,0 +1,88 @@
+package hosts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/actors"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+	"github.com/arcboxlabs/arcbox-engine/guest"
+	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/client"
+)
+
+// shutdownGrace is the time between SIGTERM and SIGKILL inside the guest.
+const shutdownGrace = 5 * time.Second
+
+func (w *World) dialer(ref actors.Ref) guest.Dialer {
+	h := client.Connect(w.place(ref))
+	return func(ctx context.Context) (net.Conn, error) { return h.Dial(ctx, hv.AgentPort) }
+}
+
+// Ready implements actors.Guests.
+func (w *World) Ready(ctx context.Context, ref actors.Ref) (fsm.ReadyFact, error) {
+	hello, err := guest.AwaitReady(ctx, w.dialer(ref), guest.Probe{})
+	if err != nil {
+		return fsm.ReadyFact{}, fmt.Errorf("await agent: %w", err)
+	}
+	f := fsm.ReadyFact{
+		AgentVersion: hello.GetVersion(), AgentID: hello.GetAgentId(), GuestBoot: hello.GetBootId(), Phases: hello.GetPhases(),
+	}
+	answered := time.Now()
+	if host, err := client.Connect(w.place(ref)).Hello(ctx); err == nil {
+		if f.Phases == nil {
+			f.Phases = map[string]int64{}
+		}
+		f.Phases["answered"] = answered.Sub(host.Started).Milliseconds()
+	}
+	return f, nil
+}
+
+// Arm implements actors.Guests.
+func (w *World) Arm(ctx context.Context, ref actors.Ref) error {
+	err := client.Connect(w.place(ref)).AllowReboot(ctx)
+	if errors.Is(err, hv.ErrUnsupported) {
+		return nil
+	}
+	return err
+}
+
+// Check implements actors.Guests.
+func (w *World) Check(ctx context.Context, ref actors.Ref) error {
+	c, err := guest.Connect(ctx, w.dialer(ref))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Ping(ctx)
+	return err
+}
+
+// Shutdown implements actors.Guests.
+func (w *World) Shutdown(ctx context.Context, ref actors.Ref) error {
+	asked, cancel := context.WithTimeout(ctx, shutdownGrace)
+	defer cancel()
+	c, err := guest.Connect(asked, w.dialer(ref))
+	if err == nil {
+		defer c.Close()
+		if err = c.Shutdown(asked, shutdownGrace); err == nil {
+			return nil
+		}
+	}
+	if button := client.Connect(w.place(ref)).PowerButton(ctx); button != nil {
+		return fmt.Errorf("shutdown: %w", errors.Join(err, button))
+	}
+	return nil
+}
+
+// Open implements actors.Guests.
+func (w *World) Open(ctx context.Context, ref actors.Ref, port uint32, conn *os.File) error {
+	if err := client.Connect(w.place(ref)).Bridge(ctx, port, conn); err != nil {
+		return fmt.Errorf("open guest port %d: %w", port, err)
+	}
+	return nil
+}

@@ -1,0 +1,327 @@
+package hosts
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/actors"
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+	"github.com/arcboxlabs/arcbox-engine/guest/boot"
+	guestwire "github.com/arcboxlabs/arcbox-engine/guest/wire"
+	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
+	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/client"
+)
+
+// Options says where things lie.
+type Options struct {
+	Machines string   // the machines' directories, by id
+	Run      string   // their sockets, by run tag
+	VMHost   string   // path of arcbox-vmhost
+	QEMU     string   // path or name of QEMU; "" = the usual one
+	Boot     []string // where to look for a kernel and an initramfs
+	Cache    string   // a file for what was learnt of the accelerator
+	Logger   *slog.Logger
+}
+
+// World is the real one.
+type World struct {
+	Options
+	mu   sync.Mutex
+	seen map[string]uint64 // by launch: the last event that was reported
+}
+
+// The three faces of the world.
+var (
+	_ actors.Hosts  = (*World)(nil)
+	_ actors.Guests = (*World)(nil)
+	_ actors.Dirs   = (*World)(nil)
+)
+
+// New makes a world. It touches nothing.
+func New(o Options) *World { return &World{Options: o, seen: map[string]uint64{}} }
+
+// consoleBytes is how much of a console one file keeps; there are two.
+const consoleBytes = 1 << 20
+
+func (w *World) place(ref actors.Ref) client.Place {
+	return client.Place{Dir: filepath.Join(w.Machines, ref.ID), RunDir: filepath.Join(w.Run, "m", ref.RunTag)}
+}
+
+// Prepare implements actors.Hosts.
+func (w *World) Prepare(ctx context.Context, ref actors.Ref, spec fsm.Spec) (actors.Lock, error) {
+	if err := w.check(spec); err != nil {
+		return nil, err
+	}
+	p := w.place(ref)
+	if _, err := api.SocketPath(p.RunDir); err != nil {
+		return nil, &actors.Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: "ARCBOX_HOME", Message: err.Error(),
+			Hint: "set ARCBOX_HOME to a shorter path"}
+	}
+	for _, dir := range []string{p.Dir, p.RunDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("prepare: %w", err)
+		}
+	}
+	lock, err := client.TakeLock(ctx, p)
+	if errors.Is(err, client.ErrHeld) {
+		return nil, &actors.Refusal{Code: wire.Code_CODE_UNSAFE, Hint: "arcbox journal why " + ref.Name,
+			Message: fmt.Sprintf("machine %q: %v", ref.Name, actors.ErrLockHeld)}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("prepare: %w", err)
+	}
+	return lock, nil
+}
+
+// check refuses what would fail for sure, before anything is recorded.
+func (w *World) check(spec fsm.Spec) error {
+	if spec.Backend == string(hv.BackendSim) {
+		return nil
+	}
+	qemu := w.qemu()
+	if _, err := exec.LookPath(qemu); err != nil {
+		return &actors.Refusal{Code: wire.Code_CODE_UNAVAILABLE, Hint: "apt-get install qemu-system-x86",
+			Message: fmt.Sprintf("QEMU is missing: %s is not in PATH", qemu)}
+	}
+	kernel, initrd, err := w.assets(spec)
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct{ field, path string }{{"kernel", kernel}, {"initrd", initrd}} {
+		if err := readable(f.path); err != nil {
+			return &actors.Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: f.field, Hint: "arcbox create --help",
+				Message: fmt.Sprintf("%s %q: %v; it must be a file that the engine can read", f.field, f.path, err)}
+		}
+	}
+	return nil
+}
+
+func (w *World) qemu() string {
+	if w.QEMU != "" {
+		return w.QEMU
+	}
+	return "qemu-system-x86_64"
+}
+
+// assets are the machine's own kernel and initramfs, or the prepared ones.
+func (w *World) assets(spec fsm.Spec) (kernel, initrd string, err error) {
+	if spec.Kernel != "" && spec.Initrd != "" {
+		return spec.Kernel, spec.Initrd, nil
+	}
+	a, err := boot.Find(w.Boot...)
+	if err != nil {
+		return "", "", &actors.Refusal{Code: wire.Code_CODE_UNAVAILABLE, Hint: "./task up", Message: err.Error()}
+	}
+	kernel, initrd = a.Kernel, a.Initrd
+	if spec.Kernel != "" {
+		kernel = spec.Kernel
+	}
+	if spec.Initrd != "" {
+		initrd = spec.Initrd
+	}
+	return kernel, initrd, nil
+}
+
+func readable(path string) error {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !fi.Mode().IsRegular() {
+		return errors.New("not a regular file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// Launch implements actors.Hosts.
+func (w *World) Launch(ctx context.Context, ref actors.Ref, lock actors.Lock, o actors.Order) (fsm.LaunchedFact, actors.Lock, error) {
+	held := lock.(*client.Lock)
+	spec, err := w.spec(ref, o)
+	if err != nil {
+		return fsm.LaunchedFact{}, held, err
+	}
+	_, hello, err := client.Launch(ctx, w.VMHost, held, spec)
+	if err == nil {
+		w.reported(o.Launch, 0)
+		return fsm.LaunchedFact{
+			Driver: string(hello.Backend), Version: hello.Version, Accel: string(hello.Accel), Note: hello.Note,
+		}, nil, nil
+	}
+	if held.Held() {
+		return fsm.LaunchedFact{}, held, err
+	}
+	back, takeErr := client.TakeLock(ctx, w.place(ref))
+	if takeErr != nil {
+		return fsm.LaunchedFact{}, nil, err // the caller takes it by force
+	}
+	return fsm.LaunchedFact{}, back, err
+}
+
+// spec writes the launch's token and initramfs, and says what to run.
+func (w *World) spec(ref actors.Ref, o actors.Order) (hv.Spec, error) {
+	p := w.place(ref)
+	s := hv.Spec{
+		Version: hv.SpecVersion, Machine: ref.ID, Name: ref.Name, Launch: o.Launch, CID: hv.CID(o.CID),
+		Backend: hv.Backend(o.Spec.Backend), Accel: hv.Accel(o.Spec.Accel), CPUs: o.Spec.CPUs, Memory: o.Spec.Memory,
+		Cmdline: "arcbox.name=" + ref.Name, Dir: p.Dir, RunDir: p.RunDir, Console: consoleBytes,
+		TokenFile: filepath.Join(p.Dir, api.TokenFile), QEMU: w.QEMU, Script: o.Spec.Script, VsockSock: true,
+		AccelCache: w.Cache,
+	}
+	if o.Spec.Cmdline != "" {
+		s.Cmdline += " " + o.Spec.Cmdline
+	}
+	token := make([]byte, guestwire.TokenSize)
+	_, _ = rand.Read(token) // it never fails
+	if err := writeToken(s.TokenFile, token); err != nil {
+		return s, fmt.Errorf("write token: %w", err)
+	}
+	if s.Backend == hv.BackendSim {
+		return s, nil
+	}
+	kernel, initrd, err := w.assets(o.Spec)
+	if err != nil {
+		return s, err
+	}
+	s.Kernel, s.Initrd = kernel, filepath.Join(p.Dir, api.InitrdFile)
+	if err := boot.AppendToken(s.Initrd, initrd, token); err != nil {
+		return s, fmt.Errorf("write initramfs: %w", err)
+	}
+	return s, nil
+}
+
+// writeToken makes the launch's token anew: 0400, never reused.
+func writeToken(path string, token []byte) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o400)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(token)
+	return errors.Join(err, f.Close())
+}
+
+// Look implements actors.Hosts.
+func (w *World) Look(ctx context.Context, ref actors.Ref, launch string) (actors.Sight, error) {
+	p := w.place(ref)
+	if _, err := os.Lstat(p.Dir); errors.Is(err, os.ErrNotExist) {
+		return actors.Sight{Found: fsm.Free, Lock: noLock{}}, nil // it was never started
+	}
+	f, err := client.Find(ctx, p)
+	if err != nil {
+		return actors.Sight{}, fmt.Errorf("look: %w", err)
+	}
+	switch {
+	case f.Lock != nil:
+		s := actors.Sight{Found: fsm.Free, Lock: f.Lock}
+		if f.NoteErr != nil {
+			w.Logger.Warn("exit note", "machine", ref.Name, "err", f.NoteErr)
+		}
+		if f.Note != nil && f.Note.Launch == launch {
+			s.Found, s.Exit = fsm.FreeWithNote, exitOf(f.Note.Exit)
+			s.Exit.Note = true
+		}
+		return s, nil
+	case f.Hello != nil:
+		s := actors.Sight{Found: fsm.HeldByOther, Launch: f.Hello.Launch, CID: uint32(f.Hello.CID), Version: f.Hello.Version}
+		if f.Hello.Launch == launch {
+			s.Found = fsm.HeldByThis
+		}
+		return s, nil
+	}
+	return actors.Sight{Found: fsm.HeldMute}, nil
+}
+
+// noLock stands for the lock of a machine that has no directory.
+type noLock struct{}
+
+func (noLock) Close() error { return nil }
+
+func exitOf(e hv.Exit) *actors.VMExit {
+	return &actors.VMExit{Cause: fsm.Cause(e.Cause), Status: e.Status, Detail: e.Detail, Time: e.Time}
+}
+
+// errOther is a VM host that is not the launch's.
+var errOther = errors.New("another launch answers")
+
+// Watch implements actors.Hosts.
+func (w *World) Watch(ctx context.Context, ref actors.Ref, launch string, each func(actors.VMEvent, string)) error {
+	h := client.Connect(w.place(ref))
+	hello, err := h.Hello(ctx)
+	if err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	if hello.Launch != launch {
+		return fmt.Errorf("watch: %w", errOther)
+	}
+	each(actors.VMAnswered, "")
+	after, known := w.lastReported(launch)
+	if !known {
+		after = hello.Events // what came before was another engine's to record
+	}
+	err = h.Wait(ctx, after, func(e api.Event) {
+		w.reported(launch, e.Seq)
+		if e.Kind != hv.EventExit {
+			each(actors.VMEvent(e.Kind), e.Why)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	w.forget(launch)
+	return nil
+}
+
+func (w *World) lastReported(launch string) (uint64, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seq, ok := w.seen[launch]
+	return seq, ok
+}
+
+func (w *World) reported(launch string, seq uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seen[launch] = seq
+}
+
+func (w *World) forget(launch string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.seen, launch)
+}
+
+// politeTime is how long a VM host has to obey a kill before it is killed
+// itself.
+const politeTime = time.Second
+
+// Kill implements actors.Hosts.
+func (w *World) Kill(ctx context.Context, ref actors.Ref) error {
+	p := w.place(ref)
+	polite, cancel := context.WithTimeout(ctx, politeTime)
+	err := client.Connect(p).Kill(polite)
+	cancel()
+	if err == nil {
+		return nil
+	}
+	lock, err := client.End(ctx, p)
+	if err != nil {
+		return fmt.Errorf("kill: %w", err)
+	}
+	return lock.Close() // the watch takes it
+}

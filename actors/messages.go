@@ -1,0 +1,109 @@
+package actors
+
+import (
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+// Between the supervisor and the machines' actors.
+type (
+	// cidWanted asks for a CID; cidReserved answers. It is durable with
+	// start-requested, and given back by cidFreed.
+	cidWanted   struct{ id string }
+	cidReserved struct{ cid uint32 }
+	cidFreed    struct {
+		id  string
+		cid uint32
+	}
+	// cidKept: a stray holds it.
+	cidKept struct {
+		id  string
+		cid uint32
+	}
+	// nameFreed: the machine was never created, or is removed and synced.
+	nameFreed struct{ id string }
+	// cleaned: a removed machine's directory is gone, its actor may go.
+	cleaned struct{ id string }
+	// stopForEngine asks a machine to stop with the engine.
+	stopForEngine struct{ c *command }
+	// leftovers are removed machines whose directories are still there.
+	leftovers struct{ machines []fsm.Machine }
+)
+
+// Inside a machine's actor: what its workers and timers post to it.
+type (
+	workDone struct {
+		w      *work
+		result any
+	}
+	workSaid struct {
+		w    *work
+		said any
+	}
+	giveUp struct{ w *waiter }
+)
+
+// verb is what a command asks of a machine.
+type verb string
+
+const (
+	verbCreate  verb = "create"
+	verbStart   verb = "start"
+	verbStop    verb = "stop"
+	verbRestart verb = "restart"
+	verbRemove  verb = "rm"
+	verbAwait   verb = "wait"
+	verbOpen    verb = "open"
+	verbLog     verb = "log"
+)
+
+// command is a request on its way through the engine.
+type command struct {
+	verb      verb
+	msg       proto.Message
+	from      *actor.PID
+	principal string
+	request   string
+	reason    fsm.Reason
+}
+
+// requester is a message of the wire that carries a Request.
+type requester interface{ GetRequest() *wire.Request }
+
+// named is a message of the wire that is about one machine.
+type named interface{ GetName() string }
+
+var verbs = map[string]verb{
+	"CreateMachine": verbCreate, "StartMachine": verbStart, "StopMachine": verbStop,
+	"RestartMachine": verbRestart, "RemoveMachine": verbRemove, "AwaitMachine": verbAwait,
+	"OpenGuest": verbOpen, "OpenLog": verbLog,
+}
+
+// commandOf reads a command for one machine out of an actor's context, nil
+// where the message is none.
+func commandOf(ctx actor.Context) *command {
+	msg, ok := ctx.Message().(proto.Message)
+	if !ok {
+		return nil
+	}
+	v, ok := verbs[string(msg.ProtoReflect().Descriptor().Name())]
+	if !ok {
+		return nil
+	}
+	c := &command{verb: v, msg: msg, from: ctx.Sender(), principal: principalOf(ctx), reason: fsm.ReasonPerson}
+	if r, ok := msg.(requester); ok {
+		c.request = r.GetRequest().GetId()
+	}
+	return c
+}
+
+func principalOf(ctx actor.Context) string {
+	h := ctx.MessageHeader()
+	if h == nil {
+		return "engine"
+	}
+	return or(h.Get("principal"), "engine")
+}

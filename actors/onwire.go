@@ -1,0 +1,137 @@
+package actors
+
+import (
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+// listOnWire is every machine, without what only inspect shows.
+func listOnWire(s *shared) *wire.Machines {
+	seen, version := s.view.List()
+	out := &wire.Machines{Version: version, Engine: engineOnWire(s)}
+	out.Machines = make([]*wire.Machine, 0, len(seen))
+	for _, m := range seen {
+		out.Machines = append(out.Machines, machineOnWire(s, m, false))
+	}
+	return out
+}
+
+func engineOnWire(s *shared) *wire.EngineInfo {
+	seen, _ := s.view.List()
+	out := &wire.EngineInfo{
+		Version: s.Version, Pid: int32(s.Pid), StartedUnixNanos: s.started.UnixNano(), Home: s.Home,
+		Seq: s.Journal.Last(), BootId: s.boot, SimAllowed: s.AllowSim,
+		DiskSlow: s.Journal.DiskSlow(), DiskLow: s.Journal.DiskLow(), Machines: uint32(len(seen)),
+	}
+	for _, m := range seen {
+		if awaits["running"](m.Machine) {
+			out.Running++
+		}
+		if m.Unseen {
+			out.Unrepaired++
+		}
+		if m.Damaged {
+			out.Damaged++
+		}
+	}
+	return out
+}
+
+// machineOnWire is one machine as clients see it. whole adds what a list has
+// no room for.
+func machineOnWire(s *shared, m *Seen, whole bool) *wire.Machine {
+	h := m.health()
+	out := &wire.Machine{
+		Id: m.ID, Name: m.Name, State: string(m.State), Desired: string(m.Desired),
+		Health: string(h.Level), HealthWhy: h.Why, Spec: specOnWire(m.Spec),
+		CreatedUnixNanos: nanos(m.Made), SinceUnixNanos: nanos(m.Since), Seq: m.Seq, Cid: m.CID(),
+		Stray: m.Stray != nil, Damaged: m.Damaged,
+	}
+	launchOnWire(out, m.Launch, whole)
+	exitOnWire(out, m.Exit, whole)
+	if whole {
+		out.Dir, out.RunDir = s.Dirs.Path(refOf(m.Machine))
+		out.Owed = owedOnWire(s, m)
+	}
+	return out
+}
+
+func launchOnWire(out *wire.Machine, l *fsm.Launch, whole bool) {
+	if l == nil {
+		return
+	}
+	out.Launch, out.Address, out.Reboots = l.ID, l.Address, uint32(l.Reboots)
+	if l.Launched != nil {
+		out.Accel, out.AccelNote, out.HostVersion = l.Launched.Accel, l.Launched.Note, l.Launched.Version
+	}
+	if l.Ready != nil && whole {
+		out.AgentVersion, out.Phases, out.GuestBoot = l.Ready.AgentVersion, l.Ready.Phases, l.Ready.GuestBoot
+		out.ReadyUnixNanos = nanos(l.ReadyTime)
+	}
+}
+
+func exitOnWire(out *wire.Machine, e *fsm.Exit, whole bool) {
+	if e == nil {
+		return
+	}
+	out.Cause, out.ExitStatus, out.ExitedUnixNanos = string(e.Cause), int32(e.Status), nanos(e.Time)
+	out.Attempt, out.Resting = uint32(e.Plan.Attempt), e.Plan.Resting
+	if e.Plan.Start {
+		out.NotBeforeUnixNanos = nanos(e.Plan.NotBefore)
+	}
+	if whole {
+		out.CauseDetail, out.ConsoleTail = e.Detail, e.Tail
+	}
+}
+
+func specOnWire(s fsm.Spec) *wire.Spec {
+	return &wire.Spec{
+		Cpus: uint32(s.CPUs), Memory: s.Memory, Kernel: s.Kernel, Initrd: s.Initrd, Cmdline: s.Cmdline,
+		Backend: s.Backend, Restart: string(s.Restart), Accel: s.Accel, Script: s.Script,
+	}
+}
+
+// duties says in words what each duty is.
+var duties = map[fsm.DutyKind]string{
+	fsm.DutyLaunch:  "its VM host is being started",
+	fsm.DutyWatch:   "its VM is watched for its end",
+	fsm.DutyReady:   "its agent must answer, or the VM is ended and the machine is Stopped (agent-timeout)",
+	fsm.DutyMonitor: "its agent is asked from time to time whether it is well",
+	fsm.DutyStop:    "the guest must have stopped, or it is killed (unless that was forbidden)",
+	fsm.DutyStart:   "it is started again",
+	fsm.DutyRemove:  "it is removed",
+	fsm.DutyClean:   "its directory is deleted",
+	fsm.DutyStray:   "a VM that should not run must end; stop or rm -f kills it",
+}
+
+func owedOnWire(s *shared, m *Seen) []*wire.Owed {
+	var out []*wire.Owed
+	for _, d := range fsm.Owed(m.Machine) {
+		out = append(out, &wire.Owed{Duty: string(d.Kind), What: duties[d.Kind], ByUnixNanos: nanos(s.by(m.Machine, d))})
+	}
+	return out
+}
+
+// by is the wall clock's time of a duty's deadline, zero where it has none.
+func (s *shared) by(m fsm.Machine, d fsm.Duty) time.Time {
+	now, at := s.Clock.Now(), s.Clock.Moment()
+	switch d.Kind {
+	case fsm.DutyReady:
+		return now.Add(m.Launch.Launched.At.Add(m.Launch.Allowed).Until(at))
+	case fsm.DutyStop:
+		return now.Add(m.Stop.Deadline.Until(at))
+	case fsm.DutyStart:
+		return d.NotBefore
+	case fsm.DutyLaunch, fsm.DutyWatch, fsm.DutyMonitor, fsm.DutyRemove, fsm.DutyClean, fsm.DutyStray:
+	}
+	return time.Time{}
+}
+
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}

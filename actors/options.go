@@ -1,0 +1,102 @@
+package actors
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/google/uuid"
+
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+	"github.com/arcboxlabs/arcbox-engine/journal"
+)
+
+// Options is all that an engine is made of. Tests bring a fake clock, a
+// scripted world and a crashable disk.
+type Options struct {
+	Journal *journal.Journal
+	Clock   Clock
+	Hosts   Hosts
+	Guests  Guests
+	Dirs    Dirs
+	// Tickets lets a client reach open's bytes by a socket and a ticket that is
+	// good once.
+	Tickets  func(principal string, open func(context.Context, *net.UnixConn) error) (socket, ticket string)
+	Limits   Limits
+	AllowSim bool
+	Version  string
+	Home     string
+	Pid      int
+	Launches int // VM hosts being spawned at once
+	NewID    func() string
+	// Stopped is called when a person asked the engine to end, and it may.
+	Stopped func()
+	// Fatal is called when the engine must not go on: a panic in the
+	// supervisor or the journal's actor.
+	Fatal func(error)
+	Log   *slog.Logger
+}
+
+// What a person may leave out.
+const (
+	DefaultStart = 60 * time.Second // from launched to ready
+	DefaultStop  = 30 * time.Second // until a guest that does not stop is killed
+	MaxTimeout   = 24 * time.Hour
+)
+
+// How often things are looked at, and how long one look may take.
+const (
+	prepareTime   = 5 * time.Second  // lock and directory
+	launchTime    = 30 * time.Second // a VM host's start
+	lookTime      = 3 * time.Second
+	killEvery     = time.Second
+	lookAgain     = time.Second
+	checkEvery    = 15 * time.Second
+	checkAgain    = time.Second // while it is not well
+	checkTime     = 5 * time.Second
+	startAgain    = 5 * time.Second  // after a refused start that the state owes
+	adoptionGrace = 10 * time.Second // after adoption, before a deadline counts
+)
+
+// shared is what all actors of one engine have in common.
+type shared struct {
+	Options
+	sys      *actor.ActorSystem
+	view     *View
+	launches chan struct{} // one token a launch under way
+	looks    chan struct{} // one token a look at boot
+	sup      *actor.PID
+	life     context.Context // until the engine ends
+	started  time.Time
+	boot     string
+}
+
+func (o *Options) fill() {
+	if o.NewID == nil {
+		o.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
+	}
+	if o.Launches < 1 {
+		o.Launches = 2
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Stopped == nil {
+		o.Stopped = func() {}
+	}
+}
+
+func (s *shared) send(to *actor.PID, msg any) { s.sys.Root.Send(to, msg) }
+
+// timeout is a client's wish within bounds.
+func timeout(nanos int64, fallback time.Duration) time.Duration {
+	if nanos <= 0 {
+		return fallback
+	}
+	return min(time.Duration(nanos), MaxTimeout)
+}
+
+// refOf names a machine to the world outside.
+func refOf(m fsm.Machine) Ref { return Ref{ID: m.ID, Name: m.Name, RunTag: m.RunTag} }

@@ -1,0 +1,283 @@
+package actors
+
+import (
+	"fmt"
+
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+// workDone takes a worker's result. Where its duty is owed no longer, all that
+// counts of it is the lock that it may bring.
+func (m *machine) workDone(d workDone) {
+	w := d.w
+	w.cancel()
+	switch {
+	case m.odd[w.name] == w && w.duty.Kind == "":
+		delete(m.odd, w.name)
+		m.oddDone(w, d.result)
+	case m.work[w.duty] == w:
+		w.over = true
+		if w.called && w.duty.Kind != fsm.DutyLaunch {
+			delete(m.work, w.duty)
+			m.discard(d.result)
+		} else {
+			m.dutyDone(w, d.result)
+		}
+	default:
+		m.discard(d.result) // of an actor that panicked, under the same name
+	}
+	if !m.done {
+		m.reconcile()
+	}
+}
+
+func (m *machine) discard(result any) {
+	switch r := result.(type) {
+	case gone:
+		m.closeLock(r.lock)
+	case prepared:
+		m.closeLock(r.lock)
+	case launched:
+		m.closeLock(r.lock)
+	case looked:
+		m.closeLock(r.sight.Lock)
+	}
+}
+
+func (m *machine) dutyDone(w *work, result any) {
+	switch r := result.(type) {
+	case launched:
+		delete(m.work, w.duty)
+		m.launchDone(r)
+	case gone:
+		m.vmGone(w, r)
+	case usurped:
+		m.usurped(r.sight)
+	case ready:
+		if err := m.append(fsm.Record{Fact: &r.fact}); err != nil {
+			m.Log.Warn("ready", "machine", m.ref.Name, "err", err)
+		}
+	case late:
+		m.late(r)
+	case stopLate:
+		m.stopLate()
+	case prepared:
+		m.removable(r)
+	case deleted:
+		m.deleted(w, r)
+	case nil:
+		if w.duty.Kind == fsm.DutyStart {
+			m.owedStart(w)
+		}
+	}
+}
+
+func (m *machine) launchDone(r launched) {
+	st := m.state()
+	switch {
+	case r.err == nil:
+		m.observed(fsm.Record{Fact: &r.fact})
+	case r.lock == nil:
+		// Whoever holds the lock can't be killed. Go on as with a VM host that
+		// does not answer: stop and rm work, the deadline runs.
+		m.observed(fsm.Record{Fact: &fsm.LaunchedFact{At: m.Clock.Moment(), Note: "the launch failed and left something behind: " + r.err.Error()}})
+	default:
+		cause := fsm.CauseLaunchFailed
+		if st.Stop != nil {
+			cause = fsm.CauseStopped
+		}
+		m.ended(gone{lock: r.lock, tail: m.Dirs.Tail(m.ref)}, cause, 0, r.err.Error(), false)
+	}
+}
+
+// vmGone is the end of a VM, live or at boot; the lock is ours.
+func (m *machine) vmGone(w *work, g gone) {
+	m.stopOdd("kill")
+	if w.duty.Kind == fsm.DutyStray {
+		m.strayGone(g)
+		return
+	}
+	if g.lock == nil {
+		return
+	}
+	if m.relaunch != "" && m.verdict == "" && fsm.May(m.state().State, fsm.KindRelaunched) {
+		m.replaceLaunch(g)
+		return
+	}
+	cause, status, detail, note := m.causeOf(g.exit)
+	m.ended(g, cause, status, detail, note)
+}
+
+// replaceLaunch starts over: the guest hung before its agent.
+func (m *machine) replaceLaunch(g gone) {
+	l := m.state().Launch
+	m.lock = g.lock
+	why := m.relaunch
+	m.relaunch = ""
+	m.observed(fsm.Record{
+		Launch: m.NewID(), CID: l.CID,
+		Fact: &fsm.RelaunchedFact{Why: why, OldLaunch: l.ID, OldCID: l.CID},
+	})
+}
+
+// causeOf is what the records say of an end: what we did ourselves goes before
+// what the VM host saw, and that before a guess.
+func (m *machine) causeOf(e *VMExit) (c fsm.Cause, status int, detail string, note bool) {
+	stop := m.state().Stop
+	if e == nil {
+		e = &VMExit{Cause: fsm.CauseKilled, Detail: "its VM host ended without leaving a note, as after kill -9"}
+	}
+	c, status, detail, note = e.Cause, e.Status, e.Detail, e.Note
+	switch {
+	case m.verdict != "":
+		c, detail = m.verdict, m.relaunch
+	case stop != nil && stop.Mode == fsm.StopGraceful && c == fsm.CausePoweredOff:
+		c = fsm.CauseStopped
+	}
+	return c, status, detail, note
+}
+
+// ended appends exited, the lock held, and lets go of lock and CID.
+func (m *machine) ended(g gone, c fsm.Cause, status int, detail string, note bool) {
+	st := m.state()
+	cid := st.CID()
+	plan := fsm.PlanAfter(st, c, fsm.Live, m.Clock.Now(), m.Clock.Moment())
+	m.observed(fsm.Record{Fact: &fsm.ExitedFact{Cause: c, Status: status, Detail: detail, Note: note, Tail: g.tail, Plan: plan}})
+	m.verdict, m.relaunch, m.adopt = "", "", false
+	m.closeLock(g.lock)
+	m.send(m.sup, cidFreed{m.ref.ID, cid})
+}
+
+// late: the agent did not answer. Halfway through, the launch is replaced,
+// once; a guest that hangs in its first seconds often does not the next time.
+func (m *machine) late(r late) {
+	if r.half {
+		m.relaunch = "the guest's agent did not answer in half of the time allowed"
+	} else {
+		m.verdict = fsm.CauseAgentTimeout
+		m.relaunch = fmt.Sprintf("the guest's agent did not answer within %s: %v", m.state().Launch.Allowed, r.err)
+	}
+	m.kill()
+}
+
+func (m *machine) stopLate() {
+	stop := m.state().Stop
+	if !stop.NoKill {
+		m.kill()
+		return
+	}
+	err := m.append(fsm.Record{Fact: &fsm.StopAbandonedFact{Why: "the guest did not stop in the time allowed, and must not be killed"}})
+	if err != nil {
+		m.Log.Warn("abandon stop", "machine", m.ref.Name, "err", err)
+	}
+}
+
+// removable: the lock is ours, or there never was a directory.
+func (m *machine) removable(r prepared) {
+	if r.lock == nil && m.state().Dir {
+		m.refuseWaiters(verbRemove, r.err)
+		return
+	}
+	if err := m.append(fsm.Record{Fact: &fsm.RemovedFact{}}); err != nil {
+		m.closeLock(r.lock)
+		panic(err)
+	}
+	m.lock = r.lock
+	m.send(m.sup, nameFreed{m.ref.ID})
+}
+
+func (m *machine) deleted(w *work, r deleted) {
+	if r.err != nil {
+		m.Log.Error("delete directory", "machine", m.ref.Name, "err", r.err)
+	}
+	m.done = true
+	delete(m.work, w.duty)
+	m.send(m.sup, cleaned{m.ref.ID})
+}
+
+// usurped: our launch is gone, and another answers in its place.
+func (m *machine) usurped(s Sight) {
+	m.repairStray(s, "another launch answers where launch "+m.state().Launch.ID+" should")
+}
+
+// workSaid takes what a worker says before it is done.
+func (m *machine) workSaid(d workSaid) {
+	if m.work[d.w.duty] != d.w || d.w.called {
+		return
+	}
+	switch s := d.said.(type) {
+	case vmSaid:
+		m.vmSaid(s)
+	case mute:
+		m.health(fsm.HealthUnknown, s.why)
+	case checked:
+		m.checked(s.err)
+	case shutdown:
+		if s.err != nil {
+			m.Log.Warn("shutdown", "machine", m.ref.Name, "err", s.err)
+		}
+	}
+	m.reconcile()
+}
+
+func (m *machine) vmSaid(s vmSaid) {
+	switch s.event {
+	case VMAnswered:
+		if m.adopt {
+			m.adopt = false
+			m.observed(fsm.Record{Fact: &fsm.AdoptedFact{At: m.Clock.Moment()}})
+		}
+		if m.state().Health.Level == fsm.HealthUnknown {
+			m.health(fsm.HealthOK, "")
+		}
+	case VMRebooted:
+		if err := m.append(fsm.Record{Fact: &fsm.RebootedFact{}}); err != nil {
+			m.Log.Warn("rebooted", "machine", m.ref.Name, "err", err)
+			return
+		}
+		m.health(fsm.HealthDegraded, rebooting)
+		m.checkSooner()
+	case VMPaused:
+		m.health(fsm.HealthDegraded, "its hypervisor paused it: "+s.why)
+	case VMResumed:
+		m.health(fsm.HealthOK, "")
+	case VMPanicked:
+		m.health(fsm.HealthDegraded, "its kernel panicked")
+	}
+}
+
+// checkSooner begins the monitor anew, so that it does not sleep through the
+// agent's return.
+func (m *machine) checkSooner() {
+	for d, w := range m.work {
+		if d.Kind == fsm.DutyMonitor {
+			w.stop()
+			delete(m.work, d)
+		}
+	}
+}
+
+const rebooting = "the guest rebooted and its agent has not answered yet"
+
+// checked: what the checks of the guest say.
+func (m *machine) checked(err error) {
+	h := m.state().Health
+	switch {
+	case err == nil && h.Level != fsm.HealthOK:
+		m.health(fsm.HealthOK, "")
+	case err != nil && h.Level == fsm.HealthOK:
+		m.health(fsm.HealthDegraded, "its agent does not answer: "+err.Error())
+	}
+}
+
+// health records a change of health, once.
+func (m *machine) health(l fsm.HealthLevel, why string) {
+	h := fsm.Health{Level: l, Why: why}
+	if old := m.state().Health; old.Level == l && (old.Why == why || l == fsm.HealthUnknown) {
+		return
+	}
+	if !fsm.May(m.state().State, fsm.KindHealthChanged) {
+		return
+	}
+	m.observed(fsm.Record{Fact: &fsm.HealthChangedFact{Health: h}})
+}

@@ -1,0 +1,115 @@
+package actors
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+// Limits are what this host can give to a machine.
+type Limits struct {
+	CPUs   int   // host cores
+	Memory int64 // bytes
+}
+
+// What a spec may say.
+const (
+	MinMemory      = 64 << 20 // bytes
+	maxCmdline     = 1024     // bytes; Linux takes 2,048 with ours
+	maxScript      = 4096
+	defaultBackend = "qemu"
+)
+
+var label = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+
+// checkName refuses what is no RFC 1123 label.
+func checkName(name string) error {
+	if label.MatchString(name) {
+		return nil
+	}
+	return badInput("name", "name %q: 1 to 63 letters, digits and hyphens, with a letter or digit at both ends", clip(name, 80))
+}
+
+// nameKey is what two names are compared by.
+func nameKey(name string) string { return strings.ToLower(name) }
+
+// checkSpec turns the wire's spec into ours, complete with defaults, or says
+// which field is wrong, its value, and what is allowed.
+func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
+	s := fsm.Spec{
+		Version: 1, CPUs: int(w.GetCpus()), Memory: w.GetMemory(), Kernel: w.GetKernel(), Initrd: w.GetInitrd(),
+		Cmdline: w.GetCmdline(), Backend: or(w.GetBackend(), defaultBackend), Accel: or(w.GetAccel(), "auto"),
+		Restart: fsm.Policy(or(w.GetRestart(), string(fsm.PolicyNo))), Script: w.GetScript(),
+	}
+	if err := checkSizes(s, l); err != nil {
+		return s, err
+	}
+	if err := checkBackend(s, allowSim); err != nil {
+		return s, err
+	}
+	return s, checkText(s)
+}
+
+func checkSizes(s fsm.Spec, l Limits) error {
+	if s.CPUs < 1 || s.CPUs > l.CPUs {
+		return badInput("cpus", "cpus %d: 1 to %d, the cores of this host", s.CPUs, l.CPUs)
+	}
+	if s.Memory < MinMemory || s.Memory > l.Memory {
+		return badInput("memory", "memory %d bytes: %d (64 MiB) to %d (the memory of this host)", s.Memory, int64(MinMemory), l.Memory)
+	}
+	return nil
+}
+
+func checkBackend(s fsm.Spec, allowSim bool) error {
+	switch {
+	case !slices.Contains([]string{"qemu", "vz", "sim"}, s.Backend):
+		return badInput("backend", "backend %q: qemu, vz or sim", clip(s.Backend, 80))
+	case s.Backend == "vz":
+		return badInput("backend", "backend vz: macOS only, and not in this build")
+	case s.Backend == "sim" && !allowSim:
+		return refuse(wire.Code_CODE_UNSAFE, "arcbox-engine --allow-sim", "backend sim: it runs no real VM, and this engine was started without --allow-sim")
+	case !slices.Contains([]string{"auto", "kvm", "tcg"}, s.Accel):
+		return badInput("accel", "accel %q: auto, kvm or tcg", clip(s.Accel, 80))
+	case !slices.Contains(fsm.Policies, s.Restart):
+		return badInput("restart", "restart %q: no, on-failure or always", clip(string(s.Restart), 80))
+	case s.Script != "" && s.Backend != "sim":
+		return badInput("script", "script: only for backend sim")
+	}
+	return nil
+}
+
+func checkText(s fsm.Spec) error {
+	for _, f := range []struct{ name, path string }{{"kernel", s.Kernel}, {"initrd", s.Initrd}} {
+		if f.path != "" && (!filepath.IsAbs(f.path) || len(f.path) > 4096 || hasControl(f.path) || strings.Contains(f.path, ",")) {
+			return badInput(f.name, "%s %q: an absolute path without commas and control characters", f.name, clip(f.path, 80))
+		}
+	}
+	if len(s.Cmdline) > maxCmdline || hasControl(s.Cmdline) {
+		return badInput("cmdline", "cmdline %q: at most %d bytes, no control characters", clip(s.Cmdline, 80), maxCmdline)
+	}
+	if len(s.Script) > maxScript {
+		return badInput("script", "script of %d bytes: at most %d", len(s.Script), maxScript)
+	}
+	return nil
+}
+
+func hasControl(s string) bool { return strings.ContainsFunc(s, unicode.IsControl) }
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return s[:n] + "…"
+}

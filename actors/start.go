@@ -1,0 +1,163 @@
+package actors
+
+import (
+	"context"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+// starting is a start between its admission and its record: a CID is being
+// reserved, the directory made, the lock taken. It is bounded in time, and
+// commands wait for it.
+type starting struct {
+	c       *command // nil where the state owes it
+	reason  fsm.Reason
+	attempt int
+	allowed time.Duration
+	cid     uint32
+}
+
+// startAsked begins a start that somebody asked for.
+func (m *machine) startAsked(c *command) error {
+	if err := m.mayStart(); err != nil {
+		return err
+	}
+	s := &starting{c: c, reason: c.reason, allowed: DefaultStart}
+	switch msg := c.msg.(type) {
+	case *wire.StartMachine:
+		s.allowed = timeout(msg.GetTimeoutNanos(), DefaultStart)
+	case *wire.RestartMachine:
+		s.allowed, s.reason = timeout(msg.GetStartTimeoutNanos(), DefaultStart), fsm.ReasonRestart
+	}
+	m.askCID(s)
+	return nil
+}
+
+// mayStart refuses what would be unsafe, or would fail for sure.
+func (m *machine) mayStart() error {
+	st := m.state()
+	switch {
+	case st.Damaged:
+		return refuse(wire.Code_CODE_UNSAFE, "arcbox journal verify", "machine %q: a record of it can't be read, and nobody has looked at its lock yet", m.ref.Name)
+	case st.Stray != nil:
+		return refuse(wire.Code_CODE_UNSAFE, "arcbox stop "+m.ref.Name, "machine %q: a VM runs that should not (%s)", m.ref.Name, st.Stray.What)
+	case m.removing():
+		return refuse(wire.Code_CODE_CONFLICT, "arcbox list", "machine %q is being removed", m.ref.Name)
+	case st.Spec.Backend == "sim" && !m.AllowSim:
+		return refuse(wire.Code_CODE_UNSAFE, "arcbox-engine --allow-sim", "machine %q is a sim, and this engine was started without --allow-sim", m.ref.Name)
+	}
+	return m.roomOnDisk()
+}
+
+// owedStart begins a start that the state owes: a restart, or the policy's.
+func (m *machine) owedStart(w *work) {
+	st := m.state()
+	if err := m.mayStart(); err != nil {
+		m.startRefused(w, err)
+		return
+	}
+	s := &starting{reason: fsm.ReasonPolicy, allowed: DefaultStart}
+	if st.Stop != nil && st.Stop.Then == fsm.ThenStart {
+		s.reason = fsm.ReasonRestart
+	} else if st.Exit != nil {
+		s.attempt = st.Exit.Plan.Attempt
+	}
+	m.askCID(s)
+}
+
+// startRefused tries a start that is owed again, later, and says why.
+func (m *machine) startRefused(w *work, err error) {
+	m.health(fsm.HealthDegraded, "it should be started and can't be: "+err.Error())
+	delete(m.work, w.duty)
+	s := m.shared
+	m.run(w.duty, func(ctx context.Context, _ func(any)) any {
+		sleep(ctx, s.Clock, startAgain)
+		return nil
+	})
+}
+
+func (m *machine) askCID(s *starting) {
+	m.start = s
+	m.send(m.sup, cidWanted{m.ref.ID})
+}
+
+func (m *machine) cidReserved(cid uint32) {
+	if m.start == nil {
+		m.send(m.sup, cidFreed{m.ref.ID, cid})
+		return
+	}
+	m.start.cid = cid
+	s, ref, spec := m.shared, m.ref, m.state().Spec
+	m.runOdd("prepare", func(ctx context.Context, _ func(any)) any {
+		limited, cancel := within(ctx, s.Clock, prepareTime)
+		defer cancel()
+		lock, err := s.Hosts.Prepare(limited, ref, spec)
+		return prepared{lock, err}
+	})
+}
+
+// oddDone takes the result of a worker that no duty owes.
+func (m *machine) oddDone(w *work, result any) {
+	switch r := result.(type) {
+	case prepared:
+		if w.name == "remove" {
+			m.removable(r)
+		} else {
+			m.prepared(r)
+		}
+	case looked:
+		m.lookedAtBoot(r)
+	}
+}
+
+// prepared: the lock is ours, so that start-requested may be appended.
+func (m *machine) prepared(r prepared) {
+	s := m.start
+	m.start = nil
+	defer m.flush()
+	err := r.err
+	if err == nil {
+		m.lock = r.lock
+		err = m.append(m.startRecord(s))
+	}
+	if err == nil {
+		if s.c != nil {
+			m.waiters = append(m.waiters, &waiter{c: s.c, since: m.state().Seq})
+		}
+		return
+	}
+	m.dropLock()
+	m.send(m.sup, cidFreed{m.ref.ID, s.cid})
+	if s.c != nil {
+		st := m.state()
+		m.answer(s.c, refused(err, &st))
+		return
+	}
+	for d, w := range m.work {
+		if d.Kind == fsm.DutyStart {
+			m.startRefused(w, err)
+		}
+	}
+}
+
+func (m *machine) startRecord(s *starting) fsm.Record {
+	r := fsm.Record{
+		CID: s.cid, Launch: m.NewID(), Reason: s.reason,
+		Fact: &fsm.StartRequestedFact{Boot: m.boot, Allowed: s.allowed, Attempt: s.attempt},
+	}
+	if s.c != nil {
+		r.Principal, r.Request = s.c.principal, s.c.request
+	}
+	return r
+}
+
+// flush admits the commands that waited.
+func (m *machine) flush() {
+	held := m.held
+	m.held = nil
+	for _, c := range held {
+		m.command(c)
+	}
+}

@@ -1,0 +1,292 @@
+package actors
+
+import (
+	"fmt"
+	"runtime/debug"
+	"strings"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+// supervisor owns names and CIDs, and is the machines' parent. It waits for
+// nothing.
+type supervisor struct {
+	*shared
+	reg      *registry
+	boot     []fsm.Machine // to be spawned at start
+	stopping *engineStop
+}
+
+// engineStop is a StopEngine under way.
+type engineStop struct {
+	c    *command
+	left int // machines that have not answered yet
+}
+
+// Receive implements actor.Actor.
+func (s *supervisor) Receive(ctx actor.Context) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.Fatal(fmt.Errorf("supervisor: %v\n%s", r, debug.Stack()))
+		}
+	}()
+	switch msg := ctx.Message().(type) {
+	case *actor.Started:
+		s.begin(ctx)
+	case *actor.Terminated:
+		s.respawn(ctx, msg.Who)
+	case cidWanted:
+		s.reserve(ctx, msg.id)
+	case cidFreed:
+		s.reg.free(msg.id, msg.cid)
+	case cidKept:
+		s.reg.hold(msg.id, msg.cid)
+	case nameFreed:
+		s.reg.leave(msg.id)
+	case cleaned:
+		s.cleaned(ctx, msg.id)
+	case leftovers:
+		for _, m := range msg.machines {
+			s.adopt(ctx, m)
+		}
+	case *wire.ClientGone:
+		for _, m := range s.reg.ids {
+			ctx.Send(m.pid, msg)
+		}
+	default:
+		s.request(ctx)
+	}
+}
+
+func (s *supervisor) request(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case *wire.ListMachines:
+		s.reply(ctx, listOnWire(s.shared))
+	case *wire.EngineStatus:
+		s.reply(ctx, engineOnWire(s.shared))
+	case *wire.InspectMachine:
+		s.inspect(ctx, msg)
+	case *wire.CreateMachine:
+		s.create(ctx, msg)
+	case *wire.StopEngine:
+		s.stopEngine(ctx, msg)
+	case *wire.Done, *wire.Refused: // of a machine that stops with the engine
+		s.stoppedOne()
+	default:
+		if commandOf(ctx) != nil {
+			s.forward(ctx)
+		}
+	}
+}
+
+// begin spawns the machines that the journal knows, and looks for directories
+// of machines that are removed.
+func (s *supervisor) begin(ctx actor.Context) {
+	for _, m := range s.boot {
+		s.adopt(ctx, m)
+	}
+	s.boot = nil
+	self := ctx.Self()
+	go func() {
+		ids, err := s.Dirs.IDs(s.life)
+		if err != nil {
+			s.Log.Warn("list directories", "err", err)
+			return
+		}
+		var left []fsm.Machine
+		for _, id := range ids {
+			if m, ok := s.Journal.Machine(id); ok && m.State == fsm.Removed {
+				left = append(left, m)
+			}
+		}
+		s.send(self, leftovers{left})
+	}()
+}
+
+// adopt spawns the actor of a folded machine.
+func (s *supervisor) adopt(ctx actor.Context, m fsm.Machine) {
+	mem := &member{id: m.ID, name: m.Name}
+	if m.State == fsm.Removed {
+		mem.left = true
+		s.reg.ids[m.ID] = mem
+	} else if holder, ok := s.reg.join(mem); !ok {
+		s.Log.Error("two machines have one name", "name", m.Name, "machine", m.ID, "other", holder.id)
+		s.reg.ids[m.ID] = mem
+	}
+	s.reg.hold(m.ID, m.CID())
+	s.spawn(ctx, mem, m)
+}
+
+func (s *supervisor) spawn(ctx actor.Context, mem *member, m fsm.Machine) {
+	unseen := m.State.Live() || m.Dir || m.Damaged
+	props := actor.PropsFromProducer(func() actor.Actor { return newMachine(s.shared, m, unseen) })
+	pid, err := ctx.SpawnNamed(props, "machine-"+m.ID)
+	if err != nil {
+		panic(err) // two actors of one id: the registry is wrong
+	}
+	mem.pid = pid
+	ctx.Watch(pid)
+}
+
+// respawn brings back a machine whose actor panicked, from the journal.
+func (s *supervisor) respawn(ctx actor.Context, who *actor.PID) {
+	id := strings.TrimPrefix(who.Id[strings.LastIndexByte(who.Id, '/')+1:], "machine-")
+	mem := s.reg.ids[id]
+	if mem == nil {
+		return
+	}
+	m, ok := s.Journal.Machine(id)
+	if !ok {
+		s.reg.forget(id)
+		return
+	}
+	s.Log.Error("machine's actor ended; spawning it again from the journal", "machine", mem.name)
+	s.spawn(ctx, mem, m)
+}
+
+func (s *supervisor) cleaned(ctx actor.Context, id string) {
+	if mem := s.reg.ids[id]; mem != nil {
+		s.reg.forget(id)
+		ctx.Poison(mem.pid)
+	}
+}
+
+func (s *supervisor) reserve(ctx actor.Context, id string) {
+	if mem := s.reg.ids[id]; mem != nil {
+		ctx.Send(mem.pid, cidReserved{s.reg.reserve(id)})
+	}
+}
+
+func (s *supervisor) find(name string) *member {
+	if mem := s.reg.named(name); mem != nil {
+		return mem
+	}
+	if mem := s.reg.ids[name]; mem != nil && !mem.left {
+		return mem
+	}
+	return nil
+}
+
+// create takes a name and spawns the machine that will append created. A
+// repeat of the same request finds the machine and is answered by it.
+func (s *supervisor) create(ctx actor.Context, msg *wire.CreateMachine) {
+	if s.stopping != nil {
+		s.reply(ctx, refused(goingDown(), nil))
+		return
+	}
+	if err := checkName(msg.GetName()); err != nil {
+		s.reply(ctx, refused(err, nil))
+		return
+	}
+	request := principalOf(ctx) + "/" + msg.GetRequest().GetId()
+	id := s.NewID()
+	mem := &member{id: id, name: msg.GetName(), request: request}
+	if holder, ok := s.reg.join(mem); !ok {
+		if msg.GetRequest().GetId() != "" && (holder.request == request || s.wasFor(ctx, msg, holder.id)) {
+			ctx.Forward(holder.pid)
+			return
+		}
+		s.reply(ctx, refused(taken(holder.name), nil))
+		return
+	}
+	s.spawn(ctx, mem, fsm.Machine{ID: id, Name: msg.GetName(), RunTag: runTag(id)})
+	ctx.Forward(mem.pid)
+}
+
+// wasFor tells whether a request was carried out before, for that machine.
+func (s *supervisor) wasFor(ctx actor.Context, msg requester, id string) bool {
+	o, ok := s.Journal.Request(principalOf(ctx), msg.GetRequest().GetId())
+	return ok && o.Machine == id
+}
+
+// runTag is a short name for the directory of a machine's sockets: 48 random
+// bits of its id.
+func runTag(id string) string { return id[max(0, len(id)-12):] }
+
+func goingDown() error {
+	return refuse(wire.Code_CODE_UNAVAILABLE, "arcbox engine start", "the engine is going down")
+}
+
+// forward hands a command to its machine, the sender kept.
+func (s *supervisor) forward(ctx actor.Context) {
+	name := ctx.Message().(named).GetName()
+	if mem := s.find(name); mem != nil {
+		ctx.Forward(mem.pid)
+		return
+	}
+	if r, ok := ctx.Message().(requester); ok {
+		if o, known := s.Journal.Request(principalOf(ctx), r.GetRequest().GetId()); known {
+			s.reply(ctx, &wire.Done{Seq: o.Seq, Repeated: true})
+			return
+		}
+	}
+	s.reply(ctx, refused(notFound(clip(name, 80)), nil))
+}
+
+func (s *supervisor) inspect(ctx actor.Context, msg *wire.InspectMachine) {
+	seen, ok := s.view.Named(msg.GetName())
+	if !ok {
+		seen, ok = s.view.ByID(msg.GetName())
+	}
+	if !ok {
+		s.reply(ctx, refused(notFound(clip(msg.GetName(), 80)), nil))
+		return
+	}
+	s.reply(ctx, machineOnWire(s.shared, seen, true))
+}
+
+// stopEngine ends the engine; the machines run on, unless they are to stop as
+// well: all at once, each with its deadline.
+func (s *supervisor) stopEngine(ctx actor.Context, msg *wire.StopEngine) {
+	c := &command{msg: msg, from: ctx.Sender(), principal: principalOf(ctx), request: msg.GetRequest().GetId()}
+	if s.stopping != nil {
+		s.reply(ctx, refused(goingDown(), nil))
+		return
+	}
+	s.stopping = &engineStop{c: c}
+	if msg.GetMachines() {
+		for _, mem := range s.reg.ids {
+			s.stopping.left++
+			ctx.Send(mem.pid, stopForEngine{&command{
+				verb: verbStop, from: ctx.Self(), principal: c.principal, reason: fsm.ReasonEngineStop,
+				msg: &wire.StopMachine{TimeoutNanos: msg.GetTimeoutNanos()},
+			}})
+		}
+	}
+	if s.stopping.left == 0 {
+		s.engineStopped()
+	}
+}
+
+func (s *supervisor) stoppedOne() {
+	if s.stopping == nil {
+		return
+	}
+	if s.stopping.left--; s.stopping.left == 0 {
+		s.engineStopped()
+	}
+}
+
+func (s *supervisor) engineStopped() {
+	c := s.stopping.c
+	rec, err := s.Journal.Append(fsm.Record{
+		Kind: fsm.KindEngineStopped, Principal: c.principal, Reason: fsm.ReasonPerson, Request: c.request,
+		Fact: &fsm.EngineStoppedFact{Machines: c.msg.(*wire.StopEngine).GetMachines()},
+	})
+	if err != nil {
+		s.send(c.from, refused(err, nil))
+		s.stopping = nil
+		return
+	}
+	s.send(c.from, &wire.Done{Seq: rec[0].Seq})
+	s.Stopped()
+}
+
+func (s *supervisor) reply(ctx actor.Context, msg any) {
+	if ctx.Sender() != nil {
+		ctx.Send(ctx.Sender(), msg)
+	}
+}
