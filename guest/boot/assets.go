@@ -50,17 +50,9 @@ func userCache(name string) (string, error) {
 	return filepath.Join(cache, "arcbox", name), nil
 }
 
-// SearchDirs are the directories to give to Find for an engine whose data is in
-// home: its own, then the user's.
-func SearchDirs(home string) []string {
-	dirs := []string{filepath.Join(home, "boot")}
-	if user, err := UserDir(); err == nil {
-		dirs = append(dirs, user)
-	}
-	return dirs
-}
-
-// Find returns the newest assets of the first directory that has any.
+// Find returns the newest assets of the first directory that has any. An engine
+// looks in its own directory first, then in its user's (package
+// cmd/internal/home).
 func Find(dirs ...string) (Assets, error) {
 	var faults []string
 	for _, dir := range dirs {
