@@ -1,0 +1,88 @@
+package archtest
+
+// module is the path that our imports begin with.
+const module = "github.com/arcboxlabs/arcbox-engine/"
+
+// row says what one package may import of ours.
+type row struct {
+	may   []string
+	tests []string // what its tests may import besides
+	pure  bool     // no input or output: see impure
+}
+
+// table has a row for every package. It is kept in the order of the layers,
+// lowest first.
+var table = map[string]row{
+	"fsm":     {pure: true},
+	"journal": {may: []string{"fsm"}},
+
+	"hv":        {},
+	"hv/hvtest": {may: []string{"hv"}},
+	"hv/vsock":  {may: []string{"hv"}},
+	"hv/sim":    {may: []string{"hv", "guest/wire"}, tests: []string{"hv/hvtest"}},
+	"hv/qemu":   {may: []string{"hv", "hv/vsock"}, tests: []string{"hv/hvtest"}},
+
+	"hv/vmhost/api":    {may: []string{"hv"}},
+	"hv/vmhost":        {may: []string{"hv", "hv/vmhost/api", "guest/wire"}, tests: []string{"hv/sim", "hv/vmhost/client"}},
+	"hv/vmhost/client": {may: []string{"hv", "hv/vmhost/api"}},
+
+	"guest/wire":        {},
+	"guest":             {may: []string{"guest/wire"}, tests: []string{"guest/agent"}},
+	"guest/agent/early": {},
+	"guest/agent":       {may: []string{"guest/agent/early", "guest/wire"}},
+	"guest/boot":        {},
+
+	"actors/wire":     {},
+	"actors/client":   {may: []string{"actors/wire"}, tests: []string{"actors/endpoint"}},
+	"actors/endpoint": {may: []string{"actors/wire"}},
+	"actors":          {may: []string{"actors/wire", "fsm", "hv", "journal"}},
+	"actors/hosts": {may: []string{
+		"actors", "actors/wire", "fsm", "guest", "guest/boot", "guest/wire", "hv", "hv/vmhost/api", "hv/vmhost/client",
+	}},
+
+	"cmd/internal/archtest": {},
+	"cmd/internal/home":     {},
+
+	// The commands wire packages together. Drivers go into arcbox-vmhost alone.
+	"cmd/arcbox": {may: []string{"actors/client", "actors/wire", "cmd/internal/home", "guest", "guest/wire"}},
+	"cmd/arcbox-engine": {may: []string{
+		"actors", "actors/endpoint", "actors/hosts", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "hv", "journal",
+	}},
+	"cmd/arcbox-vmhost": {may: []string{"hv", "hv/qemu", "hv/sim", "hv/vmhost"}},
+	"cmd/arcbox-agent":  {may: []string{"guest/agent"}},
+}
+
+// impure are packages that no pure package may import itself: everything that
+// reaches the world, and what makes two runs differ. time is not among them: a
+// pure package takes times as values (forbidigo keeps time.Now out).
+var impure = []string{
+	"crypto/rand", "io/fs", "log", "log/slog", "math/rand", "math/rand/v2", "net", "os", "os/exec", "os/signal", "path/filepath",
+	"sync", "sync/atomic", "syscall", "unsafe",
+}
+
+// ban is what a binary must not link.
+type ban struct {
+	binary string
+	path   string // an import path or the beginning of one
+	why    string
+}
+
+const (
+	pebble     = "github.com/cockroachdb/pebble"
+	protoactor = "github.com/asynkron/protoactor-go"
+	grpc       = "google.golang.org/grpc"
+)
+
+var bans = []ban{
+	{"cmd/arcbox", pebble, "the CLI asks the engine; for a journal at rest it runs arcbox-engine journal"},
+	{"cmd/arcbox", module + "journal", "the CLI asks the engine; for a journal at rest it runs arcbox-engine journal"},
+	{"cmd/arcbox", module + "hv/qemu", "the CLI starts no VM"},
+	{"cmd/arcbox-engine", module + "hv/qemu", "a hypervisor is linked into arcbox-vmhost only: what crashes takes one machine with it"},
+	{"cmd/arcbox-engine", module + "hv/sim", "a hypervisor is linked into arcbox-vmhost only: what crashes takes one machine with it"},
+	{"cmd/arcbox-vmhost", protoactor, "the VM host is one small process a machine and serves one frozen API"},
+	{"cmd/arcbox-vmhost", pebble, "only the engine writes the journal; the VM host leaves an exit note"},
+	{"cmd/arcbox-agent", protoactor, "the agent answers gRPC calls and has no actors"},
+	{"cmd/arcbox-agent", pebble, "the guest agent keeps no journal"},
+	{"cmd/arcbox-agent", module + "hv", "the guest knows nothing of its hypervisor"},
+	{"guest/boot", grpc, "preparing files needs no network protocol"},
+}
