@@ -1,0 +1,49 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/journal"
+)
+
+// History answers the questions of the journal's actor without an engine, from
+// a journal that was opened read-only.
+type History struct{ h *historian }
+
+// NewHistory reads from a journal. dirs says where machines lie.
+func NewHistory(j *journal.Journal, clock Clock, dirs Dirs) *History {
+	s := &shared{Options: Options{Journal: j, Clock: clock, Dirs: dirs}, view: NewView(), life: context.Background()}
+	for _, m := range j.Machines() {
+		s.view.publish(&Seen{Machine: m})
+	}
+	return &History{&historian{shared: s}}
+}
+
+// Query answers a QueryJournal.
+func (h *History) Query(q *wire.QueryJournal) (*wire.Records, error) {
+	out, err := h.h.query(q)
+	if err != nil {
+		return nil, err
+	}
+	return out.(*wire.Records), nil
+}
+
+// Why answers a WhyMachine.
+func (h *History) Why(name string) (*wire.Why, error) {
+	out, err := why(h.h.shared, name)
+	if err != nil {
+		return nil, err
+	}
+	return out.(*wire.Why), nil
+}
+
+// Verify answers a VerifyJournal.
+func (h *History) Verify(ctx context.Context) (*wire.Verified, error) {
+	r, err := h.h.Journal.Verify(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	return reportOnWire(r), nil
+}

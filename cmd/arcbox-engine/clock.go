@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+// realClock is the host's.
+type realClock struct{ boot string }
+
+// Now implements actors.Clock.
+func (realClock) Now() time.Time { return time.Now().UTC() }
+
+// Moment implements actors.Clock.
+func (c realClock) Moment() fsm.Moment { return fsm.Moment{Boot: c.boot, Mono: mono()} }
+
+// AfterFunc implements actors.Clock.
+func (realClock) AfterFunc(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
+
+// errRunning is what a second engine of one data directory hears.
+var errRunning = errors.New("an engine runs already for this data directory")
+
+// lockHome makes this the only engine of its data directory, for as long as
+// the returned file is open.
+func lockHome(h home.Home) (*os.File, error) {
+	path := filepath.Join(h.Data, "engine.lock")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close() // the refusal is what counts
+		return nil, fmt.Errorf("%w (%s): arcbox engine status", errRunning, path)
+	}
+	return f, nil
+}

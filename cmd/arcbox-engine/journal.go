@@ -1,0 +1,207 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/arcboxlabs/arcbox-engine/actors"
+	"github.com/arcboxlabs/arcbox-engine/actors/hosts"
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
+	"github.com/arcboxlabs/arcbox-engine/journal"
+)
+
+// journalFlags are those of arcbox journal.
+type journalFlags struct {
+	machine, since, format string
+	kinds                  []string
+	limit                  uint32
+	follow                 bool
+}
+
+func journalCommand() *cobra.Command {
+	var f journalFlags
+	cmd := &cobra.Command{
+		Use: "journal", Short: "Read the journal while no engine runs", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.list(cmd) },
+	}
+	p := cmd.PersistentFlags()
+	p.StringVar(&f.machine, "machine", "", "only of this machine")
+	p.StringSliceVar(&f.kinds, "kind", nil, "only of these kinds")
+	p.StringVar(&f.since, "since", "", "only since then: a duration (1h) or RFC 3339")
+	p.Uint32Var(&f.limit, "limit", 0, "the last so many")
+	p.BoolVarP(&f.follow, "follow", "f", false, "needs a running engine")
+	p.StringVar(&f.format, "format", "table", "table or json")
+	cmd.AddCommand(
+		&cobra.Command{Use: "list", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return f.list(cmd) }},
+		&cobra.Command{Use: "why NAME", Args: cobra.ExactArgs(1), RunE: f.why},
+		&cobra.Command{Use: "verify", Args: cobra.NoArgs, RunE: f.verify},
+		&cobra.Command{Use: "recover", Args: cobra.NoArgs, Short: "Salvage a damaged journal into a new one", RunE: recoverJournal},
+	)
+	return cmd
+}
+
+// open reads the journal, and says that no engine did.
+func openHistory() (*actors.History, func(), error) {
+	h, err := home.Find(os.Getenv)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := os.Stat(h.Journal()); err != nil {
+		return nil, nil, &actors.Refusal{Code: wire.Code_CODE_NOT_FOUND, Hint: "arcbox engine start",
+			Message: fmt.Sprintf("there is no journal yet: %v", err)}
+	}
+	j, err := journal.OpenReadOnly(h.Journal(), journal.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	fmt.Fprintln(os.Stderr, "no engine runs; the journal is read from", h.Journal())
+	world := hosts.New(hosts.Options{Machines: h.Machines(), Run: h.Run})
+	return actors.NewHistory(j, realClock{boot: bootID()}, world), func() { _ = j.Close() }, nil // read-only
+}
+
+func (f *journalFlags) list(cmd *cobra.Command) error {
+	if f.follow {
+		return &actors.Refusal{Code: wire.Code_CODE_UNAVAILABLE, Message: "--follow needs a running engine", Hint: "arcbox engine start"}
+	}
+	h, done, err := openHistory()
+	if err != nil {
+		return err
+	}
+	defer done()
+	q := &wire.QueryJournal{Machine: f.machine, Kinds: f.kinds, Limit: f.limit}
+	if f.since != "" {
+		t, err := sinceTime(f.since, time.Now())
+		if err != nil {
+			return err
+		}
+		q.SinceUnixNanos = t.UnixNano()
+	}
+	out, err := h.Query(q)
+	if err != nil {
+		return err
+	}
+	return f.print(cmd.OutOrStdout(), out, out.GetRecords())
+}
+
+func (f *journalFlags) print(w io.Writer, whole proto.Message, records []*wire.Record) error {
+	if f.format == "json" {
+		return printJSON(w, whole)
+	}
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "SEQ\tTIME\tMACHINE\tKIND\tTO\tBY\tREASON\tDETAIL")
+	for _, r := range records {
+		detail := string(r.GetFactJson())
+		if r.GetUnreadable() != "" {
+			detail = "unreadable: " + r.GetUnreadable()
+		}
+		if len(detail) > 120 {
+			detail = detail[:120] + "…"
+		}
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.GetSeq(), time.Unix(0, r.GetUnixNanos()).Format(time.RFC3339),
+			r.GetName(), r.GetKind(), r.GetTo(), r.GetPrincipal(), r.GetReason(), detail)
+	}
+	return t.Flush()
+}
+
+func (f *journalFlags) why(cmd *cobra.Command, args []string) error {
+	h, done, err := openHistory()
+	if err != nil {
+		return err
+	}
+	defer done()
+	out, err := h.Why(args[0])
+	if err != nil {
+		return err
+	}
+	if f.format != "json" {
+		fmt.Fprintln(cmd.OutOrStdout(), out.GetSentence())
+	}
+	return f.print(cmd.OutOrStdout(), out, out.GetChain())
+}
+
+func (f *journalFlags) verify(cmd *cobra.Command, _ []string) error {
+	h, done, err := openHistory()
+	if err != nil {
+		return err
+	}
+	defer done()
+	out, err := h.Verify(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if f.format == "json" {
+		err = printJSON(cmd.OutOrStdout(), out)
+	} else {
+		fmt.Fprintf(cmd.OutOrStdout(), "%d records, %d to %d\n", out.GetRecords(), out.GetFirst(), out.GetLast())
+		for _, x := range out.GetFaults() {
+			fmt.Fprintf(cmd.OutOrStdout(), "fault at %d: %s\n", x.GetSeq(), x.GetWhat())
+		}
+	}
+	if err == nil && !out.GetOk() {
+		return exit(1)
+	}
+	return err
+}
+
+func printJSON(w io.Writer, m proto.Message) error {
+	b, err := protojson.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	_, err = fmt.Fprintln(w, string(json.RawMessage(b)))
+	return err
+}
+
+func sinceTime(s string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(s); err == nil {
+		return now.Add(-d), nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return t, &actors.Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: "since", Hint: "arcbox journal --help",
+			Message: fmt.Sprintf("since %q: a duration such as 1h, or a time such as 2026-01-31T12:00:00Z", s)}
+	}
+	return t, nil
+}
+
+// recoverJournal salvages into a new journal, and puts it in the old one's
+// place, which is kept beside it.
+func recoverJournal(cmd *cobra.Command, _ []string) error {
+	h, err := home.Find(os.Getenv)
+	if err != nil {
+		return err
+	}
+	lock, err := lockHome(h)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	stamp := time.Now().UTC().Format("20060102T150405Z")
+	old, fresh := h.Journal(), filepath.Join(h.Data, "journal.recovered-"+stamp)
+	s, err := journal.Recover(old, fresh, journal.Options{Log: newLog(false)})
+	if err != nil {
+		return err
+	}
+	kept := filepath.Join(h.Data, "journal.damaged-"+stamp)
+	if err := os.Rename(old, kept); err != nil {
+		return fmt.Errorf("put the old journal aside: %w", err)
+	}
+	if err := os.Rename(fresh, old); err != nil {
+		return fmt.Errorf("put the new journal in place: %w", err)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%d records saved, up to %d; %d lost; the old journal is in %s\n", s.Records, s.Last, len(s.Lost), kept)
+	for _, x := range s.Lost {
+		fmt.Fprintf(cmd.OutOrStdout(), "lost %d: %s\n", x.Seq, x.What)
+	}
+	return nil
+}

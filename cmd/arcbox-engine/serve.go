@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/actors"
+	"github.com/arcboxlabs/arcbox-engine/actors/endpoint"
+	"github.com/arcboxlabs/arcbox-engine/actors/hosts"
+	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
+	"github.com/arcboxlabs/arcbox-engine/journal"
+)
+
+// endTime bounds the orderly end of the engine.
+const endTime = 5 * time.Second
+
+// serve runs the engine until ctx is over or a person asks it to end.
+func serve(ctx context.Context, h home.Home, allowSim, debug bool) error {
+	log := newLog(debug)
+	for _, dir := range []string{h.Data, h.Run, h.Machines()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("data directory: %w; set ARCBOX_HOME to a directory that can be written", err)
+		}
+	}
+	lock, err := lockHome(h)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	j, err := journal.Open(h.Journal(), journal.Options{Log: log, Fatal: fatal(log)})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := j.Close(); err != nil {
+			log.Error("close journal", "err", err)
+		}
+	}()
+	return serveJournal(ctx, h, j, allowSim, log)
+}
+
+// serveJournal runs the actors and the endpoint.
+func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, allowSim bool, log *slog.Logger) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	tickets := endpoint.NewTickets(endpoint.TicketOptions{Log: log})
+	world := hosts.New(hosts.Options{
+		Machines: h.Machines(), Run: h.Run, VMHost: vmhostPath(), QEMU: os.Getenv("ARCBOX_QEMU"), Boot: h.BootDirs(),
+		Cache: filepath.Join(h.Data, "accel.json"), Logger: log,
+	})
+	engine, err := actors.Start(actors.Options{
+		Journal: j, Clock: realClock{boot: bootID()}, Hosts: world, Guests: world, Dirs: world,
+		Tickets: func(principal string, open func(context.Context, *net.UnixConn) error) (string, string) {
+			return h.Tickets(), tickets.Issue(open, principal)
+		},
+		Limits: actors.Limits{CPUs: runtime.NumCPU(), Memory: hostMemory()}, AllowSim: allowSim,
+		Version: version, Home: h.Data, Pid: os.Getpid(), Launches: runtime.NumCPU(),
+		Stopped: func() { time.AfterFunc(stopPause, cancel) }, Fatal: fatal(log), Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	err = serveSockets(ctx, h, engine, tickets, log)
+	return errors.Join(err, engine.Close())
+}
+
+// stopPause lets the answer to the request to end reach its client.
+const stopPause = 50 * time.Millisecond
+
+func serveSockets(ctx context.Context, h home.Home, engine *actors.Engine, tickets *endpoint.Tickets, log *slog.Logger) error {
+	gateway := endpoint.New(endpoint.Options{System: engine.System(), Log: log})
+	lis, err := endpoint.Listen(h.Socket())
+	if err != nil {
+		return err
+	}
+	ticketLis, err := endpoint.Listen(h.Tickets())
+	if err != nil {
+		return errors.Join(err, lis.Close())
+	}
+	failed := make(chan error, 2)
+	go func() { failed <- gateway.Serve(lis) }()
+	go func() { failed <- tickets.Serve(ticketLis) }()
+	log.Info("engine serves", "version", version, "socket", h.Socket(), "pid", os.Getpid())
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-failed:
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	defer cancel()
+	gateway.Close(end)
+	tickets.Close(end)
+	log.Info("engine ends")
+	return err
+}
+
+// fatal ends the engine at once: what is on disk is the truth, and the next
+// engine repairs the rest.
+func fatal(log *slog.Logger) func(error) {
+	return func(err error) {
+		log.Error("the engine can't go on", "err", err)
+		os.Exit(3)
+	}
+}
+
+func newLog(debug bool) *slog.Logger {
+	level := slog.LevelInfo
+	if debug {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// vmhostPath is arcbox-vmhost beside this binary, else by PATH.
+func vmhostPath() string {
+	const name = "arcbox-vmhost"
+	if self, err := os.Executable(); err == nil {
+		if self, err = filepath.EvalSymlinks(self); err == nil {
+			if path, err := exec.LookPath(filepath.Join(filepath.Dir(self), name)); err == nil {
+				return path
+			}
+		}
+	}
+	return name
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+// atOnce bounds the commands in flight where one command line names many
+// machines.
+const atOnce = 16
+
+// change is a verb that changes machines.
+type change struct {
+	doing string // for progress: "starting"
+	until string // what arcbox wait may wait for, after a Ctrl-C; "" = nothing
+	do    func(ctx context.Context, e engine, name string) (*wire.Done, error)
+}
+
+type outcome struct {
+	done *wire.Done
+	err  error
+}
+
+// change carries out a verb on machines, at once, and prints the outcomes in
+// the order of the names.
+func (a *app) change(ctx context.Context, names []string, c change) error {
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	stop := a.progress(ctx, e, c.doing, names)
+	defer stop()
+	outcomes := c.begin(ctx, e, names)
+	var first error
+	for i, name := range names {
+		o := <-outcomes[i]
+		if o.err == nil {
+			stop()
+			if err := a.printDone(name, o.done, len(names) > 1); err != nil {
+				return err
+			}
+			continue
+		}
+		err := c.detached(names, o.err)
+		if len(names) == 1 || errors.Is(o.err, errInterrupted) {
+			return err
+		}
+		stop()
+		f := understood(err)
+		a.printFailure(f)
+		if first == nil {
+			first = exitWith(f.code)
+		}
+	}
+	return first
+}
+
+// begin starts the verb for each name; the outcome of each is its channel's
+// only value.
+func (c change) begin(ctx context.Context, e engine, names []string) []chan outcome {
+	outcomes := make([]chan outcome, len(names))
+	free := make(chan struct{}, atOnce)
+	for i, name := range names {
+		outcomes[i] = make(chan outcome, 1)
+		go func() {
+			free <- struct{}{}
+			defer func() { <-free }()
+			done, err := c.do(ctx, e, name)
+			outcomes[i] <- outcome{done, err}
+		}()
+	}
+	return outcomes
+}
+
+// detached says, after a Ctrl-C, that the work goes on without us.
+func (c change) detached(names []string, err error) error {
+	if !errors.Is(err, errInterrupted) {
+		return err
+	}
+	f := &failure{code: exitInterrupted, kind: "interrupted"}
+	f.message = fmt.Sprintf("detached: the engine goes on %s %s", c.doing, strings.Join(names, ", "))
+	f.hint = "arcbox list"
+	if c.until != "" {
+		f.hint = "arcbox wait " + names[0] + " " + c.until
+	}
+	return f
+}
+
+type doneJSON struct {
+	Name     string       `json:"name"`
+	Seq      uint64       `json:"seq,omitempty"`
+	Note     string       `json:"note,omitempty"`
+	Killed   bool         `json:"killed"`
+	Repeated bool         `json:"repeated,omitempty"`
+	Machine  *machineJSON `json:"machine,omitempty"`
+}
+
+// printDone prints an outcome: the state that the machine is in now, and
+// whatever is worth knowing besides on standard error.
+func (a *app) printDone(name string, d *wire.Done, line bool) error {
+	if m := d.GetMachine(); m.GetName() != "" {
+		name = m.GetName()
+	}
+	if note := doneNote(d); note != "" {
+		a.note("%s: %s", name, note)
+	}
+	if a.json() {
+		out := doneJSON{Name: name, Seq: d.GetSeq(), Note: d.GetNote(), Killed: d.GetKilled(), Repeated: d.GetRepeated()}
+		if d.GetMachine() != nil {
+			view := machineView(d.GetMachine())
+			out.Machine = &view
+		}
+		if line {
+			return a.printLine(out)
+		}
+		return a.printJSON(out)
+	}
+	if a.quiet {
+		return nil
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s: %s\n", printable(name), doneText(d.GetMachine()))
+	return err
+}
+
+func doneNote(d *wire.Done) string {
+	if d.GetNote() == "" && d.GetKilled() {
+		return "it had to be killed"
+	}
+	return d.GetNote()
+}
+
+func doneText(m *wire.Machine) string {
+	state := m.GetState()
+	if state == "" {
+		return "Removed"
+	}
+	var more []string
+	if m.GetAddress() != "" {
+		more = append(more, m.GetAddress())
+	}
+	if isSim(m) {
+		more = append(more, "sim: nothing really runs")
+	}
+	if len(more) > 0 {
+		state += " (" + strings.Join(more, ", ") + ")"
+	}
+	return printable(state)
+}
+
+// request makes the head of a command. The same id is sent again where the
+// connection breaks, so that nothing is done twice.
+func request() *wire.Request { return &wire.Request{Id: uuid.NewString()} }

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+// The command completion itself, for bash, zsh, fish and powershell, is
+// cobra's. Here is what it can complete.
+
+// completeTime bounds how long a Tab may take.
+const completeTime = 300 * time.Millisecond
+
+type completer = func(cmd *cobra.Command, args []string, part string) ([]string, cobra.ShellCompDirective)
+
+// completeNames offers the names of machines, to most arguments, each once. It
+// asks an engine that runs, and never starts one.
+func (a *app) completeNames(most int) completer {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) >= most {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completeTime)
+		defer cancel()
+		e, _, err := a.running(ctx)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		defer e.Close()
+		all, _ := ask[*wire.Machines](ctx, e, &wire.ListMachines{})
+		var names []string
+		for _, m := range byName(all.GetMachines()) {
+			if !slices.Contains(args, m.GetName()) {
+				names = append(names, m.GetName()+"\t"+m.GetState())
+			}
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// complete offers the values of a flag.
+func (a *app) complete(cmd *cobra.Command, flag string, values ...string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, part string) ([]string, cobra.ShellCompDirective) {
+		var out []string
+		for _, v := range values {
+			if strings.HasPrefix(v, part) {
+				out = append(out, v)
+			}
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp
+	})
+	if err != nil {
+		panic(err) // a flag that this command does not have
+	}
+}

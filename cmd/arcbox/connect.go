@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/client"
+	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
+)
+
+// How long a started engine may take until it answers, and how often to try.
+const (
+	engineStartTime = 10 * time.Second
+	engineStartStep = 20 * time.Millisecond
+	dialTime        = 5 * time.Second
+)
+
+// engine connects to the engine of this home, and starts it where nobody
+// listens, unless that was forbidden.
+func (a *app) engine(ctx context.Context) (engine, error) {
+	h, err := a.home()
+	if err != nil {
+		return nil, err
+	}
+	e, err := a.dial(ctx, h)
+	if !errors.Is(err, client.ErrNoEngine) || a.noAutostart {
+		return e, noEngine(h, err)
+	}
+	return a.startEngine(ctx, h, nil)
+}
+
+// running connects to an engine that is there, and never starts one.
+func (a *app) running(ctx context.Context) (engine, home.Home, error) {
+	h, err := a.home()
+	if err != nil {
+		return nil, h, err
+	}
+	e, err := a.dial(ctx, h)
+	return e, h, noEngine(h, err)
+}
+
+func (a *app) dial(ctx context.Context, h home.Home) (engine, error) {
+	dialCtx, cancel := context.WithTimeoutCause(ctx, dialTime, errMute)
+	defer cancel()
+	e, err := a.connect(dialCtx, h.Socket())
+	if err != nil {
+		if dialCtx.Err() != nil {
+			err = context.Cause(dialCtx)
+		}
+		return nil, err // and no typed nil
+	}
+	return e, nil
+}
+
+// noEngine says where the engine was looked for.
+func noEngine(h home.Home, err error) error {
+	if !errors.Is(err, client.ErrNoEngine) {
+		return err
+	}
+	return &failure{
+		code: exitNoEngine, kind: "unavailable", hint: "arcbox engine start", cause: client.ErrNoEngine,
+		message: fmt.Sprintf("no engine is running: nobody listens on %s", h.Socket()),
+	}
+}
+
+// startEngine starts an engine and waits until one answers. That may be one
+// that somebody else started at the same moment: ours then ends by itself,
+// because only one can hold the engine's lock.
+func (a *app) startEngine(ctx context.Context, h home.Home, flags []string) (engine, error) {
+	started, err := a.launch(ctx, h, flags)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, engineStartTime, &failure{
+		code: exitNoEngine, kind: "unavailable", hint: "arcbox engine status",
+		message: fmt.Sprintf("the engine was started and does not answer after %s; its log is %s", engineStartTime, h.EngineLog()),
+	})
+	defer cancel()
+	step := time.NewTicker(engineStartStep)
+	defer step.Stop()
+	for exited := started.exited; ; {
+		e, err := a.dial(ctx, h)
+		if !errors.Is(err, client.ErrNoEngine) {
+			return e, err
+		}
+		select {
+		case code := <-exited:
+			if code != exitConflict {
+				return nil, started.died(code)
+			}
+			exited = nil // another engine holds the lock, and is about to answer
+		case <-step.C:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"net"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/guest"
+)
+
+// agentPort is the vsock port of the guest's agent.
+const agentPort = 1024
+
+// guest connects to a machine's agent: a message authorises it, and the bytes
+// flow on a connection of their own, past the engine.
+func (a *app) guest(ctx context.Context, e engine, name string) (*guest.Client, error) {
+	return guest.Connect(ctx, func(ctx context.Context) (net.Conn, error) {
+		t, err := ask[*wire.Ticket](ctx, e, &wire.OpenGuest{Request: request(), Name: name, Port: agentPort})
+		if err != nil {
+			return nil, err
+		}
+		return e.Open(ctx, t)
+	})
+}
+
+// errSilent is an agent that did not answer in time.
+func errSilent(name string) error {
+	return &failure{
+		code: exitTimeout, kind: "timeout", machine: name,
+		message: "the agent of " + name + " did not answer in time",
+		hint:    "arcbox inspect " + name + "\narcbox logs " + name,
+	}
+}
+
+// withGuest does something with a machine's agent, within a limit that ends
+// with an error that says so. The limit of 0 is none.
+func (a *app) withGuest(ctx context.Context, name string, do func(context.Context, *guest.Client) error) error {
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	c, err := a.guest(ctx, e, name)
+	if err == nil {
+		defer c.Close() //nolint:errcheck // done with it
+		err = do(ctx, c)
+	}
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}

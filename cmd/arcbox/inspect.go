@@ -1,0 +1,171 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+func newInspect(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:               "inspect [NAME]",
+		Short:             "Show everything that is known of a machine",
+		Long:              "Show everything that is known of a machine (default: " + defaultName + "). --format json prints\none object.",
+		Args:              named(0, 1),
+		ValidArgsFunction: a.completeNames(1),
+		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
+			e, err := a.engine(ctx)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			m, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: nameOf(args)})
+			if err != nil {
+				return err
+			}
+			if a.json() {
+				return a.printJSON(machineView(m))
+			}
+			return a.printInspect(m)
+		}),
+	}
+}
+
+// fact is a line of inspect; an empty value leaves it out.
+type fact struct{ name, value string }
+
+func (a *app) printFacts(facts []fact) error {
+	var b strings.Builder
+	for _, f := range facts {
+		if f.value != "" {
+			fmt.Fprintf(&b, "%-14s %s\n", f.name+":", printable(f.value))
+		}
+	}
+	_, err := io.WriteString(a.stdout, b.String())
+	return err
+}
+
+func (a *app) printInspect(m *wire.Machine) error {
+	facts := a.facts(m)
+	for _, o := range m.GetOwed() {
+		facts = append(facts, fact{"owed", a.owedText(o)})
+	}
+	if err := a.printFacts(facts); err != nil {
+		return err
+	}
+	var b strings.Builder
+	if tail := m.GetConsoleTail(); tail != "" {
+		fmt.Fprintln(&b, "console:")
+		for line := range strings.Lines(printableLines(tail) + "\n") {
+			b.WriteString("  " + line)
+		}
+	}
+	_, err := io.WriteString(a.stdout, b.String())
+	return err
+}
+
+func (a *app) facts(m *wire.Machine) []fact {
+	s := m.GetSpec()
+	backend := s.GetBackend()
+	if isSim(m) {
+		backend += " (nothing really runs)"
+	}
+	return []fact{
+		{"name", m.GetName()},
+		{"id", m.GetId()},
+		{"state", m.GetState()},
+		{"since", a.when(m.GetSinceUnixNanos())},
+		{"desired", m.GetDesired()},
+		{"health", healthText(m)},
+		{"damaged", flag(m.GetDamaged(), "yes: see arcbox journal verify")},
+		{"stray", flag(m.GetStray(), "yes: arcbox stop "+m.GetName()+" ends it")},
+		{"cause", m.GetCause()},
+		{"detail", m.GetCauseDetail()},
+		{"exited", a.when(m.GetExitedUnixNanos())},
+		{"exit status", number(int64(m.GetExitStatus()))},
+		{"address", m.GetAddress()},
+		{"cid", number(int64(m.GetCid()))},
+		{"backend", backend},
+		{"accel", m.GetAccel()},
+		{"accel note", m.GetAccelNote()},
+		{"cpus", number(int64(s.GetCpus()))},
+		{"memory", formatSize(s.GetMemory())},
+		{"kernel", s.GetKernel()},
+		{"initrd", s.GetInitrd()},
+		{"cmdline", s.GetCmdline()},
+		{"script", s.GetScript()},
+		{"restart", s.GetRestart()},
+		{"attempt", number(int64(m.GetAttempt()))},
+		{"next start", a.when(m.GetNotBeforeUnixNanos())},
+		{"resting", flag(m.GetResting(), "yes: it failed too often; arcbox start "+m.GetName()+" tries again")},
+		{"created", a.when(m.GetCreatedUnixNanos())},
+		{"ready", a.when(m.GetReadyUnixNanos())},
+		{"phases", phasesText(m.GetPhases())},
+		{"reboots", number(int64(m.GetReboots()))},
+		{"agent", m.GetAgentVersion()},
+		{"vm host", m.GetHostVersion()},
+		{"guest boot", m.GetGuestBoot()},
+		{"launch", m.GetLaunch()},
+		{"directory", m.GetDir()},
+		{"sockets", m.GetRunDir()},
+		{"record", number(int64(m.GetSeq()))}, //nolint:gosec // for people
+	}
+}
+
+func flag(set bool, text string) string {
+	if set {
+		return text
+	}
+	return ""
+}
+
+func number(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+// when is a time and how far away it is.
+func (a *app) when(unixNanos int64) string {
+	t := wireTime(unixNanos)
+	if t == nil {
+		return ""
+	}
+	if d := t.Sub(a.now()); d > 0 {
+		return t.Format(time.RFC3339) + " (in " + age(d) + ")"
+	}
+	return t.Format(time.RFC3339) + " (" + a.since(unixNanos) + " ago)"
+}
+
+// phasesText lists the steps of a boot by time.
+func phasesText(phases map[string]int64) string {
+	names := slices.SortedFunc(maps.Keys(phases), func(x, y string) int {
+		return cmp.Or(cmp.Compare(phases[x], phases[y]), strings.Compare(x, y))
+	})
+	parts := make([]string, len(names))
+	for i, name := range names {
+		parts[i] = fmt.Sprintf("%s %d ms", name, phases[name])
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (a *app) owedText(o *wire.Owed) string {
+	text := o.GetWhat()
+	if text == "" {
+		text = o.GetDuty()
+	}
+	if by := a.when(o.GetByUnixNanos()); by != "" {
+		text += ", by " + by
+	}
+	return text
+}

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+func newJournalRecover(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "recover",
+		Short: "Salvage a damaged journal into a new one",
+		Long: "Salvage what can be read of a damaged journal into a new one, and list what is\n" +
+			"lost. The damaged one is kept. The engine must be down.",
+		Args: noArgs,
+		RunE: a.verb(func(_ context.Context, cmd *cobra.Command, _ []string) error {
+			h, err := a.home()
+			if err != nil {
+				return err
+			}
+			return a.engineJournal(cmd, h, nil)
+		}),
+	}
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+func newJournalWhy(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "why NAME",
+		Short: "Tell why a machine is in its state, and what follows",
+		Long: "Tell why a machine is in its state: since when, by whose request, through which\n" +
+			"records, what the engine owes it by when, and what a person can do.",
+		Args:              named(1, 1),
+		ValidArgsFunction: a.completeNames(1),
+		RunE: a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+			return a.asked(ctx, cmd, args, func(e engine) error {
+				why, err := ask[*wire.Why](ctx, e, &wire.WhyMachine{Name: args[0]})
+				if err != nil {
+					return err
+				}
+				return a.printWhy(why)
+			})
+		}),
+	}
+}
+
+type whyJSON struct {
+	Sentence string       `json:"sentence"`
+	Machine  machineJSON  `json:"machine"`
+	Chain    []recordJSON `json:"chain"`
+	Can      []string     `json:"can"`
+}
+
+func (a *app) printWhy(w *wire.Why) error {
+	if a.json() {
+		out := whyJSON{Sentence: w.GetSentence(), Machine: machineView(w.GetMachine()), Chain: []recordJSON{}, Can: append([]string{}, w.GetCan()...)}
+		for _, r := range w.GetChain() {
+			out.Chain = append(out.Chain, recordView(r))
+		}
+		return a.printJSON(out)
+	}
+	if _, err := fmt.Fprintf(a.stdout, "%s\n\n", printableLines(w.GetSentence())); err != nil {
+		return err
+	}
+	m := w.GetMachine()
+	if err := a.printFacts([]fact{
+		{"state", m.GetState()}, {"since", a.when(m.GetSinceUnixNanos())}, {"desired", m.GetDesired()}, {"health", healthText(m)},
+	}); err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, o := range m.GetOwed() {
+		fmt.Fprintf(&b, "%-14s %s\n", "owed:", printable(a.owedText(o)))
+	}
+	for _, can := range w.GetCan() {
+		fmt.Fprintf(&b, "%-14s %s\n", "you can:", printable(can))
+	}
+	b.WriteString("\n")
+	if _, err := io.WriteString(a.stdout, b.String()); err != nil {
+		return err
+	}
+	rows := make([][]string, len(w.GetChain()))
+	for i, r := range w.GetChain() {
+		rows[i] = recordRow(r)
+	}
+	return a.printTable(recordHeader, rows)
+}

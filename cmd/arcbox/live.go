@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/client"
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+// liveEngine is the engine behind a socket.
+type liveEngine struct {
+	c      *client.Client
+	socket string
+}
+
+var _ engine = (*liveEngine)(nil)
+
+func dialEngine(ctx context.Context, socket string) (engine, error) {
+	c, err := client.Dial(ctx, socket)
+	if err != nil {
+		return nil, err
+	}
+	return &liveEngine{c, socket}, nil
+}
+
+// Ask implements engine.
+func (e *liveEngine) Ask(ctx context.Context, question proto.Message) (proto.Message, error) {
+	return client.Call[proto.Message](ctx, e.c, question)
+}
+
+// Command implements engine. It has a connection of its own, since it outlives
+// the engine that it began with.
+func (e *liveEngine) Command(ctx context.Context, command proto.Message) (*wire.Done, error) {
+	return client.Command(ctx, e.socket, command)
+}
+
+// Open implements engine.
+func (e *liveEngine) Open(ctx context.Context, t *wire.Ticket) (net.Conn, error) {
+	return e.c.OpenTicket(ctx, t)
+}
+
+// Follow implements engine. It goes on over restarts of the engine.
+func (e *liveEngine) Follow(ctx context.Context, q *wire.QueryJournal, each func([]*wire.Record) error) error {
+	return e.c.Follow(ctx, q, each)
+}
+
+// Close implements engine. What was asked has been answered or given up, so
+// that there is nothing to do about an error.
+func (e *liveEngine) Close() { _ = e.c.Close() }
+
+// ask puts a question with a bound on the answer, and checks the answer's type.
+func ask[R proto.Message](ctx context.Context, e engine, question proto.Message) (R, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, askTime, errMute)
+	defer cancel()
+	return askLong[R](ctx, e, question)
+}
+
+// askLong is ask where the engine may take its time.
+func askLong[R proto.Message](ctx context.Context, e engine, question proto.Message) (R, error) {
+	var none R
+	answer, err := e.Ask(ctx, question)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return none, err
+	}
+	r, ok := answer.(R)
+	if !ok {
+		return none, fmt.Errorf("the engine answered %T to %T: engine and CLI are of different versions", answer, question)
+	}
+	return r, nil
+}
+
+// errMute is an engine that takes connections and answers nothing.
+var errMute error = &failure{
+	code: exitNoEngine, kind: "unavailable", hint: "arcbox engine status",
+	message: fmt.Sprintf("the engine took the question and did not answer within %s", askTime),
+}
+
+// command asks for a change and waits until its outcome is on disk.
+func command(ctx context.Context, e engine, msg proto.Message) (*wire.Done, error) {
+	done, err := e.Command(ctx, msg)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return done, err
+}

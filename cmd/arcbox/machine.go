@@ -1,0 +1,126 @@
+package main
+
+import (
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+// machineJSON is a machine in JSON. Names are only ever added. Sizes are
+// bytes, phases milliseconds.
+type machineJSON struct {
+	Name         string           `json:"name"`
+	ID           string           `json:"id"`
+	State        string           `json:"state"`
+	Since        *time.Time       `json:"since,omitempty"`
+	Desired      string           `json:"desired"`
+	Health       string           `json:"health"`
+	HealthWhy    string           `json:"health_why,omitempty"`
+	Backend      string           `json:"backend"`
+	Sim          bool             `json:"sim"` // nothing really runs
+	Accel        string           `json:"accel,omitempty"`
+	AccelNote    string           `json:"accel_note,omitempty"`
+	Address      string           `json:"address,omitempty"`
+	CPUs         uint32           `json:"cpus"`
+	Memory       int64            `json:"memory"`
+	Kernel       string           `json:"kernel,omitempty"`
+	Initrd       string           `json:"initrd,omitempty"`
+	Cmdline      string           `json:"cmdline,omitempty"`
+	Restart      string           `json:"restart,omitempty"`
+	Script       string           `json:"script,omitempty"`
+	Created      *time.Time       `json:"created,omitempty"`
+	Cause        string           `json:"cause,omitempty"` // of the last end
+	CauseDetail  string           `json:"cause_detail,omitempty"`
+	Exited       *time.Time       `json:"exited,omitempty"`
+	ExitStatus   int32            `json:"exit_status,omitempty"`
+	ConsoleTail  string           `json:"console_tail,omitempty"`
+	CID          uint32           `json:"cid,omitempty"`
+	Launch       string           `json:"launch,omitempty"`
+	Ready        *time.Time       `json:"ready,omitempty"`
+	Phases       map[string]int64 `json:"phases,omitempty"`
+	AgentVersion string           `json:"agent_version,omitempty"`
+	HostVersion  string           `json:"host_version,omitempty"`
+	GuestBoot    string           `json:"guest_boot,omitempty"`
+	Reboots      uint32           `json:"reboots,omitempty"`
+	Attempt      uint32           `json:"attempt,omitempty"`
+	NotBefore    *time.Time       `json:"not_before,omitempty"`
+	Resting      bool             `json:"resting,omitempty"`
+	Stray        bool             `json:"stray,omitempty"`
+	Damaged      bool             `json:"damaged,omitempty"`
+	Dir          string           `json:"dir,omitempty"`
+	RunDir       string           `json:"run_dir,omitempty"`
+	Seq          uint64           `json:"seq"`
+	Owed         []owedJSON       `json:"owed,omitempty"`
+}
+
+type owedJSON struct {
+	Duty string     `json:"duty"`
+	By   *time.Time `json:"by,omitempty"`
+	What string     `json:"what,omitempty"`
+}
+
+func machineView(m *wire.Machine) machineJSON {
+	s := m.GetSpec()
+	return machineJSON{
+		Name: m.GetName(), ID: m.GetId(), State: m.GetState(), Since: wireTime(m.GetSinceUnixNanos()),
+		Desired: m.GetDesired(), Health: m.GetHealth(), HealthWhy: healthWhy(m),
+		Backend: s.GetBackend(), Sim: isSim(m), Accel: m.GetAccel(), AccelNote: m.GetAccelNote(), Address: m.GetAddress(),
+		CPUs: s.GetCpus(), Memory: s.GetMemory(), Kernel: s.GetKernel(), Initrd: s.GetInitrd(), Cmdline: s.GetCmdline(),
+		Restart: s.GetRestart(), Script: s.GetScript(), Created: wireTime(m.GetCreatedUnixNanos()),
+		Cause: m.GetCause(), CauseDetail: m.GetCauseDetail(), Exited: wireTime(m.GetExitedUnixNanos()),
+		ExitStatus: m.GetExitStatus(), ConsoleTail: m.GetConsoleTail(), CID: m.GetCid(), Launch: m.GetLaunch(),
+		Ready: wireTime(m.GetReadyUnixNanos()), Phases: m.GetPhases(), AgentVersion: m.GetAgentVersion(),
+		HostVersion: m.GetHostVersion(), GuestBoot: m.GetGuestBoot(), Reboots: m.GetReboots(), Attempt: m.GetAttempt(),
+		NotBefore: wireTime(m.GetNotBeforeUnixNanos()), Resting: m.GetResting(), Stray: m.GetStray(), Damaged: m.GetDamaged(),
+		Dir: m.GetDir(), RunDir: m.GetRunDir(), Seq: m.GetSeq(), Owed: owedView(m.GetOwed()),
+	}
+}
+
+func owedView(owed []*wire.Owed) []owedJSON {
+	var out []owedJSON
+	for _, o := range owed {
+		out = append(out, owedJSON{o.GetDuty(), wireTime(o.GetByUnixNanos()), o.GetWhat()})
+	}
+	return out
+}
+
+// wireTime is a time of the wire, nil for none.
+func wireTime(unixNanos int64) *time.Time {
+	if unixNanos == 0 {
+		return nil
+	}
+	t := time.Unix(0, unixNanos).UTC()
+	return &t
+}
+
+func isSim(m *wire.Machine) bool { return m.GetSpec().GetBackend() == "sim" }
+
+// healthWhy is the reason of a health that is not ok. A damaged or stray
+// machine is never shown without one.
+func healthWhy(m *wire.Machine) string {
+	switch {
+	case m.GetHealthWhy() != "":
+		return m.GetHealthWhy()
+	case m.GetDamaged():
+		return "records of it are unreadable"
+	case m.GetStray():
+		return "a VM runs that the journal does not know"
+	}
+	return ""
+}
+
+// healthText is health as one cell: "ok", "degraded: why".
+func healthText(m *wire.Machine) string {
+	if why := healthWhy(m); why != "" {
+		return m.GetHealth() + ": " + why
+	}
+	return m.GetHealth()
+}
+
+// since is how long ago a time of the wire was, for people.
+func (a *app) since(unixNanos int64) string {
+	if t := wireTime(unixNanos); t != nil {
+		return age(a.now().Sub(*t))
+	}
+	return ""
+}

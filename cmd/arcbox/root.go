@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+const defaultName = "default"
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "arcbox",
+		Short: "Create, run and look after Linux machines",
+		Long: "arcbox creates, runs and looks after Linux machines.\n\n" +
+			"Machines outlive the engine, their whole life is in a journal, and\n" +
+			"arcbox journal why NAME tells what happened and what follows.",
+		Version:       buildVersion(),
+		Example:       "  arcbox up                       # a machine called default, running\n  arcbox exec default -- uname -a\n  arcbox journal why default",
+		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkGlobals() },
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	f := root.PersistentFlags()
+	f.StringVar(&a.homeFlag, "home", "", "directory with everything of one engine (ARCBOX_HOME)")
+	f.StringVar(&a.format, "format", "table", "table or json")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "names and answers only, no notes and no progress")
+	f.BoolVar(&a.noAutostart, "no-autostart", false, "never start the engine")
+	a.complete(root, "format", "table", "json")
+	group(root)
+	root.AddCommand(
+		newCreate(a), newStart(a), newStop(a), newRestart(a), newRemove(a), newUp(a),
+		newList(a), newInspect(a), newWait(a), newLogs(a),
+		newExec(a), newPing(a), newInfo(a),
+		newJournal(a), newEngine(a), newVersion(a),
+	)
+	return root
+}
+
+func (a *app) checkGlobals() error {
+	if a.format == "text" {
+		a.format = "table"
+	}
+	if !slices.Contains([]string{"table", "json"}, a.format) {
+		bad := a.format
+		a.format = "table" // for the error itself
+		return badInput("format", "format %q: table or json", bad)
+	}
+	return nil
+}
+
+// group makes a command of subcommands: alone it prints its help, and a word
+// that it does not know is refused with what it may have meant.
+func group(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		f := badInput("", "unknown command %q for %q", args[0], cmd.CommandPath())
+		if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+			f.hint = "did you mean " + strings.Join(like, " or ") + "?\n" + helpHint(cmd)
+		}
+		return f
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
+
+// checkName refuses what can't be a machine's name, before anything is asked.
+func checkName(name string) error {
+	ok := len(name) >= 1 && len(name) <= 63 && name[0] != '-' && name[len(name)-1] != '-'
+	for _, c := range []byte(name) {
+		ok = ok && (c == '-' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z')
+	}
+	if ok {
+		return nil
+	}
+	f := badInput("name", "name %q: 1 to 63 letters, digits and hyphens, with a letter or digit at both ends", shorten(name, 80))
+	f.hint = "arcbox list"
+	return f
+}
+
+// named wants from least to most names of machines.
+func named(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return badInput("name", "%s: the name of a machine is missing", cmd.CommandPath())
+		case len(args) > most:
+			return badInput("", "%s: %d arguments, at most %d", cmd.CommandPath(), len(args), most)
+		}
+		for _, name := range args {
+			if err := checkName(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// nameOf is the name that was given, or the default machine's.
+func nameOf(args []string) string {
+	if len(args) == 0 {
+		return defaultName
+	}
+	return args[0]
+}
+
+// manyNames is how many machines one command may name.
+const manyNames = 1000
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return badInput("", "%s takes no argument, and got %s", cmd.CommandPath(), fmt.Sprintf("%q", args[0]))
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+// The defaults and the bounds that are known without asking the engine. It
+// knows more of them, e.g. what the host has.
+const (
+	defaultMemory = 4096 * mib
+	minMemory     = 64 * mib
+	maxCmdline    = 1024
+)
+
+var (
+	backends = []string{"qemu", "vz", "sim"}
+	policies = []string{"no", "on-failure", "always"}
+	accels   = []string{"auto", "kvm", "tcg"}
+)
+
+// specFlags are the flags that say what a machine is to be.
+type specFlags struct {
+	cpus                                                     int
+	memory                                                   sizeValue
+	kernel, initrd, cmdline, backend, restart, accel, script string
+}
+
+var specNames = []string{"cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "script"}
+
+func (s *specFlags) add(a *app, cmd *cobra.Command) {
+	s.memory = defaultMemory
+	f := cmd.Flags()
+	f.IntVar(&s.cpus, "cpus", 0, "virtual CPUs (default: the host's cores)")
+	f.Var(&s.memory, "memory", "memory: a bare number is MiB; K, M, G, T are binary")
+	f.StringVar(&s.kernel, "kernel", "", "kernel to boot (default: the engine's own)")
+	f.StringVar(&s.initrd, "initrd", "", "initramfs to boot (default: the engine's own)")
+	f.StringVar(&s.cmdline, "cmdline", "", "kernel arguments, added to the engine's")
+	f.StringVar(&s.backend, "backend", "", "qemu, vz or sim (default: what this host has)")
+	f.StringVar(&s.restart, "restart", "no", "start it again by itself: no, on-failure or always")
+	f.StringVar(&s.accel, "accel", "auto", "how QEMU runs guest code: auto, kvm or tcg")
+	f.StringVar(&s.script, "script", "", "what a sim machine does (only with --backend sim)")
+	a.complete(cmd, "backend", backends...)
+	a.complete(cmd, "restart", policies...)
+	a.complete(cmd, "accel", accels...)
+}
+
+// spec checks the flags and makes the message. The engine checks again.
+func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
+	cpus := s.cpus
+	if !cmd.Flags().Changed("cpus") {
+		cpus = runtime.NumCPU()
+	}
+	kernel, kernelErr := bootFile("kernel", s.kernel)
+	initrd, initrdErr := bootFile("initrd", s.initrd)
+	for _, err := range []error{s.checkSizes(cpus), s.checkWords(), kernelErr, initrdErr} {
+		if err != nil {
+			return nil, usage(cmd, err)
+		}
+	}
+	return &wire.Spec{
+		Cpus: uint32(cpus), Memory: int64(s.memory), Kernel: kernel, Initrd: initrd, Cmdline: s.cmdline, //nolint:gosec // checked
+		Backend: s.backend, Restart: s.restart, Accel: s.accel, Script: s.script,
+	}, nil
+}
+
+func (s *specFlags) checkSizes(cpus int) error {
+	const most = 4096
+	if cpus < 1 || cpus > most {
+		return badInput("cpus", "--cpus %d: at least 1, at most the cores of the host (%d)", cpus, runtime.NumCPU())
+	}
+	if s.memory < minMemory {
+		return badInput("memory", "--memory %s: at least 64M, at most the memory of the host; a bare number is MiB", s.memory.String())
+	}
+	return nil
+}
+
+func (s *specFlags) checkWords() error {
+	for _, w := range []struct {
+		flag, value string
+		allowed     []string
+	}{{"backend", s.backend, append([]string{""}, backends...)}, {"restart", s.restart, policies}, {"accel", s.accel, accels}} {
+		if !slices.Contains(w.allowed, w.value) {
+			return badInput(w.flag, "--%s %q: one of %s", w.flag, shorten(w.value, 80), strings.TrimPrefix(strings.Join(w.allowed, ", "), ", "))
+		}
+	}
+	if len(s.cmdline) > maxCmdline || printable(s.cmdline) != s.cmdline {
+		return badInput("cmdline", "--cmdline %q: at most %d bytes on one line", shorten(s.cmdline, 80), maxCmdline)
+	}
+	if s.script != "" && s.backend != "sim" {
+		return badInput("script", "--script: only with --backend sim")
+	}
+	return nil
+}
+
+// bootFile checks a file to boot, and makes its path absolute: the engine runs
+// elsewhere.
+func bootFile(flag, path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", badInput(flag, "--%s %q: %v", flag, path, err)
+	}
+	info, err := os.Stat(abs)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("not a file")
+	}
+	if err == nil {
+		var f *os.File
+		if f, err = os.Open(abs); err == nil { //nolint:gosec // only to see that it can be read
+			err = f.Close()
+		}
+	}
+	if err != nil {
+		return "", badInput(flag, "--%s %q: a file that can be read: %v", flag, path, err)
+	}
+	return abs, nil
+}
+
+// given lists the spec's flags on the command line.
+func (s *specFlags) given(cmd *cobra.Command) []string {
+	var out []string
+	for _, name := range specNames {
+		if cmd.Flags().Changed(name) {
+			out = append(out, "--"+name)
+		}
+	}
+	return out
+}

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+const defaultStopTime = 30 * time.Second
+
+func newStop(a *app) *cobra.Command {
+	var kill, noKill bool
+	limit := limitValue(defaultStopTime)
+	cmd := &cobra.Command{
+		Use:   "stop [NAME...]",
+		Short: "Stop machines",
+		Long: "Ask machines (default: " + defaultName + ") to shut down, and wait until each is Stopped. A\n" +
+			"guest that takes longer than --timeout is killed, which is said and is no error.\n" +
+			"With --no-kill it goes on running instead (exit 5). A stopped machine is no error\n" +
+			"either. Ctrl-C detaches: the engine goes on.",
+		Example:           "  arcbox stop web\n  arcbox stop web --kill",
+		Args:              named(0, manyNames),
+		ValidArgsFunction: a.completeNames(manyNames),
+	}
+	f := cmd.Flags()
+	f.Var(&limit, "timeout", "time for the guest to shut down")
+	f.BoolVar(&kill, "kill", false, "kill it at once")
+	f.BoolVar(&noKill, "no-kill", false, "give up instead of killing it")
+	cmd.MarkFlagsMutuallyExclusive("kill", "no-kill")
+	cmd.MarkFlagsMutuallyExclusive("kill", "timeout")
+	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
+		return a.change(ctx, namesOf(args), change{doing: "stopping", until: "stopped", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
+			return command(ctx, e, &wire.StopMachine{Request: request(), Name: name, TimeoutNanos: int64(limit), Kill: kill, NoKill: noKill})
+		}})
+	})
+	return cmd
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/client"
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+func newUp(a *app) *cobra.Command {
+	var s specFlags
+	limit := limitValue(defaultStartTime)
+	cmd := &cobra.Command{
+		Use:   "up [NAME]",
+		Short: "Create a machine if it is missing, and start it",
+		Long: "Make sure that a machine (default: " + defaultName + ") is there and is Running. The flags of\n" +
+			"create count only where it is created now. A second up is harmless. Ctrl-C\n" +
+			"detaches: the engine goes on.",
+		Example:           "  arcbox up\n  arcbox up web --memory 1G",
+		Args:              named(0, 1),
+		ValidArgsFunction: a.completeNames(1),
+	}
+	s.add(a, cmd)
+	addStartTimeout(cmd, &limit, "timeout")
+	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		spec, err := s.spec(cmd)
+		if err != nil {
+			return err
+		}
+		c := a.starting(time.Duration(limit))
+		start := c.do
+		c.do = func(ctx context.Context, e engine, name string) (*wire.Done, error) {
+			made, err := createMissing(ctx, e, name, spec)
+			if err != nil {
+				return nil, err
+			}
+			if given := s.given(cmd); !made && len(given) > 0 {
+				a.note("%s is there already: %s had no effect", name, strings.Join(given, " "))
+			}
+			return start(ctx, e, name)
+		}
+		return a.change(ctx, []string{nameOf(args)}, c)
+	})
+	return cmd
+}
+
+// createMissing creates a machine where there is none, and tells whether it
+// did. Somebody else may do so at the same moment.
+func createMissing(ctx context.Context, e engine, name string, spec *wire.Spec) (bool, error) {
+	_, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
+	if err == nil || !refusedAs(err, wire.Code_CODE_NOT_FOUND) {
+		return false, err
+	}
+	_, err = command(ctx, e, &wire.CreateMachine{Request: request(), Name: name, Spec: spec})
+	if refusedAs(err, wire.Code_CODE_CONFLICT) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func refusedAs(err error, code wire.Code) bool {
+	r, ok := errors.AsType[*client.RefusedError](err)
+	return ok && r.Code == code
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+var waitable = []string{"running", "stopped", "agent"}
+
+// waitGrace is how much longer than the engine this side waits.
+const waitGrace = 5 * time.Second
+
+func newWait(a *app) *cobra.Command {
+	limit := limitValue(2 * time.Minute)
+	cmd := &cobra.Command{
+		Use:   "wait NAME running|stopped|agent",
+		Short: "Wait until a machine is in a state",
+		Long: "Wait until a machine is running, stopped, or until its agent answers. Exit 5 where\n" +
+			"it is not in time. It starts and stops nothing.",
+		Example: "  arcbox wait web agent --timeout 30s",
+		Args:    waitArgs,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, part string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 1 {
+				return waitable, cobra.ShellCompDirectiveNoFileComp
+			}
+			return a.completeNames(1)(cmd, args, part)
+		},
+	}
+	cmd.Flags().Var(&limit, "timeout", "how long to wait")
+	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
+		e, err := a.engine(ctx)
+		if err != nil {
+			return err
+		}
+		defer e.Close()
+		done, err := await(ctx, e, args[0], args[1], time.Duration(limit))
+		if err != nil {
+			return err
+		}
+		return a.printDone(args[0], done, false)
+	})
+	return cmd
+}
+
+func waitArgs(cmd *cobra.Command, args []string) error {
+	if len(args) != 2 {
+		return badInput("", "%s wants a name and what to wait for: %s", cmd.CommandPath(), strings.Join(waitable, ", "))
+	}
+	if !slices.Contains(waitable, args[1]) {
+		return badInput("until", "%q can't be waited for: one of %s", shorten(args[1], 80), strings.Join(waitable, ", "))
+	}
+	return checkName(args[0])
+}
+
+// await asks the engine to answer when the machine is there. An engine that
+// does not keep its own time limit counts as one that does not answer.
+func await(ctx context.Context, e engine, name, until string, limit time.Duration) (*wire.Done, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit+waitGrace, errMute)
+	defer cancel()
+	return askLong[*wire.Done](ctx, e, &wire.AwaitMachine{Name: name, Until: until, TimeoutNanos: int64(limit)})
+}
