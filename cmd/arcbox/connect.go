@@ -15,6 +15,9 @@ const (
 	engineStartTime = 10 * time.Second
 	engineStartStep = 20 * time.Millisecond
 	dialTime        = 5 * time.Second
+	// loserGrace is for an engine that died, maybe because another one was
+	// quicker: that one may still be reading its journal.
+	loserGrace = time.Second
 )
 
 // engine connects to the engine of this home, and starts it where nobody
@@ -87,10 +90,12 @@ func (a *app) startEngine(ctx context.Context, h home.Home, flags []string) (eng
 		}
 		select {
 		case code := <-exited:
-			if code != exitConflict {
-				return nil, started.died(code)
+			exited = nil
+			if code != exitConflict { // else another engine holds the lock, and is about to answer
+				var give context.CancelFunc
+				ctx, give = context.WithTimeoutCause(ctx, loserGrace, started.died(code))
+				defer give()
 			}
-			exited = nil // another engine holds the lock, and is about to answer
 		case <-step.C:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)

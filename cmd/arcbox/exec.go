@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -14,88 +13,122 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/guest"
 )
 
-// execFlags say how a program is run.
+// execFlags say how a program is run in the guest.
 type execFlags struct {
 	env     []string
 	dir     string
 	user    string
-	timeout time.Duration
+	timeout limitValue
+	noStdin bool
+
+	name string
+	argv []string
 }
 
 func newExec(a *app) *cobra.Command {
-	var f execFlags
+	var x execFlags
 	cmd := &cobra.Command{
-		Use:   "exec NAME -- PROGRAM [ARGUMENT...]",
+		Use:   "exec NAME [flags] -- PROGRAM [ARG...]",
 		Short: "Run a program in a machine",
-		Long: "Run a program in a running machine, with this command's standard input, output and\n" +
-			"error. Ctrl-C goes to the program. The exit status is the program's; 128+n where a\n" +
-			"signal ended it, 124 where the time limit did, 126 or 127 where it can't be run, 125\n" +
-			"where arcbox itself failed.",
-		Example:           "  arcbox exec web -- uname -a\n  arcbox exec web -w /srv -e DEBUG=1 -- sh -c 'ls; exit 7'",
-		Args:              execArgs,
+		Long: "Run a program in a machine, its streams joined to these. Standard input is always\n" +
+			"passed on, also from a terminal; -n passes on none, as for a job in the\n" +
+			"background. There is no terminal in the guest.\n\n" +
+			"INT, TERM, HUP and QUIT go to the program in the guest; the third Ctrl-C within a\n" +
+			"second ends arcbox itself, and with it the program.\n\n" +
+			"The exit code is the program's, 128+n where signal n ended it, 126 or 127 where\n" +
+			"it can't be run or was not found, 124 past --timeout, and 125 for a fault of arcbox.",
+		Example: "  arcbox exec web -- uname -a\n  arcbox exec web -w /srv -e MODE=test -- ./run\n  tar c . | arcbox exec web -- tar x -C /srv",
+		Args: func(cmd *cobra.Command, args []string) (err error) {
+			x.name, x.argv, err = execArgs(cmd, args)
+			return err
+		},
 		ValidArgsFunction: a.completeNames(1),
 	}
-	cmd.Flags().StringArrayVarP(&f.env, "env", "e", nil, "NAME=VALUE for the program; again for more")
-	cmd.Flags().StringVarP(&f.dir, "workdir", "w", "", "its working directory (default: the user's home)")
-	cmd.Flags().StringVarP(&f.user, "user", "u", "", "name, uid, name:group or uid:gid (default: root)")
-	cmd.Flags().DurationVar(&f.timeout, "timeout", 0, "kill it after this long (default: never)")
-	cmd.Flags().SetInterspersed(false)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	f := cmd.Flags()
+	f.StringArrayVarP(&x.env, "env", "e", nil, "KEY=VALUE for the program; KEY alone takes the value from here")
+	f.StringVarP(&x.dir, "workdir", "w", "", "directory to run in (default: the user's home)")
+	f.StringVarP(&x.user, "user", "u", "", "name, uid, name:group or uid:gid (default: root)")
+	f.Var(&x.timeout, "timeout", "kill the program after so long (default: never)")
+	f.BoolVarP(&x.noStdin, "no-stdin", "n", false, "pass on no standard input")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		a.ran = true
-		return a.runExec(cmd.Context(), args[0], args[1:], f)
+		return a.execute1(cmd.Context(), &x)
 	}
 	return cmd
 }
 
-func execArgs(cmd *cobra.Command, args []string) error {
-	if len(args) < 2 {
-		return badInput("", "%s wants a name and a program: arcbox exec NAME -- PROGRAM", cmd.CommandPath())
+// execArgs takes a command line apart: NAME [flags] [--] PROGRAM ARG…
+func execArgs(cmd *cobra.Command, args []string) (string, []string, error) {
+	if len(args) == 0 {
+		return "", nil, badInput("name", "exec: the name of a machine is missing")
 	}
-	return checkName(args[0])
-}
-
-// runExec runs it. Signals go to the guest from the first moment on.
-func (a *app) runExec(ctx context.Context, name string, argv []string, f execFlags) error {
-	env, err := environment(f.env)
-	if err != nil {
-		return err
-	}
-	signals, stop := a.signals(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
-	defer stop()
-	e, err := a.engine(ctx)
-	if err != nil {
-		return err
-	}
-	defer e.Close()
-	reach, cancel := context.WithTimeoutCause(ctx, askTime, errSilent(name))
-	defer cancel()
-	c, err := a.guest(reach, e, name)
-	if err != nil {
-		if reach.Err() != nil {
-			return context.Cause(reach)
+	name, argv := args[0], args[1:]
+	if len(argv) > 0 && strings.HasPrefix(argv[0], "-") {
+		if err := cmd.ParseFlags(argv); err != nil {
+			return "", nil, err
 		}
-		return err
+		argv = cmd.Flags().Args()
 	}
-	defer c.Close() //nolint:errcheck // done with it
-	result, err := c.Exec(ctx, guest.ExecSpec{
-		Argv: argv, Env: env, Dir: f.dir, User: f.user, Timeout: f.timeout,
-		Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr, Signals: signals,
-	})
-	if errors.Is(err, guest.ErrNotRun) {
-		fmt.Fprintf(a.stderr, "arcbox: %s\n", printable(err.Error()))
-		return exitWith(result.Status)
+	if err := checkName(name); err != nil {
+		return "", nil, err
 	}
+	if len(argv) == 0 || argv[0] == "" {
+		return "", nil, badInput("argv", "exec: the program to run in %s is missing", name)
+	}
+	return name, argv, nil
+}
+
+func (x *execFlags) spec(a *app) (guest.ExecSpec, error) {
+	spec := guest.ExecSpec{
+		Argv: x.argv, Dir: x.dir, User: x.user, Timeout: time.Duration(x.timeout), Env: map[string]string{},
+		Stdout: a.stdout, Stderr: a.stderr,
+	}
+	if !x.noStdin {
+		spec.Stdin = a.stdin
+	}
+	for _, pair := range x.env {
+		key, value, given := strings.Cut(pair, "=")
+		if key == "" || strings.ContainsRune(pair, 0) {
+			return spec, badInput("env", "--env %q: KEY=VALUE, or KEY alone", shorten(pair, 80))
+		}
+		if !given {
+			value = a.env(key)
+		}
+		spec.Env[key] = value
+	}
+	return spec, nil
+}
+
+// execute1 runs one program. Until it runs, Ctrl-C ends the attempt; from then
+// on signals are the program's.
+func (a *app) execute1(ctx context.Context, x *execFlags) error {
+	spec, err := x.spec(a)
 	if err != nil {
 		return err
 	}
-	return execResult(result)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	caught, stop := a.signals(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	defer stop()
+	r := relay{caught: caught, out: make(chan os.Signal, 8), attached: make(chan struct{}), cancel: cancel, now: a.now}
+	go r.run(ctx)
+	spec.Signals = r.out
+	return a.withGuest(ctx, x.name, func(ctx context.Context, c *guest.Client) error {
+		close(r.attached)
+		result, err := c.Exec(ctx, spec)
+		return execEnd(result, err)
+	})
 }
 
-// execResult is the guest's status as this command's.
-func execResult(r guest.ExecResult) error {
+// execEnd turns the end of a program into an exit code.
+func execEnd(r guest.ExecResult, err error) error {
 	switch {
+	case errors.Is(err, guest.ErrNotRun):
+		return &failure{code: r.Status, kind: "not-run", message: err.Error(), passed: true}
+	case err != nil:
+		return err
 	case r.TimedOut:
-		return exitWith(exitTimeLimit)
+		return &failure{code: exitTimeLimit, kind: "timeout", message: "the program was killed: its time was over", passed: true}
 	case r.Signal != 0:
 		return exitWith(128 + r.Signal)
 	case r.Status != 0:
@@ -104,14 +137,47 @@ func execResult(r guest.ExecResult) error {
 	return nil
 }
 
-func environment(list []string) (map[string]string, error) {
-	env := map[string]string{}
-	for _, v := range list {
-		name, value, ok := strings.Cut(v, "=")
-		if !ok || name == "" {
-			return nil, badInput("env", "env %q: NAME=VALUE", shorten(v, 80))
+// relay carries signals to the guest.
+type relay struct {
+	caught   <-chan os.Signal
+	out      chan os.Signal
+	attached chan struct{} // closed when the program is about to run
+	cancel   context.CancelCauseFunc
+	now      func() time.Time
+	last     [2]time.Time // of the last two Ctrl-C
+}
+
+func (r *relay) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case sig := <-r.caught:
+			if !r.pass(sig) {
+				r.cancel(errInterrupted)
+				return
+			}
 		}
-		env[name] = value
 	}
-	return env, nil
+}
+
+// pass hands a signal on; false = it is meant for us.
+func (r *relay) pass(sig os.Signal) bool {
+	select {
+	case <-r.attached:
+	default:
+		return false
+	}
+	if sig == os.Interrupt {
+		now := r.now()
+		if now.Sub(r.last[0]) < time.Second {
+			return false
+		}
+		r.last = [2]time.Time{r.last[1], now}
+	}
+	select {
+	case r.out <- sig:
+	default: // eight wait already
+	}
+	return true
 }

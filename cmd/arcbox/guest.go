@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net"
+	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/guest"
@@ -23,17 +24,17 @@ func (a *app) guest(ctx context.Context, e engine, name string) (*guest.Client, 
 	})
 }
 
-// errSilent is an agent that did not answer in time.
-func errSilent(name string) error {
-	return &failure{
+// withAgentTime bounds a talk to an agent, with an error that says who was
+// silent.
+func withAgentTime(ctx context.Context, name string, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, limit, &failure{
 		code: exitTimeout, kind: "timeout", machine: name,
-		message: "the agent of " + name + " did not answer in time",
+		message: "the agent of " + name + " did not answer in " + limit.String(),
 		hint:    "arcbox inspect " + name + "\narcbox logs " + name,
-	}
+	})
 }
 
-// withGuest does something with a machine's agent, within a limit that ends
-// with an error that says so. The limit of 0 is none.
+// withGuest does something with a machine's agent.
 func (a *app) withGuest(ctx context.Context, name string, do func(context.Context, *guest.Client) error) error {
 	e, err := a.engine(ctx)
 	if err != nil {

@@ -12,63 +12,90 @@ import (
 	guestwire "github.com/arcboxlabs/arcbox-engine/guest/wire"
 )
 
-// infoJSON is what a guest says of itself. Sizes are bytes.
 type infoJSON struct {
-	Kernel    string    `json:"kernel"`
-	OS        string    `json:"os"`
-	OSVersion string    `json:"os_version"`
-	Arch      string    `json:"arch"`
-	Hostname  string    `json:"hostname"`
-	CPUs      uint32    `json:"cpus"`
-	Memory    uint64    `json:"memory"`
-	Available uint64    `json:"memory_available"`
-	Load      []float64 `json:"load"`
-	Uptime    float64   `json:"uptime_seconds"`
-	BootID    string    `json:"boot_id"`
-	CID       uint32    `json:"cid"`
-	Addresses []string  `json:"addresses"`
+	Name            string          `json:"name"`
+	Hostname        string          `json:"hostname"`
+	Kernel          string          `json:"kernel"`
+	OS              string          `json:"os"`
+	OSVersion       string          `json:"os_version"`
+	Arch            string          `json:"arch"`
+	CPUs            uint32          `json:"cpus"`
+	TotalMemory     uint64          `json:"total_memory"`
+	AvailableMemory uint64          `json:"available_memory"`
+	Load            []float64       `json:"load"`
+	UptimeSeconds   float64         `json:"uptime_seconds"`
+	BootID          string          `json:"boot_id"`
+	CID             uint32          `json:"cid"`
+	Interfaces      []interfaceJSON `json:"interfaces"`
+}
+
+type interfaceJSON struct {
+	Name      string   `json:"name"`
+	MAC       string   `json:"mac,omitempty"`
+	Addresses []string `json:"addresses"`
+	Up        bool     `json:"up"`
 }
 
 func newInfo(a *app) *cobra.Command {
+	limit := limitValue(agentTime)
 	cmd := &cobra.Command{
-		Use: "info [NAME]", Short: "Show what a machine's guest says of itself", Args: named(0, 1), ValidArgsFunction: a.completeNames(1),
-		Example: "  arcbox info web --format json",
+		Use:               "info [NAME]",
+		Short:             "Show what a machine's guest says of itself",
+		Args:              named(0, 1),
+		ValidArgsFunction: a.completeNames(1),
 	}
+	cmd.Flags().Var(&limit, "timeout", "how long to wait for the answer")
 	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
 		name := nameOf(args)
-		ctx, cancel := context.WithTimeoutCause(ctx, askTime, errSilent(name))
+		ctx, cancel := withAgentTime(ctx, name, time.Duration(limit))
 		defer cancel()
 		return a.withGuest(ctx, name, func(ctx context.Context, c *guest.Client) error {
-			r, err := c.SystemInfo(ctx)
+			reply, err := c.SystemInfo(ctx)
 			if err != nil {
 				return err
 			}
-			return a.printInfo(r)
+			return a.printInfo(infoView(name, reply))
 		})
 	})
 	return cmd
 }
 
-func (a *app) printInfo(r *guestwire.SystemInfoReply) error {
-	i := infoJSON{
-		r.GetKernelVersion(), r.GetOsName(), r.GetOsVersion(), r.GetArch(), r.GetHostname(), r.GetCpuCount(),
-		r.GetTotalMemory(), r.GetAvailableMemory(), r.GetLoadAverage(), r.GetUptimeSeconds(), r.GetBootId(), r.GetCid(), []string{},
+func infoView(name string, r *guestwire.SystemInfoReply) infoJSON {
+	out := infoJSON{
+		Name: name, Hostname: r.GetHostname(), Kernel: r.GetKernelVersion(), OS: r.GetOsName(), OSVersion: r.GetOsVersion(),
+		Arch: r.GetArch(), CPUs: r.GetCpuCount(), TotalMemory: r.GetTotalMemory(), AvailableMemory: r.GetAvailableMemory(),
+		Load: append([]float64{}, r.GetLoadAverage()...), UptimeSeconds: r.GetUptimeSeconds(), BootID: r.GetBootId(), CID: r.GetCid(),
+		Interfaces: []interfaceJSON{},
 	}
-	for _, n := range r.GetInterfaces() {
-		i.Addresses = append(i.Addresses, n.GetAddresses()...)
+	for _, i := range r.GetInterfaces() {
+		out.Interfaces = append(out.Interfaces, interfaceJSON{i.GetName(), i.GetMac(), append([]string{}, i.GetAddresses()...), i.GetUp()})
 	}
+	return out
+}
+
+func (a *app) printInfo(i infoJSON) error {
 	if a.json() {
 		return a.printJSON(i)
 	}
-	for _, row := range [][2]string{
-		{"kernel", i.Kernel}, {"os", strings.TrimSpace(i.OS + " " + i.OSVersion)}, {"arch", i.Arch}, {"hostname", i.Hostname},
-		{"cpus", fmt.Sprint(i.CPUs)}, {"memory", formatSize(int64(i.Memory))}, {"available", formatSize(int64(i.Available))},
-		{"load", strings.Trim(fmt.Sprint(i.Load), "[]")}, {"uptime", time.Duration(i.Uptime * float64(time.Second)).Round(time.Second).String()},
-		{"boot id", i.BootID}, {"cid", fmt.Sprint(i.CID)}, {"addresses", strings.Join(i.Addresses, " ")},
-	} {
-		if _, err := fmt.Fprintf(a.stdout, "%-10s %s\n", row[0], printable(row[1])); err != nil {
-			return err
-		}
+	facts := []fact{
+		{"name", i.Name},
+		{"hostname", i.Hostname},
+		{"os", strings.TrimSpace(i.OS + " " + i.OSVersion)},
+		{"kernel", i.Kernel},
+		{"arch", i.Arch},
+		{"cpus", fmt.Sprint(i.CPUs)},
+		{"memory", fmt.Sprintf("%d MiB, %d MiB available", i.TotalMemory/mib, i.AvailableMemory/mib)},
+		{"load", strings.Trim(fmt.Sprint(i.Load), "[]")},
+		{"up", age(time.Duration(i.UptimeSeconds * float64(time.Second)))},
+		{"boot id", i.BootID},
+		{"cid", fmt.Sprint(i.CID)},
 	}
-	return nil
+	for _, n := range i.Interfaces {
+		state := "down"
+		if n.Up {
+			state = "up"
+		}
+		facts = append(facts, fact{n.Name, strings.TrimSpace(state + " " + n.MAC + " " + strings.Join(n.Addresses, " "))})
+	}
+	return a.printFacts(facts)
 }

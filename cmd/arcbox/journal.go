@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/client"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
-	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
 )
 
 const (
@@ -60,12 +57,15 @@ func newJournalList(a *app, use string) *cobra.Command {
 		if err != nil {
 			return usage(cmd, err)
 		}
-		return a.asked(ctx, cmd, nil, func(e engine) error {
-			if q.follow {
-				return a.followJournal(ctx, e, query)
-			}
-			return a.listJournal(ctx, e, query, !cmd.Flags().Changed("limit"))
-		})
+		e, err := a.history(ctx)
+		if err != nil {
+			return err
+		}
+		defer e.Close()
+		if q.follow {
+			return a.followJournal(ctx, e, query)
+		}
+		return a.listJournal(ctx, e, query, !cmd.Flags().Changed("limit"))
 	})
 	return cmd
 }
@@ -89,56 +89,18 @@ func (q *journalFlags) query(a *app, cmd *cobra.Command) (*wire.QueryJournal, er
 	return out, nil
 }
 
-// asked puts a question about history to the engine. Where none runs, the
-// engine's binary reads the journal itself, and says so.
-func (a *app) asked(ctx context.Context, cmd *cobra.Command, args []string, question func(engine) error) error {
+// history is the engine, or, where none runs, the engine's binary, which reads
+// the journal from the disk and says so.
+func (a *app) history(ctx context.Context) (engine, error) {
 	e, h, err := a.running(ctx)
-	if errors.Is(err, client.ErrNoEngine) {
-		return a.engineJournal(cmd, h, args)
+	if !errors.Is(err, client.ErrNoEngine) {
+		return e, err
 	}
-	if err != nil {
-		return err
-	}
-	defer e.Close()
-	return question(e)
-}
-
-// engineJournal becomes arcbox-engine journal, with the same subcommand, flags
-// and arguments.
-func (a *app) engineJournal(cmd *cobra.Command, h home.Home, args []string) error {
 	path, err := findEngine(a.env)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, below, _ := strings.Cut(cmd.CommandPath(), " ")
-	argv := append([]string{engineName}, strings.Fields(below)...)
-	argv = append(argv, changedFlags(cmd)...)
-	if len(args) > 0 {
-		argv = append(append(argv, "--"), args...)
-	}
-	if err := a.replace(path, argv, homeEnv(a.environ(), h)); err != nil {
-		return fmt.Errorf("run %s: %w", path, err)
-	}
-	return nil
-}
-
-// ownFlags are not handed down: the engine's binary has no use for them.
-var ownFlags = []string{"home", "no-autostart", "quiet"}
-
-// changedFlags are the flags of the command line, one word each.
-func changedFlags(cmd *cobra.Command) []string {
-	var out []string
-	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if slices.Contains(ownFlags, f.Name) {
-			return
-		}
-		value := f.Value.String()
-		if list, ok := f.Value.(pflag.SliceValue); ok {
-			value = strings.Join(list.GetSlice(), ",")
-		}
-		out = append(out, "--"+f.Name+"="+value)
-	})
-	return out
+	return &offline{path: path, env: homeEnv(a.environ(), h), stderr: a.stderr, run: runEngine}, nil
 }
 
 func (a *app) listJournal(ctx context.Context, e engine, q *wire.QueryJournal, byDefault bool) error {
@@ -166,6 +128,9 @@ func (a *app) listJournal(ctx context.Context, e engine, q *wire.QueryJournal, b
 // followJournal prints the last records, then whatever comes behind them. The
 // sequence number ties the two together without a gap.
 func (a *app) followJournal(ctx context.Context, e engine, q *wire.QueryJournal) error {
+	if _, down := e.(*offline); down {
+		return errNothingFollows
+	}
 	records, err := ask[*wire.Records](ctx, e, q)
 	if err != nil {
 		return err

@@ -14,14 +14,17 @@ func newJournalVerify(a *app) *cobra.Command {
 		Use:   "verify",
 		Short: "Read the whole journal and check it; exit 1 where it is damaged",
 		Args:  noArgs,
-		RunE: a.verb(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
-			return a.asked(ctx, cmd, nil, func(e engine) error {
-				v, err := askLong[*wire.Verified](ctx, e, &wire.VerifyJournal{}) // it reads everything
-				if err != nil {
-					return err
-				}
-				return a.printVerified(v)
-			})
+		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, _ []string) error {
+			e, err := a.history(ctx)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			v, err := askLong[*wire.Verified](ctx, e, &wire.VerifyJournal{}) // it reads everything
+			if err != nil {
+				return err
+			}
+			return a.printVerified(v)
 		}),
 	}
 }

@@ -19,14 +19,17 @@ func newJournalWhy(a *app) *cobra.Command {
 			"records, what the engine owes it by when, and what a person can do.",
 		Args:              named(1, 1),
 		ValidArgsFunction: a.completeNames(1),
-		RunE: a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
-			return a.asked(ctx, cmd, args, func(e engine) error {
-				why, err := ask[*wire.Why](ctx, e, &wire.WhyMachine{Name: args[0]})
-				if err != nil {
-					return err
-				}
-				return a.printWhy(why)
-			})
+		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
+			e, err := a.history(ctx)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			why, err := ask[*wire.Why](ctx, e, &wire.WhyMachine{Name: args[0]})
+			if err != nil {
+				return err
+			}
+			return a.printWhy(why)
 		}),
 	}
 }

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+// offline answers questions about history where no engine runs: it has the
+// engine's binary read the journal, which changes nothing. This command links
+// no journal, and prints the answer as it prints a running engine's.
+type offline struct {
+	path   string
+	env    []string
+	stderr io.Writer // for what the binary has to say
+	run    func(ctx context.Context, o *offline, args []string) (stdout []byte, code int, err error)
+}
+
+var _ engine = (*offline)(nil)
+
+var errNothingFollows = &failure{
+	code: exitNoEngine, kind: "unavailable", hint: "arcbox engine start\narcbox journal",
+	message: "--follow: no engine is running, so that no record follows",
+}
+
+// Ask implements engine.
+func (o *offline) Ask(ctx context.Context, question proto.Message) (proto.Message, error) {
+	args := []string{"journal", "--format=json"}
+	var answer proto.Message
+	switch q := question.(type) {
+	case *wire.QueryJournal:
+		args, answer = append(args, queryArgs(q)...), &wire.Records{}
+	case *wire.WhyMachine:
+		args, answer = append(args, "why", q.GetName()), &wire.Why{}
+	case *wire.VerifyJournal:
+		args, answer = append(args, "verify"), &wire.Verified{}
+	default:
+		return nil, errNothingFollows
+	}
+	out, code, err := o.run(ctx, o, args)
+	if err != nil {
+		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	if code != 0 && len(bytes.TrimSpace(out)) == 0 {
+		return nil, exitWith(code) // it has said why
+	}
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(out, answer); err != nil {
+		return nil, fmt.Errorf("read the journal: what %s printed: %w", o.path, err)
+	}
+	return answer, nil
+}
+
+func queryArgs(q *wire.QueryJournal) []string {
+	var args []string
+	if q.GetMachine() != "" {
+		args = append(args, "--machine="+q.GetMachine())
+	}
+	for _, kind := range q.GetKinds() {
+		args = append(args, "--kind="+kind)
+	}
+	if q.GetSinceUnixNanos() != 0 {
+		args = append(args, "--since="+time.Unix(0, q.GetSinceUnixNanos()).UTC().Format(time.RFC3339Nano))
+	}
+	return append(args, "--limit="+strconv.FormatUint(uint64(q.GetLimit()), 10))
+}
+
+// Command implements engine: nothing can be changed.
+func (*offline) Command(context.Context, proto.Message) (*wire.Done, error) {
+	return nil, errNothingFollows
+}
+
+// Follow implements engine.
+func (*offline) Follow(context.Context, *wire.QueryJournal, func([]*wire.Record) error) error {
+	return errNothingFollows
+}
+
+// Open implements engine.
+func (*offline) Open(context.Context, *wire.Ticket) (net.Conn, error) { return nil, errNothingFollows }
+
+// Close implements engine.
+func (*offline) Close() {}
+
+// runEngine runs the engine's binary to its end.
+func runEngine(ctx context.Context, o *offline, args []string) ([]byte, int, error) {
+	cmd := exec.CommandContext(ctx, o.path, args...) //nolint:gosec // found by us
+	cmd.Env = o.env
+	cmd.Stderr = o.stderr
+	out, err := cmd.Output()
+	if ended, ok := errors.AsType[*exec.ExitError](err); ok && ended.Exited() {
+		return out, ended.ExitCode(), nil
+	}
+	return out, 0, err
+}
