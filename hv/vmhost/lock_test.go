@@ -59,8 +59,11 @@ func TestEngineKilledMidLaunch(t *testing.T) {
 // The note is there before the lock is free.
 func TestNoteBeforeLock(t *testing.T) {
 	for range 5 {
-		w := newWorld(t, "poweroff-after=20ms")
+		w := newWorld(t, "")
 		w.launch()
+		if err := client.Connect(w.place()).PowerButton(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		w.eventually("the lock is free", w.free)
 		if note, err := client.ReadNote(w.place()); err != nil || note == nil || note.Launch != w.spec.Launch {
 			t.Fatalf("the lock is free, the note is %+v, %v", note, err)

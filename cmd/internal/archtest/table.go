@@ -50,6 +50,9 @@ var table = map[string]row{
 	}},
 	"cmd/arcbox-vmhost": {may: []string{"hv", "hv/qemu", "hv/sim", "hv/vmhost"}},
 	"cmd/arcbox-agent":  {may: []string{"guest/agent"}},
+
+	// Tests of the built binaries. They import nothing of ours.
+	"cmd/e2e": {},
 }
 
 // impure are packages that no pure package may import itself: everything that
