@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -80,7 +81,7 @@ func BenchmarkRawPebble64(b *testing.B) {
 		before = seal(v, uint64(i), time.Now(), before)
 		pairs = append(pairs, pair{keyRecord(uint64(i)), keyIndex(k, uint64(i)), v})
 	}
-	db, err := pebble.Open(b.TempDir(), Options{}.withDefaults().pebble(false, nil))
+	db, err := pebble.Open(b.TempDir(), Options{}.withDefaults().pebble(false))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -96,5 +97,78 @@ func BenchmarkRawPebble64(b *testing.B) {
 	}
 }
 
-var _ = os.Args
-var _ = runtime.GC
+// fixture is a journal of 10,000 machines and a million records, as an engine
+// that was killed leaves it: the last snapshotLag records are tail.
+func fixture(b *testing.B) string {
+	const machines, records = 10_000, 1_000_000
+	dir := b.TempDir()
+	j, err := Open(dir, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	bulk, now := newBulk(j), time.Now().Add(-keep24h).UTC()
+	for i := range records {
+		r := created(i%machines, fmt.Sprintf("machine-%d", i%machines))
+		if i >= machines {
+			r = benchRecord(i%machines, i)
+		}
+		r.Seq, r.Time, r.To = uint64(i+1), now, leadsTo(r.Kind)
+		k, _ := parseMachine(r.Machine)
+		v, err := encode(r, k)
+		if err == nil {
+			err = bulk.record(r, v)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := bulk.finish(); err != nil {
+		b.Fatal(err)
+	}
+	closed(b, j)
+	if j, err = Open(dir, Options{}); err != nil {
+		b.Fatal(err)
+	}
+	for i := range snapshotLag - 1 {
+		app(b, j, benchRecord(i%machines, i))
+	}
+	image := b.TempDir() // as it is on disk now: without what Close writes
+	head, err := os.ReadFile(filepath.Join(dir, "head"))
+	if err := errors.Join(err, os.WriteFile(filepath.Join(image, "head"), head, 0o600),
+		j.db.Checkpoint(filepath.Join(image, "db"))); err != nil {
+		b.Fatal(err)
+	}
+	closed(b, j)
+	return image
+}
+
+// BenchmarkOpen10k1M is what a start of the engine spends here.
+func BenchmarkOpen10k1M(b *testing.B) {
+	image := fixture(b)
+	for b.Loop() {
+		b.StopTimer()
+		dir := b.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(image)); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		j, err := Open(dir, Options{Ballast: -1})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if n, last := len(j.Machines()), j.Last(); n != 10_000 || last != 1_000_000+snapshotLag-1 {
+			b.Fatalf("%d machines, %d records", n, last)
+		}
+		b.StopTimer()
+		reportMemory(b)
+		closed(b, j)
+		b.StartTimer()
+	}
+}
+
+func reportMemory(b *testing.B) {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	b.ReportMetric(float64(m.HeapAlloc)/(1<<20), "MiB-heap")
+}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"sort"
 
 	"github.com/arcboxlabs/arcbox-engine/fsm"
@@ -93,6 +94,9 @@ func (j *Journal) lastRecord() (uint64, error) {
 func (j *Journal) checkHead(e end) error {
 	seq, sum, slot, ok, err := readHead(j.o.FS, j.dir)
 	d := &DamagedError{File: headPath(j.o.FS, j.dir), Head: seq, Last: e.seq}
+	if errors.Is(err, fs.ErrNotExist) && e.seq == 0 {
+		err = nil // a crash came before it was made
+	}
 	switch {
 	case err != nil:
 		d.Err = err
@@ -100,7 +104,7 @@ func (j *Journal) checkHead(e end) error {
 	case !ok && e.seq > 0:
 		d.Err = errors.New("neither of its slots can be read")
 		return d
-	case !ok && !j.readOnly: // a crash while it was made
+	case !ok && !j.readOnly:
 		if err := createHead(j.o.FS, j.dir, 0, hash{}); err != nil {
 			return err
 		}

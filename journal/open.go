@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"sync"
 	"sync/atomic"
@@ -19,7 +20,7 @@ type Journal struct {
 	dir      string
 	o        Options
 	readOnly bool
-	lock     *pebble.Lock
+	lock     io.Closer
 	db       *pebble.DB
 	head     *head
 
@@ -29,6 +30,7 @@ type Journal struct {
 	queue   chan *request
 	applied chan *applied
 	ended   chan struct{} // closed when settle has ended
+	running sync.WaitGroup
 	w       writer
 
 	mu       sync.RWMutex            // what is durable
@@ -47,8 +49,8 @@ func Open(dir string, o Options) (*Journal, error) {
 	if err := j.open(); err != nil {
 		return nil, errors.Join(err, j.release())
 	}
-	go j.write()
-	go j.settle()
+	j.running.Go(j.write)
+	j.running.Go(j.settle)
 	return j, nil
 }
 
@@ -71,27 +73,24 @@ func newJournal(dir string, o Options) *Journal {
 	}
 }
 
-func (j *Journal) open() error {
-	fresh, err := j.prepare()
-	if err != nil {
+func (j *Journal) open() (err error) {
+	if err := j.makeDir(); err != nil {
 		return err
 	}
-	if j.lock, err = lockDir(j.o.FS, j.dbDir()); err != nil {
+	if j.lock, err = lock(j.o.FS, j.dir); err != nil {
 		return err
 	}
-	if fresh && !j.readOnly {
+	if !j.readOnly {
 		if err := j.create(); err != nil {
 			return err
 		}
+		j.freeAtOpen()
 	}
-	if err := j.openDB(); err != nil {
+	if j.db, err = pebble.Open(j.dbDir(), j.o.pebble(j.readOnly)); err != nil {
+		return j.pebbleError(err)
+	}
+	if err := j.load(); err != nil || j.readOnly {
 		return err
-	}
-	if err := j.load(); err != nil {
-		return err
-	}
-	if j.readOnly {
-		return nil
 	}
 	j.prune()
 	j.keepBallast()
@@ -100,79 +99,63 @@ func (j *Journal) open() error {
 
 func (j *Journal) dbDir() string { return j.o.FS.PathJoin(j.dir, "db") }
 
-// prepare makes the directories and tells whether the journal has yet to be
-// made. A crash may have left one half made: without the head file, which comes
-// last, nothing was ever appended.
-func (j *Journal) prepare() (fresh bool, err error) {
-	if _, err := j.o.FS.Stat(headPath(j.o.FS, j.dir)); err == nil {
-		return false, nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return false, fmt.Errorf("look at journal %s: %w", j.dir, err)
-	}
+func (j *Journal) makeDir() error {
 	if j.readOnly {
 		if _, err := j.o.FS.Stat(j.dbDir()); err != nil {
-			return false, fmt.Errorf("there is no journal in %s: %w", j.dir, err)
+			return fmt.Errorf("there is no journal in %s: %w", j.dir, err)
 		}
-		return false, nil
+		return nil
 	}
-	if err := j.o.FS.MkdirAll(j.dbDir(), 0o700); err != nil {
-		return false, fmt.Errorf("make journal %s: %w", j.dir, err)
+	if err := j.o.FS.MkdirAll(j.dir, 0o700); err != nil {
+		return fmt.Errorf("make journal %s: %w", j.dir, err)
 	}
-	if err := syncDir(j.o.FS, j.dir); err != nil {
-		return false, err
-	}
-	return true, syncDir(j.o.FS, j.o.FS.PathDir(j.dir))
+	return syncDir(j.o.FS, j.o.FS.PathDir(j.dir))
 }
 
-// lockDir takes Pebble's lock, so that it can be kept over a reopening.
-func lockDir(fsys vfs.FS, dir string) (*pebble.Lock, error) {
-	lock, err := pebble.LockDirectory(dir, fsys)
+// lock keeps every other process out, readers too.
+func lock(fsys vfs.FS, dir string) (io.Closer, error) {
+	l, err := fsys.Lock(fsys.PathJoin(dir, "LOCK"))
 	var path *fs.PathError
 	switch {
 	case err == nil:
-		return lock, nil
-	case errors.As(err, &path):
-		return nil, fmt.Errorf("lock journal %s: %w", dir, err)
+		return l, nil
+	case errors.As(err, &path): // the file can't be made
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES), err.Error() == "lock held by current process":
-		// The last one is Pebble v2.1.7's word for a second open in one process.
+		// The last one is Pebble v2.1.7's word for a second lock in one process.
 		return nil, fmt.Errorf("%w: %s", ErrLocked, dir)
 	}
 	return nil, fmt.Errorf("lock journal %s: %w", dir, err)
 }
 
-// create makes an empty journal, or goes on with one half made. The database
-// is closed again, because Pebble writes the first log of a new one in an old
-// form, in which one flipped byte hides all behind it.
+// create makes an empty journal where there is none. It gets its name when it
+// is whole, because a crash can leave a database that Pebble can't open. It is
+// opened and closed once, because Pebble writes the first log of a new one in
+// an old form, in which one flipped byte hides all behind it.
 func (j *Journal) create() error {
-	db, err := pebble.Open(j.dbDir(), j.o.pebble(false, j.lock))
-	if err != nil {
-		return j.pebbleError(err)
+	if _, err := j.o.FS.Stat(j.dbDir()); err == nil {
+		return nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look at journal %s: %w", j.dir, err)
 	}
-	_, closer, err := db.Get(keyLast)
-	switch {
-	case err == nil:
-		err = errors.Join(closer.Close(), db.Close())
-		return &DamagedError{File: headPath(j.o.FS, j.dir), Err: errors.Join(errors.New("the file is missing"), err)}
-	case !errors.Is(err, pebble.ErrNotFound):
-		return errors.Join(fmt.Errorf("read journal %s: %w", j.dir, err), db.Close())
+	if _, err := j.o.FS.Stat(headPath(j.o.FS, j.dir)); err == nil {
+		return &DamagedError{File: j.dbDir(), Err: fmt.Errorf("the directory is missing, its head file is there")}
 	}
-	err = db.Set(keyFormat, []byte{format}, pebble.Sync)
-	if err := errors.Join(err, db.Close()); err != nil {
+	raw := j.dbDir() + ".new"
+	if err := j.o.FS.RemoveAll(raw); err != nil {
 		return fmt.Errorf("make journal %s: %w", j.dir, err)
 	}
-	return createHead(j.o.FS, j.dir, 0, hash{})
-}
-
-func (j *Journal) openDB() error {
-	if !j.readOnly {
-		j.freeAtOpen()
-	}
-	db, err := pebble.Open(j.dbDir(), j.o.pebble(j.readOnly, j.lock))
+	db, err := pebble.Open(raw, j.o.pebble(false))
 	if err != nil {
-		return j.pebbleError(err)
+		return fmt.Errorf("make journal %s: %w", j.dir, err)
 	}
-	j.db = db
-	return nil
+	err = errors.Join(db.Set(keyFormat, []byte{format}, pebble.Sync), db.Close())
+	if err == nil {
+		err = errors.Join(syncDir(j.o.FS, raw), j.o.FS.Rename(raw, j.dbDir()))
+	}
+	if err != nil {
+		return fmt.Errorf("make journal %s: %w", j.dir, err)
+	}
+	return syncDir(j.o.FS, j.dir)
 }
 
 // pebbleError gives an error of opening the database its name.
@@ -214,12 +197,12 @@ func (j *Journal) Close() error {
 	}
 	j.closed = true
 	close(j.queue)
-	<-j.ended
+	j.running.Wait()
 	j.mu.Lock()
 	close(j.news) // nobody waits for what can't come
 	j.mu.Unlock()
 	var err error
-	if !j.readOnly {
+	if !j.readOnly && j.durable.Load() == j.w.seq { // else a disk error ended the writer
 		err = j.snapshotAll()
 	}
 	if err := errors.Join(err, j.release()); err != nil {

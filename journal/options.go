@@ -80,10 +80,9 @@ func (o Options) fatal(err error) {
 // asleep: the memtable grows only as it is used, and neither the ticking
 // compaction scheduler nor the disk health checker (which Pebble adds where FS
 // is nil) runs.
-func (o Options) pebble(readOnly bool, lock *pebble.Lock) *pebble.Options {
+func (o Options) pebble(readOnly bool) *pebble.Options {
 	p := &pebble.Options{
 		FS:                 o.FS,
-		Lock:               lock,
 		ReadOnly:           readOnly,
 		FormatMajorVersion: formatMajor,
 		CacheSize:          1 << 20,

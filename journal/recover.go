@@ -32,11 +32,10 @@ func Recover(src, dst string, o Options) (Salvage, error) {
 	if _, err := o.FS.Stat(dst); !errors.Is(err, fs.ErrNotExist) {
 		return Salvage{}, fmt.Errorf("recover: %s is there already: %w", dst, errors.Join(fs.ErrExist, err))
 	}
-	db := o.FS.PathJoin(src, "db")
-	if _, err := o.FS.Stat(db); err != nil {
+	if _, err := o.FS.Stat(o.FS.PathJoin(src, "db")); err != nil {
 		return Salvage{}, fmt.Errorf("recover: there is no journal in %s: %w", src, err)
 	}
-	lock, err := lockDir(o.FS, db)
+	l, err := lock(o.FS, src)
 	if err != nil {
 		return Salvage{}, fmt.Errorf("recover: %w", err)
 	}
@@ -44,7 +43,7 @@ func Recover(src, dst string, o Options) (Salvage, error) {
 	if err != nil {
 		err = errors.Join(err, o.FS.RemoveAll(dst)) // half a journal is worth nothing
 	}
-	if err := errors.Join(err, lock.Close()); err != nil {
+	if err := errors.Join(err, l.Close()); err != nil {
 		return s, fmt.Errorf("recover %s into %s: %w", src, dst, err)
 	}
 	return s, nil
@@ -76,12 +75,10 @@ func salvage(src, dst string, o Options) (s Salvage, err error) {
 // damaged in its middle; then the copy goes on without the rest of that log.
 func openCopy(src, work string, o Options) (*Journal, []Fault, error) {
 	j := newJournal(work, o)
-	if err := o.FS.MkdirAll(j.dbDir(), 0o700); err != nil {
+	if err := o.FS.MkdirAll(work, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("copy: %w", err)
 	}
-	// NB: to close a second descriptor of the lock file would drop our lock.
-	noLock := vfs.CloneSkip(func(p string) bool { return o.FS.PathBase(p) == "LOCK" })
-	if _, err := vfs.Clone(o.FS, o.FS, o.FS.PathJoin(src, "db"), j.dbDir(), noLock); err != nil {
+	if _, err := vfs.Clone(o.FS, o.FS, o.FS.PathJoin(src, "db"), j.dbDir()); err != nil {
 		return nil, nil, fmt.Errorf("copy: %w", err)
 	}
 	var notes []Fault
@@ -93,7 +90,7 @@ func openCopy(src, work string, o Options) (*Journal, []Fault, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if j.db, err = pebble.Open(j.dbDir(), j.o.pebble(false, nil)); err != nil {
+	if j.db, err = pebble.Open(j.dbDir(), j.o.pebble(false)); err != nil {
 		return nil, nil, j.pebbleError(err)
 	}
 	return j, notes, nil
@@ -101,7 +98,7 @@ func openCopy(src, work string, o Options) (*Journal, []Fault, error) {
 
 // opens tries a database without changing it.
 func opens(j *Journal) error {
-	db, err := pebble.Open(j.dbDir(), j.o.pebble(true, nil))
+	db, err := pebble.Open(j.dbDir(), j.o.pebble(true))
 	if err != nil {
 		return err
 	}
