@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/arcboxlabs/arcbox-engine/actors"
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 )
@@ -25,9 +26,6 @@ func (c realClock) Moment() fsm.Moment { return fsm.Moment{Boot: c.boot, Mono: m
 // AfterFunc implements actors.Clock.
 func (realClock) AfterFunc(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 
-// errRunning is what a second engine of one data directory hears.
-var errRunning = errors.New("an engine runs already for this data directory")
-
 // lockHome makes this the only engine of its data directory, for as long as
 // the returned file is open.
 func lockHome(h home.Home) (*os.File, error) {
@@ -38,7 +36,8 @@ func lockHome(h home.Home) (*os.File, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close() // the refusal is what counts
-		return nil, fmt.Errorf("%w (%s): arcbox engine status", errRunning, path)
+		return nil, &actors.Refusal{Code: wire.Code_CODE_CONFLICT, Hint: "arcbox engine status",
+			Message: "an engine runs already for this data directory: it holds " + path}
 	}
 	return f, nil
 }

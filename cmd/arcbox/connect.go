@@ -15,6 +15,7 @@ const (
 	engineStartTime = 10 * time.Second
 	engineStartStep = 20 * time.Millisecond
 	dialTime        = 5 * time.Second
+	dyingTries      = 25
 	// loserGrace is for an engine that died, maybe because another one was
 	// quicker: that one may still be reading its journal.
 	loserGrace = time.Second
@@ -48,6 +49,18 @@ func (a *app) dial(ctx context.Context, h home.Home) (engine, error) {
 	dialCtx, cancel := context.WithTimeoutCause(ctx, dialTime, errMute)
 	defer cancel()
 	e, err := a.connect(dialCtx, h.Socket())
+	// An engine that is just dying takes the connection and resets it: a moment
+	// later nobody listens, or the next one does.
+	for range dyingTries {
+		if !errors.Is(err, client.ErrDisconnected) || dialCtx.Err() != nil {
+			break
+		}
+		select {
+		case <-time.After(engineStartStep):
+		case <-dialCtx.Done():
+		}
+		e, err = a.connect(dialCtx, h.Socket())
+	}
 	if err != nil {
 		if dialCtx.Err() != nil {
 			err = context.Cause(dialCtx)

@@ -146,7 +146,9 @@ func TestRealGuestRebootsAndTalks(t *testing.T) {
 	if err := v.(hv.Rebooter).AllowReboot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c, err := v.Dial(t.Context(), 1001)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	c, err := dialUntil(ctx, v, 1001) // the guest listens there a moment later
 	if err != nil {
 		t.Fatal(err)
 	}
