@@ -145,7 +145,7 @@ func doneText(m *wire.Machine) string {
 	if m.GetAddress() != "" {
 		more = append(more, m.GetAddress())
 	}
-	if isSim(m) {
+	if isSim(m) && state != "Removed" {
 		more = append(more, "sim: nothing really runs")
 	}
 	if len(more) > 0 {

@@ -13,8 +13,8 @@ func newCreate(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create [NAME]",
 		Short: "Create a machine",
-		Long: "Create a machine, without starting it. Its name (default: " + defaultName + ") is free\n" +
-			"again once it is removed; upper and lower case are the same name.",
+		Long: "Create a machine, without starting it; \"" + defaultName + "\" where none is named. Its name is\n" +
+			"free again once it is removed; upper and lower case are the same name.",
 		Example: "  arcbox create web --cpus 2 --memory 2G\n  arcbox create ci --restart on-failure",
 		Args:    named(0, 1),
 	}

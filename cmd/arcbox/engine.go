@@ -171,7 +171,7 @@ func (a *app) printStatus(ctx context.Context, e engine) error {
 		{"damaged", number(int64(info.GetDamaged()))},
 		{"last record", fmt.Sprint(info.GetSeq())},
 		{"disk", diskText(info)},
-		{"sim", flag(info.GetSimAllowed(), "allowed")},
+		{"sim", ifSet(info.GetSimAllowed(), "allowed")},
 	})
 }
 

@@ -45,6 +45,7 @@ func newExec(a *app) *cobra.Command {
 		ValidArgsFunction: a.completeNames(1),
 	}
 	f := cmd.Flags()
+	f.SetInterspersed(false) // what follows the program is the program's
 	f.StringArrayVarP(&x.env, "env", "e", nil, "KEY=VALUE for the program; KEY alone takes the value from here")
 	f.StringVarP(&x.dir, "workdir", "w", "", "directory to run in (default: the user's home)")
 	f.StringVarP(&x.user, "user", "u", "", "name, uid, name:group or uid:gid (default: root)")

@@ -12,6 +12,9 @@ import (
 // agentPort is the vsock port of the guest's agent.
 const agentPort = 1024
 
+// deadlineSkew is how early a deadline may be reported.
+const deadlineSkew = 50 * time.Millisecond
+
 // guest connects to a machine's agent: a message authorises it, and the bytes
 // flow on a connection of their own, past the engine.
 func (a *app) guest(ctx context.Context, e engine, name string) (*guest.Client, error) {
@@ -34,19 +37,34 @@ func withAgentTime(ctx context.Context, name string, limit time.Duration) (conte
 	})
 }
 
-// withGuest does something with a machine's agent.
+// withGuest does something with a machine's agent. An agent that does not even
+// greet is not waited for without end.
 func (a *app) withGuest(ctx context.Context, name string, do func(context.Context, *guest.Client) error) error {
 	e, err := a.engine(ctx)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	c, err := a.guest(ctx, e, name)
-	if err == nil {
-		defer c.Close() //nolint:errcheck // done with it
-		err = do(ctx, c)
+	reach, cancel := withAgentTime(ctx, name, askTime)
+	defer cancel()
+	c, err := a.guest(reach, e, name)
+	if err != nil {
+		return orCause(reach, err)
 	}
-	if err != nil && ctx.Err() != nil {
+	defer c.Close() //nolint:errcheck // done with it
+	return orCause(ctx, do(ctx, c))
+}
+
+// orCause is why ctx is over, where that is what err comes from. gRPC and the
+// agent know the deadline as well, and may tell of it a moment earlier.
+func orCause(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if limit, ok := ctx.Deadline(); ok && time.Until(limit) < deadlineSkew {
+		<-ctx.Done()
+	}
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return err

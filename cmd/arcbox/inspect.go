@@ -19,7 +19,7 @@ func newInspect(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:               "inspect [NAME]",
 		Short:             "Show everything that is known of a machine",
-		Long:              "Show everything that is known of a machine (default: " + defaultName + "). --format json prints\none object.",
+		Long:              "Show everything that is known of a machine (\"" + defaultName + "\" where none is named). --format json prints\none object.",
 		Args:              named(0, 1),
 		ValidArgsFunction: a.completeNames(1),
 		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
@@ -86,8 +86,8 @@ func (a *app) facts(m *wire.Machine) []fact {
 		{"since", a.when(m.GetSinceUnixNanos())},
 		{"desired", m.GetDesired()},
 		{"health", healthText(m)},
-		{"damaged", flag(m.GetDamaged(), "yes: see arcbox journal verify")},
-		{"stray", flag(m.GetStray(), "yes: arcbox stop "+m.GetName()+" ends it")},
+		{"damaged", ifSet(m.GetDamaged(), "yes: see arcbox journal verify")},
+		{"stray", ifSet(m.GetStray(), "yes: arcbox stop "+m.GetName()+" ends it")},
 		{"cause", m.GetCause()},
 		{"detail", m.GetCauseDetail()},
 		{"exited", a.when(m.GetExitedUnixNanos())},
@@ -106,7 +106,7 @@ func (a *app) facts(m *wire.Machine) []fact {
 		{"restart", s.GetRestart()},
 		{"attempt", number(int64(m.GetAttempt()))},
 		{"next start", a.when(m.GetNotBeforeUnixNanos())},
-		{"resting", flag(m.GetResting(), "yes: it failed too often; arcbox start "+m.GetName()+" tries again")},
+		{"resting", ifSet(m.GetResting(), "yes: it failed too often; arcbox start "+m.GetName()+" tries again")},
 		{"created", a.when(m.GetCreatedUnixNanos())},
 		{"ready", a.when(m.GetReadyUnixNanos())},
 		{"phases", phasesText(m.GetPhases())},
@@ -121,7 +121,7 @@ func (a *app) facts(m *wire.Machine) []fact {
 	}
 }
 
-func flag(set bool, text string) string {
+func ifSet(set bool, text string) string {
 	if set {
 		return text
 	}

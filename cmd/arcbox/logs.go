@@ -22,7 +22,7 @@ func newLogs(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs [NAME]",
 		Short: "Print what a machine printed",
-		Long: "Print the console (or, with --agent, the agent's log) of a machine (default: " + defaultName + ").\n" +
+		Long: "Print the console (or, with --agent, the agent's log) of a machine (\"" + defaultName + "\" where none is named).\n" +
 			"It is there also when the machine has stopped. On a terminal, sequences that\n" +
 			"would drive it are left out.",
 		Example:           "  arcbox logs web --tail 50\n  arcbox logs web -f",

@@ -118,8 +118,13 @@ func (v *sizeValue) Set(s string) error {
 // somewhere further down, which is not what it says.
 type limitValue time.Duration
 
-func (v *limitValue) String() string { return time.Duration(*v).String() }
-func (v *limitValue) Type() string   { return "duration" }
+func (v *limitValue) String() string {
+	if *v == 0 {
+		return "" // none
+	}
+	return time.Duration(*v).String()
+}
+func (v *limitValue) Type() string { return "duration" }
 func (v *limitValue) Set(s string) error {
 	d, err := parseDuration(s)
 	if err == nil && d < time.Millisecond {

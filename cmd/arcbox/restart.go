@@ -14,7 +14,7 @@ func newRestart(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restart [NAME...]",
 		Short: "Stop machines and start them again",
-		Long: "Stop machines (default: " + defaultName + ") as arcbox stop does, start them again, and wait\n" +
+		Long: "Stop machines (\"" + defaultName + "\" where none is named) as arcbox stop does, start them again, and wait\n" +
 			"until each is Running. A stopped machine is started. Ctrl-C detaches: the engine\n" +
 			"goes on.",
 		Args:              named(0, manyNames),

@@ -17,7 +17,7 @@ func newStart(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "start [NAME...]",
 		Short: "Start machines, and wait until they are usable",
-		Long: "Start machines (default: " + defaultName + ") and wait until each is Running, which means\n" +
+		Long: "Start machines (\"" + defaultName + "\" where none is named) and wait until each is Running, which means\n" +
 			"that its agent answers. A machine that is not there in time is stopped again, with\n" +
 			"a cause. Ctrl-C detaches: the engine goes on.",
 		Example:           "  arcbox start web\n  arcbox start a b c --timeout 2m",

@@ -17,7 +17,7 @@ func newStop(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stop [NAME...]",
 		Short: "Stop machines",
-		Long: "Ask machines (default: " + defaultName + ") to shut down, and wait until each is Stopped. A\n" +
+		Long: "Ask machines (\"" + defaultName + "\" where none is named) to shut down, and wait until each is Stopped. A\n" +
 			"guest that takes longer than --timeout is killed, which is said and is no error.\n" +
 			"With --no-kill it goes on running instead (exit 5). A stopped machine is no error\n" +
 			"either. Ctrl-C detaches: the engine goes on.",

@@ -18,7 +18,7 @@ func newUp(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up [NAME]",
 		Short: "Create a machine if it is missing, and start it",
-		Long: "Make sure that a machine (default: " + defaultName + ") is there and is Running. The flags of\n" +
+		Long: "Make sure that a machine (\"" + defaultName + "\" where none is named) is there and is Running. The flags of\n" +
 			"create count only where it is created now. A second up is harmless. Ctrl-C\n" +
 			"detaches: the engine goes on.",
 		Example:           "  arcbox up\n  arcbox up web --memory 1G",

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+// world answers every question with something worth looking at.
+func world(_ context.Context, msg proto.Message) (proto.Message, error) {
+	switch m := msg.(type) {
+	case *wire.ListMachines:
+		return &wire.Machines{Machines: machines(), Engine: &wire.EngineInfo{Damaged: 1}}, nil
+	case *wire.InspectMachine:
+		for _, one := range machines() {
+			if strings.EqualFold(one.GetName(), m.GetName()) {
+				return one, nil
+			}
+		}
+	case *wire.QueryJournal:
+		return &wire.Records{Records: records(), Last: 7}, nil
+	case *wire.WhyMachine:
+		return &wire.Why{Machine: machines()[1], Chain: records()[2:5], Can: []string{"arcbox start DB", "arcbox rm DB"},
+			Sentence: "DB has been Stopped for 1m0s (guest-panic): the guest's kernel panicked."}, nil
+	case *wire.VerifyJournal:
+		return &wire.Verified{First: 1, Last: 7, Records: 7, Faults: []*wire.Fault{{Seq: 6, Machine: "01a2", What: "checksum does not match"}}}, nil
+	case *wire.EngineStatus:
+		return &wire.EngineInfo{Version: "1.0", Pid: 42, StartedUnixNanos: ago(1e9), Home: "/a/data", Seq: 7, Machines: 5, Running: 1,
+			Unrepaired: 1, DiskLow: true, SimAllowed: true, BootId: "b"}, nil
+	}
+	return nil, refusal(wire.Code_CODE_NOT_FOUND)
+}
+
+func TestGolden(t *testing.T) {
+	for name, args := range map[string]string{
+		"list.txt":         "list",
+		"list-quiet.txt":   "ls -q",
+		"list.json":        "ps --format json",
+		"inspect-web.txt":  "inspect web",
+		"inspect-db.txt":   "inspect db --format text",
+		"inspect-db.json":  "inspect db --format json",
+		"journal.txt":      "journal",
+		"journal.json":     "journal list --format json",
+		"why.txt":          "journal why db",
+		"why.json":         "journal why db --format json",
+		"verify.txt":       "journal verify",
+		"verify.json":      "journal verify --format json",
+		"engine.txt":       "engine status",
+		"engine.json":      "engine status --format json",
+		"engine-start.txt": "engine start",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, &fakeEngine{answer: world})
+			code := b.run(t, strings.Fields(args)...)
+			if want := 0; strings.HasPrefix(name, "verify") != (code == 1) {
+				t.Errorf("exit %d, want %d", code, want)
+			}
+			if strings.HasSuffix(name, ".json") && !json.Valid(b.out.Bytes()) {
+				t.Errorf("no JSON: %s", b.out.String())
+			}
+			golden(t, name, "$ arcbox "+args+"\n"+b.out.String()+"--- stderr\n"+b.err.String())
+		})
+	}
+}
+
+func TestHelpGolden(t *testing.T) {
+	var all strings.Builder
+	for _, verb := range []string{
+		"", "create", "start", "stop", "restart", "rm", "list", "inspect", "exec", "ping", "info", "wait", "logs", "up",
+		"journal", "journal why", "journal verify", "journal recover", "engine", "engine start", "engine stop", "engine status", "version",
+	} {
+		b := newBench(t, nil)
+		if code := b.run(t, strings.Fields("help "+verb)...); code != 0 {
+			t.Errorf("help %s: exit %d", verb, code)
+		}
+		all.WriteString("$ arcbox help " + verb + "\n" + b.out.String() + b.err.String() + "\n")
+	}
+	golden(t, "help.txt", all.String())
+}
+
+func TestListOfNothing(t *testing.T) {
+	b := newBench(t, answers(&wire.Machines{}, nil))
+	if code := b.run(t, "list"); code != 0 || !strings.Contains(b.err.String(), "arcbox up") || strings.Count(b.out.String(), "\n") != 1 {
+		t.Errorf("exit %d, out %q, err %q", code, b.out.String(), b.err.String())
+	}
+	b = newBench(t, answers(&wire.Machines{}, nil))
+	if b.run(t, "list", "--format", "json"); b.out.String() != "[]\n" {
+		t.Errorf("JSON of nothing: %q", b.out.String())
+	}
+}
+
+func TestJournalFollow(t *testing.T) {
+	e := &fakeEngine{answer: world, follow: func(_ context.Context, q *wire.QueryJournal, each func([]*wire.Record) error) error {
+		if q.GetAfter() != 7 || q.GetMachine() != "web" {
+			t.Errorf("follows %v", q)
+		}
+		if err := each([]*wire.Record{{Seq: 8, UnixNanos: ago(0), Name: "web", Kind: "removed", To: "Removed", Principal: "uid:0"}}); err != nil {
+			return err
+		}
+		return refusal(wire.Code_CODE_UNAVAILABLE)
+	}}
+	b := newBench(t, e)
+	if code := b.run(t, "journal", "-f", "--machine", "web", "--format", "json"); code != 6 {
+		t.Errorf("exit %d", code)
+	}
+	lines := strings.Split(strings.TrimSpace(b.out.String()), "\n")
+	if len(lines) != 8 {
+		t.Fatalf("%d lines, want 8:\n%s", len(lines), b.out.String())
+	}
+	for _, line := range lines {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("no JSON: %s", line)
+		}
+	}
+	if q := e.got[0].(*wire.QueryJournal); q.GetLimit() != followFirst {
+		t.Errorf("asked for the last %d", q.GetLimit())
+	}
+	b = newBench(t, e)
+	b.run(t, "journal", "-f", "--machine", "web")
+	golden(t, "follow.txt", b.out.String())
+}
