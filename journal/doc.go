@@ -17,7 +17,8 @@
 //
 // # On disk
 //
-//	<dir>/db/       Pebble, format pinned (formatMajor)
+//	<dir>/LOCK      locked by whoever has the journal open, readers too
+//	<dir>/db/       Pebble, format pinned (formatMajor); db.new while it is made
 //	<dir>/head      where the journal ended after the last sync, see below
 //	<dir>/ballast   space that is given up when the disk is full
 //
@@ -77,8 +78,12 @@
 //
 // # Concurrency
 //
-// One goroutine writes. It takes all that is queued into one batch, commits it
-// with one sync, publishes the new fold and the new durable sequence number
-// under one lock, and only then answers. Everything exported may be called
-// from any goroutine. An idle journal runs no timer.
+// Append encodes in its caller's goroutine. One goroutine (write) takes all that
+// is queued into one batch, holds it against Table 1, numbers, chains and hands
+// it to Pebble, which syncs it. A second one (settle) waits for the sync, writes
+// the head, publishes the new fold and the new durable sequence number under
+// one lock, and only then answers. So the next batch is made while the one
+// before is synced: write is ahead of what is durable, and its own fold too; the
+// machines in the two folds are shared and never change. Everything exported may
+// be called from any goroutine. An idle journal runs no timer.
 package journal

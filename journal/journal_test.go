@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -454,6 +455,25 @@ func TestNewerFormat(t *testing.T) {
 	}
 	if _, err := Recover("/j", "/k", options(t, fs)); !errors.Is(err, ErrNewerFormat) {
 		t.Errorf("recover: %v", err)
+	}
+}
+
+func TestNewerPebble(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	closed(t, open(t, options(t, fs)))
+	names, err := fs.List("/j/db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		if marker, ok := strings.CutSuffix(n, fmt.Sprintf(".%03d", formatMajor)); ok && strings.HasPrefix(n, "marker.format") {
+			if err := fs.Rename("/j/db/"+n, "/j/db/"+marker+".999"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := Open("/j", options(t, fs)); !errors.Is(err, ErrNewerFormat) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -160,9 +161,8 @@ func (j *Journal) create() error {
 
 // pebbleError gives an error of opening the database its name.
 func (j *Journal) pebbleError(err error) error {
-	if d, derr := pebble.Peek(j.dbDir(), j.o.FS); derr == nil && d.Exists && d.FormatMajorVersion > pebble.FormatNewest {
-		return fmt.Errorf("%w: %s is in Pebble's format %d, this one knows up to %d",
-			ErrNewerFormat, j.dbDir(), d.FormatMajorVersion, pebble.FormatNewest)
+	if strings.Contains(err.Error(), "unknown format major version") { // Pebble v2.1.7 has no error value for it
+		return fmt.Errorf("%w: %w", ErrNewerFormat, err)
 	}
 	if pebble.IsCorruptionError(err) {
 		d := &DamagedError{File: j.dbDir(), Err: err}

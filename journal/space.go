@@ -1,10 +1,10 @@
 package journal
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -100,12 +100,16 @@ func (j *Journal) layBallast() (err error) {
 	if err != nil {
 		return fmt.Errorf("lay the ballast: %w", err)
 	}
-	noise := rand.NewChaCha8([32]byte{})
-	buf := make([]byte, 64<<10)
-	for left := j.o.Ballast; left > 0 && err == nil; left -= int64(len(buf)) {
-		buf = buf[:min(left, int64(len(buf)))]
-		_, _ = noise.Read(buf) // never fails
-		_, err = f.Write(buf)
+	var noise hash
+	for left := int(j.o.Ballast); left > 0 && err == nil; {
+		buf := make([]byte, 0, 64<<10)
+		for len(buf) < cap(buf) {
+			noise = sha256.Sum256(noise[:])
+			buf = append(buf, noise[:]...)
+		}
+		n := min(left, len(buf))
+		_, err = f.Write(buf[:n])
+		left -= n
 	}
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return errors.Join(fmt.Errorf("lay the ballast: %w", err), j.dropBallast())

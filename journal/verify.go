@@ -130,22 +130,23 @@ func (v *verification) record(s stored) {
 	if err := v.fold.record(r); err != nil {
 		v.fault(r.Seq, r.Machine, "%v", err)
 	}
-	v.compare(k, r)
+	v.compare(k, r.Seq)
 }
 
-// compare holds a snapshot against what the records add up to.
-func (v *verification) compare(k machineKey, r fsm.Record) {
-	s, ok := v.snapshots[r.Machine]
-	if !ok || s.seq != r.Seq {
+// compare holds a snapshot against what the records up to it add up to.
+func (v *verification) compare(k machineKey, seq uint64) {
+	id := machineID(k)
+	s, ok := v.snapshots[id]
+	if !ok || s.seq != seq {
 		return
 	}
-	delete(v.snapshots, r.Machine)
-	m := v.fold.machines[r.Machine]
+	delete(v.snapshots, id)
+	m := v.fold.machines[id]
 	if was, err := decodeSnapshot(k, s.value); err == nil && m.Damaged && !was.Damaged {
 		return // it was folded before the damage
 	}
 	if now, err := encodeSnapshot(m); err != nil || !bytes.Equal(now, s.value) {
-		v.fault(r.Seq, r.Machine, "the snapshot is not what its records add up to")
+		v.fault(seq, id, "the snapshot is not what its records add up to")
 	}
 }
 
@@ -157,11 +158,13 @@ func (v *verification) unreadable(s stored) {
 	for _, l := range lost {
 		known := !errors.Is(l.Unreadable, errUnknownMachine)
 		v.fold.lose(l.Seq, l.Machine, known)
-		if known {
-			k, _ := parseMachine(l.Machine)
+		if k, _ := parseMachine(l.Machine); known {
 			v.listed += v.sum(k, l.Seq)
-			if s, ok := v.snapshots[l.Machine]; ok && s.seq == l.Seq {
-				delete(v.snapshots, l.Machine)
+			v.compare(k, l.Seq)
+		}
+		for id := range v.snapshots {
+			if k, ok := parseMachine(id); ok && !known {
+				v.compare(k, l.Seq)
 			}
 		}
 		if errors.Is(l.Unreadable, errLost) {
