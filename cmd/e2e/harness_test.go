@@ -37,7 +37,8 @@ func newBed(t *testing.T) *bed {
 			log, _ := os.ReadFile(filepath.Join(home, "log", "engine.log"))
 			t.Logf("engine's log:\n%s", log)
 		}
-		b.run("engine", "stop", "--machines")
+		b.run("engine", "start") // it may have been killed; its machines are adopted, and stopped
+		b.run("engine", "stop", "--machines", "--timeout", "5s")
 		if err := os.RemoveAll(home); err != nil {
 			t.Error(err)
 		}
