@@ -1,20 +1,42 @@
 package journal
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
 	"slices"
+	"sync"
 
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 )
 
 // request is one Append on its way through the writer.
 type request struct {
-	recs   []fsm.Record
-	keys   []machineKey
-	values [][]byte
-	err    error
-	done   chan struct{}
+	recs []fsm.Record
+	keys []machineKey
+	ends []int        // where in buf the value of each ends
+	buf  bytes.Buffer // their values; used again for other requests
+	err  error
+	done chan struct{}
+}
+
+// requests are used again: an append allocates little but what it leaves behind.
+var requests = sync.Pool{New: func() any { return new(request) }}
+
+func newRequest(recs []fsm.Record) *request {
+	r := requests.Get().(*request)
+	r.recs, r.keys, r.ends, r.err, r.done = slices.Clone(recs), r.keys[:0], r.ends[:0], nil, make(chan struct{})
+	r.buf.Reset()
+	return r
+}
+
+// value is the value of the nth record.
+func (r *request) value(n int) []byte {
+	start := 0
+	if n > 0 {
+		start = r.ends[n-1]
+	}
+	return r.buf.Bytes()[start:r.ends[n]]
 }
 
 // Append writes records as one atomic batch and returns them, with Seq and
@@ -35,7 +57,7 @@ func (j *Journal) Append(recs ...fsm.Record) ([]fsm.Record, error) {
 	if len(recs) == 0 {
 		return nil, nil
 	}
-	req := &request{recs: slices.Clone(recs), done: make(chan struct{})}
+	req := newRequest(recs)
 	if err := j.encodeAll(req); err != nil {
 		return nil, err
 	}
@@ -49,10 +71,12 @@ func (j *Journal) Append(recs ...fsm.Record) ([]fsm.Record, error) {
 	case <-j.ended: // by a disk error
 		return nil, ErrClosed
 	}
-	if req.err != nil {
-		return nil, req.err
+	recs, err = req.recs, req.err
+	requests.Put(req) // settle has let go of it
+	if err != nil {
+		return nil, err
 	}
-	return req.recs, nil
+	return recs, nil
 }
 
 // encodeAll does in the caller's goroutine what does not need the writer.
@@ -67,11 +91,10 @@ func (j *Journal) encodeAll(req *request) error {
 		if fsm.Moves(r.Kind) {
 			j.claim(r, claims)
 		}
-		v, err := encode(*r, k)
-		if err != nil {
+		if _, err := encode(*r, k, &req.buf); err != nil {
 			return err
 		}
-		req.keys, req.values = append(req.keys, k), append(req.values, v)
+		req.keys, req.ends = append(req.keys, k), append(req.ends, req.buf.Len())
 	}
 	return nil
 }
@@ -103,12 +126,12 @@ func (j *Journal) check(r *fsm.Record) (machineKey, error) {
 	if !ok {
 		return k, fmt.Errorf("%w: machine id %q of %s is not a UUID in its usual form", ErrInvalid, r.Machine, r.Kind)
 	}
-	known := fsm.NewFact(r.Kind)
-	if known == nil {
+	to, known := kinds[r.Kind]
+	if !known {
 		return k, fmt.Errorf("%w: kind %q is not known", ErrInvalid, r.Kind)
 	}
 	if r.Fact == nil || r.Fact.Kind() != r.Kind || reflect.ValueOf(r.Fact).IsNil() {
-		return k, fmt.Errorf("%w: %s needs a payload of type %T, not %T", ErrInvalid, r.Kind, known, r.Fact)
+		return k, fmt.Errorf("%w: %s needs a payload of type %T, not %#v", ErrInvalid, r.Kind, fsm.NewFact(r.Kind), r.Fact)
 	}
 	if engine := r.Kind == fsm.KindEngineStarted || r.Kind == fsm.KindEngineStopped; engine != (r.Machine == "") {
 		return k, fmt.Errorf("%w: %s of machine %q: the engine's own kinds, and no others, have no machine", ErrInvalid, r.Kind, r.Machine)
@@ -121,7 +144,6 @@ func (j *Journal) check(r *fsm.Record) (machineKey, error) {
 			return k, fmt.Errorf("%w: %s of %s is %d bytes long, at most %d are allowed", ErrInvalid, t.field, r.Kind, len(t.value), MaxText)
 		}
 	}
-	to := leadsTo(r.Kind)
 	if r.To != fsm.None && r.To != to {
 		return k, fmt.Errorf("%w: %s leads to %q, not to %q", fsm.ErrIllegal, r.Kind, to, r.To)
 	}
@@ -129,11 +151,11 @@ func (j *Journal) check(r *fsm.Record) (machineKey, error) {
 	return k, nil
 }
 
-func leadsTo(k fsm.Kind) fsm.State {
+// kinds says where records of each kind lead.
+var kinds = func() map[fsm.Kind]fsm.State {
+	to := map[fsm.Kind]fsm.State{fsm.KindEngineStarted: fsm.None, fsm.KindEngineStopped: fsm.None}
 	for _, t := range fsm.Transitions {
-		if t.Kind == k {
-			return t.To
-		}
+		to[t.Kind] = t.To
 	}
-	return fsm.None
-}
+	return to
+}()

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -74,7 +75,7 @@ func BenchmarkRawPebble64(b *testing.B) {
 	var before hash
 	for i, r := range benchRecords(b.N) {
 		k, _ := parseMachine(r.Machine)
-		v, err := encode(r, k)
+		v, err := encode(r, k, new(bytes.Buffer))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -112,9 +113,9 @@ func fixture(b *testing.B) string {
 		if i >= machines {
 			r = benchRecord(i%machines, i)
 		}
-		r.Seq, r.Time, r.To = uint64(i+1), now, leadsTo(r.Kind)
+		r.Seq, r.Time, r.To = uint64(i+1), now, kinds[r.Kind]
 		k, _ := parseMachine(r.Machine)
-		v, err := encode(r, k)
+		v, err := encode(r, k, new(bytes.Buffer))
 		if err == nil {
 			err = bulk.record(r, v)
 		}

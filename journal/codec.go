@@ -96,7 +96,8 @@ func must[T any](v T, err error) T {
 }
 
 // encode makes a record's value but for what only the writer knows: see seal.
-func encode(r fsm.Record, m machineKey) ([]byte, error) {
+// It adds it to buf, and the value is valid until buf is changed again.
+func encode(r fsm.Record, m machineKey, buf *bytes.Buffer) ([]byte, error) {
 	b := body[fsm.Fact]{
 		Kind: r.Kind, To: r.To, Name: r.Name, CID: r.CID, Principal: r.Principal,
 		Reason: r.Reason, Request: r.Request, Launch: r.Launch, Fact: r.Fact,
@@ -104,17 +105,17 @@ func encode(r fsm.Record, m machineKey) ([]byte, error) {
 	if r.Machine != "" {
 		b.Machine = m[:]
 	}
-	var buf bytes.Buffer
-	buf.Grow(512)
+	start := buf.Len()
 	buf.Write(emptyHeader)
-	if err := encMode.MarshalToBuffer(&b, &buf); err != nil {
+	if err := encMode.MarshalToBuffer(&b, buf); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrInvalid, r.Kind, err)
 	}
 	buf.Write(emptyHash)
-	if buf.Len() > MaxRecord {
-		return nil, fmt.Errorf("%w: %s is %d bytes long, at most %d are allowed", ErrInvalid, r.Kind, buf.Len(), MaxRecord)
+	v := buf.Bytes()[start:]
+	if len(v) > MaxRecord {
+		return nil, fmt.Errorf("%w: %s is %d bytes long, at most %d are allowed", ErrInvalid, r.Kind, len(v), MaxRecord)
 	}
-	return buf.Bytes(), nil
+	return v, nil
 }
 
 // seal fills in what only the writer knows, and returns the value's own hash.

@@ -67,7 +67,7 @@ func TestEveryKindHasARow(t *testing.T) {
 
 func recordOf(f fsm.Fact) fsm.Record {
 	r := fsm.Record{
-		Seq: 1 << 40, Time: time.Unix(1_700_000_000, 1).UTC(), Machine: id(7), Kind: f.Kind(), To: leadsTo(f.Kind()), Name: "web",
+		Seq: 1 << 40, Time: time.Unix(1_700_000_000, 1).UTC(), Machine: id(7), Kind: f.Kind(), To: kinds[f.Kind()], Name: "web",
 		CID: 9, Principal: "uid:0", Reason: fsm.ReasonPerson, Request: "r-1", Launch: "l-1", Fact: f,
 	}
 	if f.Kind() == fsm.KindEngineStarted || f.Kind() == fsm.KindEngineStopped {
@@ -82,7 +82,7 @@ func encoded(t testing.TB, r fsm.Record) []byte {
 	if !ok {
 		t.Fatalf("machine id %q", r.Machine)
 	}
-	v, err := encode(r, k)
+	v, err := encode(r, k, new(bytes.Buffer))
 	if err != nil {
 		t.Fatal(err)
 	}

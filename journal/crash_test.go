@@ -214,7 +214,7 @@ type dumb struct {
 func (d *dumb) append(asked, written []fsm.Record) bool {
 	next := maps.Clone(d.machines)
 	for i, r := range asked {
-		r.To = leadsTo(r.Kind)
+		r.To = kinds[r.Kind]
 		if written != nil {
 			r = written[i]
 		}

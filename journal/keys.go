@@ -33,12 +33,18 @@ func machineID(k machineKey) string {
 	return k.String()
 }
 
+const (
+	recordKeySize = 2 + 8
+	indexKeySize  = 2 + 16 + 8
+)
+
 func keyRecord(seq uint64) []byte {
-	return binary.BigEndian.AppendUint64([]byte("e/"), seq)
+	return binary.BigEndian.AppendUint64(append(make([]byte, 0, recordKeySize), "e/"...), seq)
 }
 
 func keyIndex(m machineKey, seq uint64) []byte {
-	return binary.BigEndian.AppendUint64(append([]byte("m/"), m[:]...), seq)
+	k := append(append(make([]byte, 0, indexKeySize), "m/"...), m[:]...)
+	return binary.BigEndian.AppendUint64(k, seq)
 }
 
 func keySnapshot(m machineKey) []byte { return append([]byte("s/"), m[:]...) }
@@ -65,7 +71,7 @@ func seqOf(key []byte) uint64 {
 
 // indexOf takes an m/ key apart.
 func indexOf(key []byte) (m machineKey, seq uint64, ok bool) {
-	if len(key) != 2+16+8 {
+	if len(key) != indexKeySize {
 		return m, 0, false
 	}
 	return machineKey(key[2:18]), seqOf(key), true

@@ -91,12 +91,7 @@ func (j *Journal) gather(reqs []*request) []*request {
 	return reqs
 }
 
-func (r *request) weight() (records, bytes int) {
-	for _, v := range r.values {
-		bytes += len(v)
-	}
-	return len(r.values), bytes
-}
+func (r *request) weight() (records, bytes int) { return len(r.recs), r.buf.Len() }
 
 // apply admits what Table 1 allows and hands it to Pebble.
 func (j *Journal) apply(reqs []*request) *applied {
@@ -213,9 +208,10 @@ func (j *Journal) machine(id string, k machineKey) (*fsm.Machine, error) {
 // put adds an admitted request to the batch.
 func (j *Journal) put(b *pebble.Batch, req *request, now time.Time) error {
 	for i, r := range req.recs {
-		j.w.hash = seal(req.values[i], r.Seq, now, j.w.hash)
+		v := req.value(i)
+		j.w.hash = seal(v, r.Seq, now, j.w.hash)
 		j.w.seq = r.Seq
-		if err := putRecord(b, r, req.keys[i], req.values[i]); err != nil {
+		if err := putRecord(b, r, req.keys[i], v); err != nil {
 			return err
 		}
 		if r.Machine != "" {
