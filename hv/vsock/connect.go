@@ -2,6 +2,7 @@ package vsock
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -104,9 +105,9 @@ func (d *Device) serveClient(client net.Conn) {
 	splice(host, rest, guest.(halfCloser))
 }
 
-// connect does what the client's line says. What the client sent behind it is
-// in the reader.
-func (d *Device) connect(ctx context.Context, client net.Conn) (net.Conn, *bufio.Reader, error) {
+// connect does what the client's line says. The reader has all that the client
+// sends behind it.
+func (d *Device) connect(ctx context.Context, client net.Conn) (net.Conn, io.Reader, error) {
 	if err := client.SetReadDeadline(time.Now().Add(d.o.ConnectTimeout)); err != nil {
 		return nil, nil, err
 	}
@@ -131,7 +132,13 @@ func (d *Device) connect(ctx context.Context, client net.Conn) (net.Conn, *bufio
 		_ = guest.Close()
 		return nil, nil, err
 	}
-	return guest, r, nil
+	// Only what is buffered comes from r: its buffer is too small to carry all.
+	rest, err := r.Peek(r.Buffered())
+	if err != nil {
+		_ = guest.Close()
+		return nil, nil, err
+	}
+	return guest, io.MultiReader(bytes.NewReader(rest), client), nil
 }
 
 func writeAll(w io.Writer, s string) error {
