@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -58,7 +59,9 @@ func (m *machine) Receive(ctx actor.Context) {
 	defer func() {
 		if r := recover(); r != nil {
 			m.broken(ctx, r)
-			panic(r) // the supervisor spawns the machine again, from the journal
+			if !m.again() {
+				panic(r) // the supervisor forgets it, or spawns it again
+			}
 		}
 	}()
 	switch msg := ctx.Message().(type) {
@@ -115,14 +118,37 @@ func (m *machine) end() {
 
 // broken is what the clients of a panicking actor hear.
 func (m *machine) broken(ctx actor.Context, r any) {
+	m.Log.Error("machine's actor panicked", "machine", m.ref.Name, "panic", r, "stack", string(debug.Stack()))
 	err := fmt.Errorf("machine %q: a bug in the engine: %v", m.ref.Name, r)
 	if ctx.Sender() != nil {
 		m.send(ctx.Sender(), refused(err, nil))
 	}
 	for _, w := range m.waiters {
-		m.send(w.c.from, refused(err, nil))
+		m.dismiss(w, refused(err, nil))
+	}
+	for _, c := range m.held {
+		m.answer(c, refused(err, nil))
+	}
+	if m.start != nil {
+		m.answer(m.start.c, refused(err, nil))
+		m.send(m.sup, cidFreed{m.ref.ID, m.start.cid})
 	}
 	m.end()
+}
+
+// again makes the machine anew from the journal, behind a panic. It keeps its
+// place, so that no request on its way to it is lost. What the workers of its
+// former life bring is dropped.
+func (m *machine) again() bool {
+	st, ok := m.Journal.Machine(m.ref.ID)
+	if !ok {
+		return false
+	}
+	fresh := newMachine(m.shared, st, st.State.Live() || st.Dir || st.Damaged)
+	fresh.self = m.self
+	*m = *fresh
+	m.begin()
+	return true
 }
 
 // append writes records, applies them and publishes what became of them. The

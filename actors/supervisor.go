@@ -18,6 +18,7 @@ type supervisor struct {
 	reg      *registry
 	boot     []fsm.Machine // to be spawned at start
 	stopping *engineStop
+	ending   bool // the engine ends: machines' actors that end are not missed
 }
 
 // engineStop is a StopEngine under way.
@@ -36,6 +37,8 @@ func (s *supervisor) Receive(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
 	case *actor.Started:
 		s.begin(ctx)
+	case *actor.Stopping:
+		s.ending = true
 	case *actor.Terminated:
 		s.respawn(ctx, msg.Who)
 	case cidWanted:
@@ -127,15 +130,14 @@ func (s *supervisor) spawn(ctx actor.Context, mem *member, m fsm.Machine) {
 	if err != nil {
 		panic(err) // two actors of one id: the registry is wrong
 	}
-	mem.pid = pid
-	ctx.Watch(pid)
+	mem.pid = pid // of its end a parent hears without a watch, and with one twice
 }
 
 // respawn brings back a machine whose actor panicked, from the journal.
 func (s *supervisor) respawn(ctx actor.Context, who *actor.PID) {
 	id := strings.TrimPrefix(who.Id[strings.LastIndexByte(who.Id, '/')+1:], "machine-")
 	mem := s.reg.ids[id]
-	if mem == nil {
+	if mem == nil || s.ending {
 		return
 	}
 	m, ok := s.Journal.Machine(id)
