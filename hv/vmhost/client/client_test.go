@@ -119,6 +119,31 @@ func TestTakeLock(t *testing.T) {
 }
 
 // What a process that is no VM host answers is an error, never a hang.
+// TestLockSweeps: whoever gets the lock removes the sockets that a killed VM
+// host left, and nothing else.
+func TestLockSweeps(t *testing.T) {
+	p := Place{Dir: t.TempDir(), RunDir: t.TempDir()}
+	stale := filepath.Join(p.RunDir, api.HostSocket)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	_ = l.Close()
+	write(t, p.RunDir, api.VsockSocket, "no socket")
+	held, err := TakeLock(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = held.Close() }()
+	if _, err := os.Lstat(stale); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the stale socket is there: %v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(p.RunDir, api.VsockSocket)); err != nil {
+		t.Errorf("a file that is no socket: %v", err)
+	}
+}
+
 func TestHostileAnswers(t *testing.T) {
 	dir, err := os.MkdirTemp("", "vmc")
 	if err != nil {

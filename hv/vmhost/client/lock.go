@@ -66,6 +66,7 @@ func tryLock(p Place) (*Lock, error) {
 		}
 		same, err := flock(f, p.lockPath())
 		if err == nil && same {
+			p.sweep()
 			return &Lock{place: p, f: f}, nil
 		}
 		_ = f.Close()
@@ -74,6 +75,20 @@ func tryLock(p Place) (*Lock, error) {
 		}
 	}
 	return nil, fmt.Errorf("lock %s: was replaced again and again", p.lockPath())
+}
+
+// sweep removes the sockets of a VM host that was killed. Who holds the lock
+// knows that nobody listens on them.
+func (p Place) sweep() {
+	if !filepath.IsAbs(p.RunDir) {
+		return
+	}
+	for _, name := range []string{api.HostSocket, api.VsockSocket} {
+		path := filepath.Join(p.RunDir, name)
+		if fi, err := os.Lstat(path); err == nil && fi.Mode().Type() == os.ModeSocket {
+			_ = os.Remove(path) // the next VM host tries again
+		}
+	}
 }
 
 // flock locks f and tells whether path still names it.
