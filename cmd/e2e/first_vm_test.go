@@ -3,14 +3,15 @@
 package e2e
 
 import (
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 )
 
 // TestFirstMachine is a machine's whole life, seen from the command line: it
-// runs, outlives its engine, powers itself off while no engine looks, and says
-// so afterwards.
+// runs, outlives its engine, stops, and the journal says by whose request.
 func TestFirstMachine(t *testing.T) {
 	b := newBed(t)
 	b.ok("create", "a", "--memory", "512", "--cpus", "1")
@@ -19,16 +20,24 @@ func TestFirstMachine(t *testing.T) {
 	if r.code != 7 || !strings.Contains(r.out, "arcbox.name=a") {
 		t.Errorf("exec: exit %d, %q", r.code, r.out)
 	}
-	boot := b.ok("exec", "a", "--", "cat", "/proc/sys/kernel/random/boot_id")
+	boot := b.bootID("a")
 
 	b.killEngine()
-	if again := b.ok("exec", "a", "--", "cat", "/proc/sys/kernel/random/boot_id"); again != boot {
+	if again := b.bootID("a"); again != boot {
 		t.Errorf("boot id after the engine's death: %s, before: %s", again, boot)
 	}
 
 	b.ok("stop", "a")
-	want := []string{"created", "start-requested", "launched", "ready", "adopted", "stop-requested", "exited"}
-	if got := kinds(b.journal("a")); !slices.Equal(got, want) {
+	me := fmt.Sprintf("uid:%d", os.Getuid())
+	want := []string{
+		"created " + me, "start-requested " + me, "launched engine", "ready engine", "adopted engine",
+		"stop-requested " + me, "exited engine",
+	}
+	var got []string
+	for _, r := range b.journal("a") {
+		got = append(got, r.Kind+" "+r.Principal)
+	}
+	if !slices.Equal(got, want) {
 		t.Errorf("journal: %v, want %v", got, want)
 	}
 	b.ok("journal", "verify")

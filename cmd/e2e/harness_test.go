@@ -17,8 +17,10 @@ import (
 
 // bed is one engine with a home of its own.
 type bed struct {
-	t    *testing.T
-	home string
+	t     *testing.T
+	home  string
+	env   []string // beside the home
+	quiet bool     // commands are not logged: there are thousands of them
 }
 
 // newBed makes a home, and ends everything in it when the test is over.
@@ -31,11 +33,11 @@ func newBed(t *testing.T) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bed{t, home}
+	b := &bed{t: t, home: home}
 	t.Cleanup(func() {
 		if t.Failed() {
 			log, _ := os.ReadFile(filepath.Join(home, "log", "engine.log"))
-			t.Logf("engine's log:\n%s", log)
+			t.Logf("engine's log:\n%s", log[max(0, len(log)-64<<10):])
 		}
 		b.run("engine", "start") // it may have been killed; its machines are adopted, and stopped
 		b.run("engine", "stop", "--machines", "--timeout", "5s")
@@ -52,24 +54,59 @@ type result struct {
 	code     int
 }
 
+// commandTime bounds every command.
+const commandTime = 3 * time.Minute
+
+// command is a command line that has not been started.
+func (b *bed) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(os.Getenv("ARCBOX_BIN"), "arcbox"), args...)
+	cmd.Env = append(append(os.Environ(), "ARCBOX_HOME="+b.home), b.env...)
+	return cmd
+}
+
 // run types a command. It is bounded in time.
 func (b *bed) run(args ...string) result {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(os.Getenv("ARCBOX_BIN"), "arcbox"), args...)
-	cmd.Env = append(os.Environ(), "ARCBOX_HOME="+b.home)
-	var out, errOut strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &errOut
-	err := cmd.Run()
-	r := result{out: out.String(), err: errOut.String()}
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		r.code = exit.ExitCode()
-	} else if err != nil {
+	return b.begin(args...).wait()
+}
+
+// running is a command that was typed and may not be over.
+type running struct {
+	b        *bed
+	args     []string
+	cmd      *exec.Cmd
+	cancel   context.CancelFunc
+	out, err strings.Builder
+}
+
+// begin types a command and does not wait for its end.
+func (b *bed) begin(args ...string) *running {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), commandTime)
+	r := &running{b: b, args: args, cmd: b.command(ctx, args...), cancel: cancel}
+	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.err
+	if err := r.cmd.Start(); err != nil {
+		cancel()
 		b.t.Fatalf("arcbox %v: %v", args, err)
 	}
-	b.t.Logf("arcbox %s: %d\n%s%s", strings.Join(args, " "), r.code, r.out, r.err)
 	return r
+}
+
+// wait gives the end of the command. A signal that ended it is code -1.
+func (r *running) wait() result {
+	r.b.t.Helper()
+	defer r.cancel()
+	err := r.cmd.Wait()
+	got := result{out: r.out.String(), err: r.err.String()}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got.code = exit.ExitCode()
+	} else if err != nil {
+		r.b.t.Fatalf("arcbox %v: %v", r.args, err)
+	}
+	if !r.b.quiet {
+		r.b.t.Logf("arcbox %s: %d\n%s%s", strings.Join(r.args, " "), got.code, got.out, got.err)
+	}
+	return got
 }
 
 // ok is run for commands that must succeed; it gives what they printed.
@@ -90,17 +127,29 @@ func (b *bed) into(v any, args ...string) {
 	}
 }
 
+// engineView is what engine status says.
+type engineView struct {
+	PID        int    `json:"pid"`
+	Version    string `json:"version"`
+	Unrepaired int    `json:"unrepaired"`
+	Running    int    `json:"running"`
+	Seq        uint64 `json:"seq"`
+}
+
+func (b *bed) engine() engineView {
+	b.t.Helper()
+	var v engineView
+	b.into(&v, "engine", "status")
+	if v.PID < 2 {
+		b.t.Fatalf("engine status shows pid %d", v.PID)
+	}
+	return v
+}
+
 // killEngine ends the engine as a power cut would.
 func (b *bed) killEngine() {
 	b.t.Helper()
-	var status struct {
-		PID int `json:"pid"`
-	}
-	b.into(&status, "engine", "status")
-	if status.PID < 2 {
-		b.t.Fatalf("engine status shows pid %d", status.PID)
-	}
-	if err := syscall.Kill(status.PID, syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(b.engine().PID, syscall.SIGKILL); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -108,9 +157,21 @@ func (b *bed) killEngine() {
 // record is one line of the journal.
 type record struct {
 	Seq       uint64         `json:"seq"`
+	Machine   string         `json:"machine"`
+	Name      string         `json:"name"`
 	Kind      string         `json:"kind"`
+	To        string         `json:"to"`
+	CID       uint32         `json:"cid"`
 	Principal string         `json:"principal"`
+	Reason    string         `json:"reason"`
+	Launch    string         `json:"launch"`
 	Fact      map[string]any `json:"fact"`
+}
+
+// text is a field of the fact, "" where it is none.
+func (r record) text(field string) string {
+	s, _ := r.Fact[field].(string)
+	return s
 }
 
 func (b *bed) journal(machine string) []record {
@@ -126,4 +187,20 @@ func kinds(rs []record) []string {
 		out = append(out, r.Kind)
 	}
 	return out
+}
+
+// last is the newest record of a kind; the zero record where there is none.
+func last(rs []record, kind string) record {
+	for i := len(rs) - 1; i >= 0; i-- {
+		if rs[i].Kind == kind {
+			return rs[i]
+		}
+	}
+	return record{}
+}
+
+// bootID is the guest's own.
+func (b *bed) bootID(name string) string {
+	b.t.Helper()
+	return b.ok("exec", name, "--", "cat", "/proc/sys/kernel/random/boot_id")
 }
