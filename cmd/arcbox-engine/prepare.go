@@ -24,7 +24,7 @@ func prepareCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.KernelTree, "kernel-tree", "", "directory of unpacked kernel packages (default: fetched)")
-	f.StringVar(&o.Busybox, "busybox", "", "a static busybox (default: the host's)")
+	f.StringVar(&o.Busybox, "busybox", "", "a static busybox (default: the host's, else fetched)")
 	f.StringVar(&o.Agent, "agent", "", "arcbox-agent (default: the one beside this binary)")
 	f.StringVar(&o.Out, "out", "", "where to put the result (default: the user's cache)")
 	return cmd

@@ -5,8 +5,8 @@
 //
 // The kernel is the distribution's own. Its packages are downloaded and
 // unpacked, never installed, so nothing of the host changes and no root is
-// needed (Fetch). From the unpacked tree, a static busybox and the agent's
-// binary, Prepare makes one directory:
+// needed (Fetch; FetchBusybox, where the host has no static one). From the
+// unpacked tree, a static busybox and the agent's binary, Prepare makes one directory:
 //
 //	<out>/<digest>/kernel         ELF with the PVH entry, or the bzImage as it came
 //	<out>/<digest>/initrd         uncompressed newc archive, padded to 4 bytes

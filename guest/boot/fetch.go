@@ -16,8 +16,10 @@ import (
 
 // Fetch downloads the kernel that the host's distribution has for virtual
 // machines and unpacks it below dir; nothing is installed and root is not
-// needed. It returns the unpacked tree. What is there already is not fetched
-// again. apt's package lists must be there (apt-get update).
+// needed, also where the installed kernel image is readable by root only
+// (Ubuntu): the unpacked one belongs to whoever unpacked it. It returns the
+// unpacked tree. What is there already is not fetched again. apt's package
+// lists must be there (apt-get update).
 func Fetch(ctx context.Context, dir string, log *slog.Logger) (string, error) {
 	text, err := os.ReadFile("/etc/os-release")
 	if err != nil {
@@ -25,6 +27,14 @@ func Fetch(ctx context.Context, dir string, log *slog.Logger) (string, error) {
 	}
 	f := fetcher{dir: dir, arch: runtime.GOARCH, run: runCommand, log: log}
 	return f.fetch(ctx, string(text))
+}
+
+// FetchBusybox does the same for a static busybox and returns its path.
+// Installing that package is no way: it excludes the package busybox, which
+// most hosts have for their own initramfs.
+func FetchBusybox(ctx context.Context, dir string, log *slog.Logger) (string, error) {
+	f := fetcher{dir: dir, arch: runtime.GOARCH, run: runCommand, log: log}
+	return f.busybox(ctx)
 }
 
 // fetcher is Fetch with its surroundings as parameters.
@@ -53,12 +63,31 @@ func (f *fetcher) fetch(ctx context.Context, osRelease string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	tree := filepath.Join(f.dir, strings.ReplaceAll(image+"_"+real["Version"], ":", "%3a"))
+	packages := append([]string{image}, named(source.With, release)...)
+	return f.tree(ctx, real, packages, named(source.Extra, release))
+}
+
+func (f *fetcher) busybox(ctx context.Context) (string, error) {
+	const pkg = "busybox-static"
+	stanza, err := f.show(ctx, pkg)
+	if err != nil {
+		return "", err
+	}
+	tree, err := f.tree(ctx, stanza, []string{pkg}, nil)
+	if err != nil {
+		return "", err
+	}
+	return findBusybox(filepath.Join(tree, "bin"), filepath.Join(tree, "usr", "bin"))
+}
+
+// tree is where packages are unpacked, named after the first of them, whose
+// control stanza is given.
+func (f *fetcher) tree(ctx context.Context, stanza map[string]string, packages, extra []string) (string, error) {
+	tree := filepath.Join(f.dir, strings.ReplaceAll(packages[0]+"_"+stanza["Version"], ":", "%3a"))
 	if _, err := os.Stat(tree); err == nil {
 		return tree, nil
 	}
-	packages := append([]string{image}, named(source.With, release)...)
-	return tree, f.unpack(ctx, tree, packages, named(source.Extra, release))
+	return tree, f.unpack(ctx, tree, packages, extra)
 }
 
 // show reads the control stanza of the version that apt would install.
@@ -69,7 +98,7 @@ func (f *fetcher) show(ctx context.Context, pkg string) (map[string]string, erro
 		err = errors.New("no such package in apt's lists")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("kernel package %s: %w; try: sudo apt-get update", pkg, err)
+		return nil, fmt.Errorf("package %s: %w; try: sudo apt-get update", pkg, err)
 	}
 	return fields, nil
 }
@@ -77,11 +106,11 @@ func (f *fetcher) show(ctx context.Context, pkg string) (map[string]string, erro
 // unpack downloads and unpacks into a directory that gets its name when whole.
 func (f *fetcher) unpack(ctx context.Context, tree string, packages, extra []string) error {
 	if err := os.MkdirAll(f.dir, 0o755); err != nil {
-		return fmt.Errorf("kernel packages: %w", err)
+		return fmt.Errorf("packages: %w", err)
 	}
 	stage, err := newStage(f.dir)
 	if err != nil {
-		return fmt.Errorf("kernel packages: %w", err)
+		return fmt.Errorf("packages: %w", err)
 	}
 	defer os.RemoveAll(stage)
 	staged := filepath.Join(stage, "tree")
@@ -95,7 +124,7 @@ func (f *fetcher) unpack(ctx context.Context, tree string, packages, extra []str
 	}
 	if err := os.Rename(staged, tree); err != nil {
 		if _, there := os.Stat(tree); there != nil {
-			return fmt.Errorf("kernel packages: %w", err)
+			return fmt.Errorf("packages: %w", err)
 		} // else another process was quicker with the same
 	}
 	return nil
@@ -116,25 +145,25 @@ func complete(tree string) bool {
 }
 
 func (f *fetcher) download(ctx context.Context, stage, tree string, packages []string) error {
-	f.log.Info("downloading kernel packages", "packages", packages)
+	f.log.Info("downloading packages", "packages", packages)
 	args := []string{"download", "-q"}
 	if os.Geteuid() == 0 {
 		// Else apt complains that its own user can't write here.
 		args = append(args, "-o", "APT::Sandbox::User=root")
 	}
 	if _, err := f.run(ctx, stage, "apt-get", append(args, packages...)...); err != nil {
-		return fmt.Errorf("kernel packages %s: %w; try: sudo apt-get update", strings.Join(packages, " "), err)
+		return fmt.Errorf("packages %s: %w; try: sudo apt-get update", strings.Join(packages, " "), err)
 	}
 	debs, err := filepath.Glob(filepath.Join(stage, "*.deb"))
 	if err != nil || len(debs) == 0 {
-		return fmt.Errorf("kernel packages %s: apt-get download left no .deb file", strings.Join(packages, " "))
+		return fmt.Errorf("packages %s: apt-get download left no .deb file", strings.Join(packages, " "))
 	}
 	for _, deb := range debs {
 		if _, err := f.run(ctx, stage, "dpkg-deb", "-x", deb, tree); err != nil {
-			return fmt.Errorf("kernel package %s: %w", filepath.Base(deb), err)
+			return fmt.Errorf("package %s: %w", filepath.Base(deb), err)
 		}
 		if err := os.Remove(deb); err != nil {
-			return fmt.Errorf("kernel packages: %w", err)
+			return fmt.Errorf("packages: %w", err)
 		}
 	}
 	return nil

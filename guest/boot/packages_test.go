@@ -145,7 +145,12 @@ func ubuntuApt(t *testing.T, vsockIn string) *fakeApt {
 		}
 	}
 	a.trees = map[string]func(string){
-		"linux-image-" + release:         func(dir string) { write(t, filepath.Join(dir, "boot/vmlinuz-"+release), []byte("image")) },
+		// Readable by its owner only, as it is there.
+		"linux-image-" + release: func(dir string) {
+			if err := os.Chmod(write(t, filepath.Join(dir, "boot/vmlinuz-"+release), []byte("image")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"linux-modules-" + release:       modules(vsockIn == "modules"),
 		"linux-modules-extra-" + release: modules(vsockIn == "extra"),
 	}
@@ -184,6 +189,26 @@ func TestFetch(t *testing.T) {
 				t.Errorf("left behind: %v", left)
 			}
 		})
+	}
+}
+
+// Debian 12 has it in /bin, 13 in /usr/bin.
+func TestFetchBusybox(t *testing.T) {
+	for _, bin := range []string{"bin", "usr/bin"} {
+		apt := &fakeApt{t: t, shows: map[string]string{"busybox-static": "Version: 1:1.37.0-6+b3\n"}}
+		apt.trees = map[string]func(string){
+			"busybox-static": func(dir string) { write(t, filepath.Join(dir, bin, "busybox"), fakeELF(nil)) },
+		}
+		f := fetcher{dir: t.TempDir(), arch: "amd64", run: apt.run, log: slog.New(slog.DiscardHandler)}
+		want := filepath.Join(f.dir, "busybox-static_1%3a1.37.0-6+b3", bin, "busybox")
+		for range 2 {
+			if got, err := f.busybox(t.Context()); err != nil || got != want {
+				t.Errorf("%s: got %s, %v", bin, got, err)
+			}
+		}
+		if n := len(apt.calls); n != 4 { // show, download, unpack; show
+			t.Errorf("%s: asked %v", bin, apt.calls)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -25,7 +26,7 @@ const (
 // PrepareOptions say what to prepare from. Every field may be left empty.
 type PrepareOptions struct {
 	KernelTree string // unpacked kernel packages; "" = Fetch into KernelDir
-	Busybox    string // a static busybox; "" = the host's
+	Busybox    string // a static busybox; "" = the host's, else FetchBusybox
 	Agent      string // arcbox-agent; "" = the one beside this program
 	Out        string // "" = UserDir
 	Log        *slog.Logger
@@ -86,7 +87,7 @@ func (o *PrepareOptions) fill(ctx context.Context) (err error) {
 		o.Agent = filepath.Join(filepath.Dir(self), "arcbox-agent")
 	}
 	if o.Busybox == "" {
-		if o.Busybox, err = hostBusybox(); err != nil {
+		if o.Busybox, err = ownBusybox(ctx, o.Log); err != nil {
 			return err
 		}
 	}
@@ -102,15 +103,33 @@ func (o *PrepareOptions) fill(ctx context.Context) (err error) {
 	return nil
 }
 
-// hostBusybox finds a busybox that runs without libraries.
-func hostBusybox() (string, error) {
-	for _, p := range []string{"/bin/busybox", "/usr/bin/busybox", "/bin/busybox-static"} {
+// ownBusybox is the host's busybox, or one that is fetched.
+func ownBusybox(ctx context.Context, log *slog.Logger) (string, error) {
+	path, err := findBusybox("/bin", "/usr/bin")
+	if err == nil {
+		return path, nil
+	}
+	dir, derr := userCache("busybox")
+	if derr != nil {
+		return "", derr
+	}
+	path, ferr := FetchBusybox(ctx, dir, log)
+	if ferr != nil {
+		return "", fmt.Errorf("%w, and none could be fetched (%w); name one with --busybox", err, ferr)
+	}
+	return path, nil
+}
+
+// findBusybox finds a busybox that runs without libraries.
+func findBusybox(dirs ...string) (string, error) {
+	for _, dir := range dirs {
+		p := filepath.Join(dir, "busybox")
 		data, err := readBounded(p, maxProgram)
 		if err == nil && checkStatic(data) == nil {
 			return p, nil
 		}
 	}
-	return "", errors.New("busybox: no static one in /bin or /usr/bin: install the package busybox-static, or name one with --busybox")
+	return "", fmt.Errorf("busybox: no static one in %s", strings.Join(dirs, " or "))
 }
 
 // inputs are the files that assets are made from, read.
