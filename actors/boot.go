@@ -75,14 +75,7 @@ func (m *machine) repairNothing(s Sight) {
 
 func (m *machine) repairExited(s Sight) {
 	cause, status, detail, note := m.causeOf(s.Exit)
-	m.ended(gone{lock: s.Lock, tail: m.tailFor(s.Exit)}, cause, status, detail, note)
-}
-
-func (m *machine) tailFor(e *VMExit) string {
-	if quiet(e) {
-		return ""
-	}
-	return m.Dirs.Tail(m.ref)
+	m.ended(gone{lock: s.Lock, tail: m.Dirs.Tail(m.ref)}, cause, status, detail, note)
 }
 
 func (m *machine) repairRepaired(s Sight) {

@@ -87,10 +87,10 @@ type (
 	usurped struct{ sight Sight }
 	ready   struct{ fact fsm.ReadyFact }
 	// late: the agent did not answer in time; half of it, where the launch may
-	// yet be replaced.
+	// yet be replaced. early: it can't be talked to, and no time will help.
 	late struct {
-		half bool
-		err  error
+		half, early bool
+		err         error
 	}
 	stopLate struct{}
 	prepared struct {
@@ -178,9 +178,7 @@ func (s *shared) watch(ctx context.Context, ref Ref, launch string, say func(any
 			say(mute{lookErr.Error()})
 		case sight.Lock != nil:
 			g := gone{lock: sight.Lock, exit: sight.Exit}
-			if !quiet(g.exit) {
-				g.tail = s.Dirs.Tail(ref)
-			}
+			g.tail = s.Dirs.Tail(ref)
 			return g
 		case sight.Found == fsm.HeldByOther:
 			return usurped{sight}
@@ -193,8 +191,8 @@ func (s *shared) watch(ctx context.Context, ref Ref, launch string, say func(any
 }
 
 // quiet ends need no console to be understood.
-func quiet(e *VMExit) bool {
-	return e != nil && (e.Cause == fsm.CausePoweredOff || e.Cause == fsm.CauseKilled)
+func quiet(c fsm.Cause) bool {
+	return c == fsm.CauseStopped || c == fsm.CausePoweredOff || c == fsm.CauseKilled
 }
 
 func (m *machine) beginReady(d fsm.Duty) {
@@ -209,36 +207,20 @@ func (m *machine) beginReady(d fsm.Duty) {
 		half = left - l.Allowed/2
 	}
 	m.run(d, func(ctx context.Context, _ func(any)) any {
+		wait := left
 		if half > 0 {
-			if r := s.awaitReady(ctx, ref, half); r != nil {
-				return r
-			}
-			if ctx.Err() == nil {
-				return late{half: true}
-			}
-			return nil
+			wait = half
 		}
-		limited, cancel := within(ctx, s.Clock, left)
+		limited, cancel := within(ctx, s.Clock, wait)
 		defer cancel()
 		fact, err := s.Guests.Ready(limited, ref)
 		if err == nil {
 			fact.At = s.Clock.Moment()
 			return ready{fact}
 		}
-		return late{err: err}
+		early := limited.Err() == nil
+		return late{half: half > 0 && !early, early: early, err: err}
 	})
-}
-
-// awaitReady waits for the guest for a while; nil where it did not answer.
-func (s *shared) awaitReady(ctx context.Context, ref Ref, d time.Duration) any {
-	limited, cancel := within(ctx, s.Clock, d)
-	defer cancel()
-	fact, err := s.Guests.Ready(limited, ref)
-	if err != nil {
-		return nil
-	}
-	fact.At = s.Clock.Moment()
-	return ready{fact}
 }
 
 func (m *machine) beginMonitor(d fsm.Duty) {

@@ -129,6 +129,8 @@ func (m *machine) causeOf(e *VMExit) (c fsm.Cause, status int, detail string, no
 	}
 	c, status, detail, note = e.Cause, e.Status, e.Detail, e.Note
 	switch {
+	case m.verdict != "" && c == fsm.CauseGuestPanic: // why nobody answered
+		detail += "; " + m.relaunch
 	case m.verdict != "":
 		c, detail = m.verdict, m.relaunch
 	case stop != nil && stop.Mode == fsm.StopGraceful && c == fsm.CausePoweredOff:
@@ -141,6 +143,9 @@ func (m *machine) causeOf(e *VMExit) (c fsm.Cause, status int, detail string, no
 func (m *machine) ended(g gone, c fsm.Cause, status int, detail string, note bool) {
 	st := m.state()
 	cid := st.CID()
+	if quiet(c) && note {
+		g.tail = ""
+	}
 	plan := fsm.PlanAfter(st, c, fsm.Live, m.Clock.Now(), m.Clock.Moment())
 	m.observed(fsm.Record{Fact: &fsm.ExitedFact{Cause: c, Status: status, Detail: detail, Note: note, Tail: g.tail, Plan: plan}})
 	m.verdict, m.relaunch, m.adopt = "", "", false
@@ -151,11 +156,16 @@ func (m *machine) ended(g gone, c fsm.Cause, status int, detail string, note boo
 // late: the agent did not answer. Halfway through, the launch is replaced,
 // once; a guest that hangs in its first seconds often does not the next time.
 func (m *machine) late(r late) {
-	if r.half {
-		m.relaunch = "the guest's agent did not answer in half of the time allowed"
-	} else {
+	allowed := m.state().Launch.Allowed
+	switch {
+	case r.half:
+		m.relaunch = fmt.Sprintf("the guest's agent did not answer in half of the %s allowed: %v", allowed, r.err)
+	case r.early:
 		m.verdict = fsm.CauseAgentTimeout
-		m.relaunch = fmt.Sprintf("the guest's agent did not answer within %s: %v", m.state().Launch.Allowed, r.err)
+		m.relaunch = fmt.Sprintf("the guest's agent can't be talked to: %v", r.err)
+	default:
+		m.verdict = fsm.CauseAgentTimeout
+		m.relaunch = fmt.Sprintf("the guest's agent did not answer within %s: %v", allowed, r.err)
 	}
 	m.kill()
 }

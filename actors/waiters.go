@@ -121,8 +121,11 @@ func (m *machine) failure() *Refusal {
 	if e.Detail != "" {
 		msg += ": " + e.Detail
 	}
-	if e.Tail != "" {
+	switch {
+	case e.Tail != "":
 		msg += "\nThe console's last lines:\n" + e.Tail
+	case !quiet(e.Cause) && e.Cause != fsm.CauseLaunchFailed:
+		msg += "\nIts console shows nothing."
 	}
 	return &Refusal{Code: wire.Code_CODE_FAILED, Message: msg, Hint: "arcbox journal why " + m.ref.Name}
 }

@@ -38,30 +38,52 @@ func (p Probe) withDefaults() Probe {
 	return p
 }
 
-// AwaitReady asks until the agent answers or ctx is over; its error then joins
-// ctx's with that of the last attempt. An agent that can't be talked to at all
-// ends the wait at once.
+// NotReadyError is an agent that did not answer until ctx was over.
+type NotReadyError struct {
+	Err  error // why ctx is over
+	Last error // what the last attempt that was answered at all was told; nil = none was
+}
+
+// Error says it in one line.
+func (e *NotReadyError) Error() string {
+	if e.Last == nil {
+		return fmt.Sprintf("guest agent: nobody answered: %v", e.Err)
+	}
+	return fmt.Sprintf("guest agent: %v: %v", e.Err, e.Last)
+}
+
+// Unwrap gives both.
+func (e *NotReadyError) Unwrap() []error {
+	if e.Last == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Err, e.Last}
+}
+
+// AwaitReady asks until the agent answers or ctx is over, which is a
+// *NotReadyError. An agent that can't be talked to at all ends the wait at
+// once.
 func AwaitReady(ctx context.Context, dial Dialer, p Probe) (*wire.HelloReply, error) {
 	p = p.withDefaults()
 	each, wait := p.Each, p.Step
 	err := sleep(ctx, p.First)
 	var last error
 	for err == nil {
-		var hello *wire.HelloReply
-		var late bool
-		if hello, late, last = ask(ctx, dial, each); last == nil {
+		hello, late, asked := ask(ctx, dial, each)
+		switch {
+		case asked == nil:
 			return hello, nil
-		}
-		if errors.Is(last, ErrProtocol) {
-			return nil, last
-		}
-		if late {
+		case errors.Is(asked, ErrProtocol):
+			return nil, asked
+		case late:
 			each = min(2*each, 8*p.Each)
+		case ctx.Err() == nil && !errors.Is(asked, context.DeadlineExceeded): // a try cut short tells nothing of the guest
+			last = asked
 		}
 		err = sleep(ctx, wait)
 		wait = min(time.Duration(float64(wait)*p.Factor), p.Most)
 	}
-	return nil, errors.Join(fmt.Errorf("guest agent is not ready: %w", err), last)
+	return nil, &NotReadyError{Err: err, Last: last}
 }
 
 // ask makes one attempt, and says whether it ran out of time.

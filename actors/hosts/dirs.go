@@ -23,6 +23,7 @@ import (
 const (
 	tailBytes = 4 << 10
 	tailLines = 20
+	tailWidth = 200 // characters of one line
 )
 
 // Delete implements actors.Dirs. The lock file goes last, so that whoever comes
@@ -73,15 +74,30 @@ func (w *World) IDs(context.Context) ([]string, error) {
 	return ids, nil
 }
 
-// Tail implements actors.Dirs.
+// Tail implements actors.Dirs. It is of the last launch alone.
 func (w *World) Tail(ref actors.Ref) string {
 	text, err := client.Tail(w.place(ref), api.ConsoleFile, tailBytes)
 	if err != nil {
 		w.Logger.Warn("console's tail", "machine", ref.Name, "err", err)
 		return ""
 	}
+	return lastLaunch(text)
+}
+
+// lastLaunch is the last lines behind the line with which the last launch
+// began, which may be so far up that it is not there.
+func lastLaunch(text string) string {
+	if at := strings.LastIndex(text, api.LaunchMark); at >= 0 {
+		_, text, _ = strings.Cut(text[at:], "\n")
+	}
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
+	lines = lines[max(0, len(lines)-tailLines):]
+	for i, l := range lines {
+		if r := []rune(l); len(r) > tailWidth {
+			lines[i] = string(r[:tailWidth]) + "…"
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Path implements actors.Dirs.

@@ -26,8 +26,14 @@ func (w *World) dialer(ref actors.Ref) guest.Dialer {
 // Ready implements actors.Guests.
 func (w *World) Ready(ctx context.Context, ref actors.Ref) (fsm.ReadyFact, error) {
 	hello, err := guest.AwaitReady(ctx, w.dialer(ref), guest.Probe{})
+	if late, ok := errors.AsType[*guest.NotReadyError](err); ok { // who waited knows for how long
+		err = errors.New("nobody answered")
+		if late.Last != nil {
+			err = late.Last
+		}
+	}
 	if err != nil {
-		return fsm.ReadyFact{}, fmt.Errorf("await agent: %w", err)
+		return fsm.ReadyFact{}, err
 	}
 	f := fsm.ReadyFact{
 		AgentVersion: hello.GetVersion(), AgentID: hello.GetAgentId(), GuestBoot: hello.GetBootId(), Phases: hello.GetPhases(),

@@ -89,8 +89,9 @@ func (w *watch) Write(p []byte) (int, error) {
 }
 
 // look also takes a line that is not finished: a kernel may reset in its midst.
+// The line that closes a panic's trace says nothing new.
 func (w *watch) look() {
-	if at := bytes.Index(w.line, panicMark); at >= 0 {
+	if at := bytes.Index(w.line, panicMark); at >= 0 && !bytes.Contains(w.line[:at], []byte("[ end ")) {
 		w.seen = strings.TrimSpace(printable(w.line[at:]))
 	}
 }

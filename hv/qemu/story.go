@@ -73,6 +73,7 @@ func (s *story) pause(out hv.Event) (hv.Event, bool) {
 // ending is what else is known once QEMU is reaped.
 type ending struct {
 	killed bool   // Kill was called
+	ready  bool   // AllowReboot was called: the guest has more to it than a kernel
 	status int    // of the process; -1 = ended by a signal
 	state  string // of the process, for people: "exit status 1"
 	panic  string // the kernel's panic line on the console
@@ -98,6 +99,8 @@ func (s *story) exit(e ending) hv.Exit {
 		x.Cause, x.Detail = hv.ExitCrashed, "the guest reset before its agent was ready"
 	case s.fault != "":
 		x.Cause, x.Detail = hv.ExitCrashed, s.fault
+	case e.killed && e.panic != "" && !e.ready: // told not to reset, or not able to
+		x.Cause, x.Detail = hv.ExitPanic, "the guest's kernel panicked and hung until it was killed: "+e.panic
 	case e.killed:
 		x.Cause, x.Detail = hv.ExitKilled, "killed"
 	case s.shutdown == "host-signal":

@@ -22,6 +22,8 @@ func TestWhatWasSaidGoesBeforeWhatWasDone(t *testing.T) {
 	}{
 		"powered off, then killed":          {[]qmpEvent{event("SHUTDOWN", "guest-shutdown")}, ending{killed: true}, hv.ExitPoweredOff},
 		"panicked, then killed":             {[]qmpEvent{event("GUEST_PANICKED", "")}, ending{killed: true}, hv.ExitPanic},
+		"a panic line, then killed":         {nil, ending{killed: true, panic: "x"}, hv.ExitPanic},
+		"a line on a ready guest's console": {nil, ending{killed: true, ready: true, panic: "x"}, hv.ExitKilled},
 		"killed":                            {nil, ending{killed: true}, hv.ExitKilled},
 		"rebooted, then killed":             {[]qmpEvent{event("RESET", "guest-reset")}, ending{killed: true}, hv.ExitKilled},
 		"died by itself":                    {nil, ending{status: -1, state: "signal: aborted"}, hv.ExitCrashed},
@@ -101,7 +103,7 @@ func TestTailKeepsTheEnd(t *testing.T) {
 func TestWatchFindsAPanic(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		noise := rapid.SliceOfN(rapid.Byte(), 0, 2000)
-		console := append(noise.Draw(t, "before"), "\n[  1.5] Kernel panic - not syncing: VFS\r\n[ 1.6] CPU"...)
+		console := append(noise.Draw(t, "before"), "\n[  1.5] Kernel panic - not syncing: VFS\r\n[ 1.6] CPU\n[ 1.7] ---[ end Kernel panic - not syncing: VFS ]---\r\n"...)
 		w := &watch{next: io.Discard}
 		for len(console) > 0 {
 			n := rapid.IntRange(1, len(console)).Draw(t, "n")

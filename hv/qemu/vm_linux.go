@@ -40,6 +40,7 @@ type vm struct {
 
 	events chan hv.Event
 	killed atomic.Bool
+	ready  atomic.Bool      // AllowReboot was called
 	state  *os.ProcessState // set before reaped is closed; nil = it could not be had
 	reaped chan struct{}
 	done   chan struct{} // nothing of this VM is left
@@ -167,7 +168,7 @@ func (v *vm) hear(s *story, e qmpEvent) {
 func (v *vm) ending() ending {
 	e := ending{
 		status: -1, state: "its status could not be had",
-		panic: v.console.panicLine(), output: v.output.lastLines(), time: time.Now().UTC(),
+		ready: v.ready.Load(), panic: v.console.panicLine(), output: v.output.lastLines(), time: time.Now().UTC(),
 	}
 	if v.state != nil {
 		e.status, e.state = v.state.ExitCode(), v.state.String()
@@ -196,6 +197,7 @@ func (v *vm) PowerButton(ctx context.Context) error {
 
 // AllowReboot makes a reset of the guest a reboot, for the rest of this VM.
 func (v *vm) AllowReboot(ctx context.Context) error {
+	v.ready.Store(true)
 	return v.command(ctx, "set-action", map[string]string{"reboot": "reset"})
 }
 

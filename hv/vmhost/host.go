@@ -59,7 +59,7 @@ func (h *host) run(ctx context.Context) int {
 	agentLog := newRotated(filepath.Join(h.spec.Dir, api.AgentLogFile), h.spec.Console)
 	defer console.close()
 	defer agentLog.close()
-	_, _ = fmt.Fprintf(console, "[arcbox] launch %s at %s\n", h.spec.Launch, h.begun.UTC().Format(time.RFC3339))
+	_, _ = fmt.Fprintf(console, "%s%s at %s\n", api.LaunchMark, h.spec.Launch, h.begun.UTC().Format(time.RFC3339))
 
 	listener, err := h.listen()
 	if err == nil {

@@ -25,6 +25,9 @@ const (
 	VsockSocket = "v.sock" // CONNECT <port>, for other programs
 )
 
+// LaunchMark begins the line on a console with which each launch begins.
+const LaunchMark = "[arcbox] launch "
+
 // LockFD is the descriptor at which a VM host gets the lock.
 const LockFD = 3
 

@@ -24,17 +24,17 @@ type LaunchError struct {
 	Err  error     // how the process ended
 }
 
-// Error tells the exit note's sentence where there is one, else what was printed.
+// Error is the exit note's sentence where there is one, else what was printed.
 func (e *LaunchError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "vm host ended before its hello: %v", e.Err)
 	switch {
+	case e.Note != nil && e.Note.Cause == hv.ExitFailed:
+		return e.Note.Detail
 	case e.Note != nil:
-		fmt.Fprintf(&b, ": %s: %s", e.Note.Cause, e.Note.Detail)
+		return fmt.Sprintf("vm host ended before its hello: %s: %s", e.Note.Cause, e.Note.Detail)
 	case e.Tail != "":
-		fmt.Fprintf(&b, ": %s", e.Tail)
+		return fmt.Sprintf("vm host ended before its hello: %v: %s", e.Err, e.Tail)
 	}
-	return b.String()
+	return fmt.Sprintf("vm host ended before its hello: %v", e.Err)
 }
 
 // Unwrap gives how the process ended.
