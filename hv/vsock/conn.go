@@ -40,7 +40,8 @@ type conn struct {
 
 	state  connState
 	err    error // why there is nothing more; set with stateDying or stateGone
-	closed bool  // by our Close
+	closed bool  // by our Close, or never in the host's hands
+	held   bool  // gone from the table and not closed: counted in d.held
 	owes   owed
 	queued bool // in d.ready
 	asked  bool // a REQUEST went out or came: the guest knows of us
@@ -175,11 +176,10 @@ func (c *conn) Close() error {
 	if c.closed {
 		return c.fail("close", net.ErrClosed)
 	}
-	c.closed = true
 	c.rd.clear()
 	c.wd.clear()
 	c.fwd += uint32(c.in.n)
-	c.in.clear(&c.d.pool)
+	c.letGo()
 	c.wake()
 	if c.state != stateOpen {
 		return nil

@@ -16,8 +16,8 @@ import (
 // Options of a device. The zero value of each means its default.
 type Options struct {
 	Log *slog.Logger // default: none
-	// MaxConns bounds the connections, those that are just closing included.
-	// Default 4096.
+	// MaxConns bounds the connections, those included that are just closing and
+	// those whose guest is gone but that the host has not closed. Default 1024.
 	MaxConns int
 	// BufAlloc is how many bytes a connection takes from the guest before its
 	// reader has read them. Default 256 KiB, as Linux has it.
@@ -38,7 +38,7 @@ func (o Options) withDefaults() Options {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.MaxConns <= 0 {
-		o.MaxConns = 4096
+		o.MaxConns = 1024
 	}
 	if o.BufAlloc == 0 {
 		o.BufAlloc = 256 << 10
@@ -79,6 +79,7 @@ type Device struct {
 	segs     segments // space for one chain
 
 	table     map[key]*conn
+	held      int // conns that left the table before the host closed them
 	listeners map[uint32]*listener
 	ready     []*conn  // conns that may have something to send, each once
 	resets    []header // RSTs owed to what is not in the table
@@ -193,7 +194,7 @@ func (d *Device) resetAll(why string) {
 		c.drop(syscall.ECONNRESET, false)
 	}
 	for _, l := range d.listeners {
-		l.backlog = nil
+		l.empty()
 	}
 	clear(d.ready)
 	d.ready, d.resets, d.stalled = nil, nil, false

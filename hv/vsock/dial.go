@@ -74,18 +74,27 @@ func (d *Device) dial(ctx context.Context, port uint32) (*conn, error) {
 	for c.state == stateConnecting && ctx.Err() == nil {
 		c.writable.Wait()
 	}
+	if err := c.connected(ctx); err != nil {
+		c.letGo()
+		return nil, err
+	}
+	return c, nil
+}
+
+// connected is how a dial ended.
+func (c *conn) connected(ctx context.Context) error {
 	switch {
-	case d.ended && c.err != nil:
-		return nil, hv.ErrGone
+	case c.d.ended && c.err != nil:
+		return hv.ErrGone
 	case c.err != nil && !c.answered():
-		return nil, os.NewSyscallError("connect", c.err)
+		return os.NewSyscallError("connect", c.err)
 	case c.state == stateConnecting:
 		c.drop(ctx.Err(), true)
-		d.pump()
-		return nil, ctx.Err()
+		c.d.pump()
+		return ctx.Err()
 	}
 	// It may have been shut down already: then it is there to be read.
-	return c, nil
+	return nil
 }
 
 // answered tells whether the guest took the connection, whatever it did then.
@@ -114,8 +123,8 @@ func (d *Device) awaitUp(ctx context.Context) error {
 
 // open makes a connection that asks the guest for its port.
 func (d *Device) open(port uint32) (*conn, error) {
-	if n := len(d.table); n >= d.o.MaxConns {
-		return nil, fmt.Errorf("%d connections are open, and no more are allowed: %w", n, syscall.ENOBUFS)
+	if d.full() {
+		return nil, fmt.Errorf("%d connections are open, and no more are allowed: %w", d.o.MaxConns, syscall.ENOBUFS)
 	}
 	// The table is smaller than the range, so this ends.
 	k := key{guest: port}
@@ -202,9 +211,15 @@ func (l *listener) Close() error {
 func (l *listener) shut() {
 	l.closed = true
 	delete(l.d.listeners, l.port)
+	l.empty()
+	l.came.Broadcast()
+}
+
+// empty ends what was not accepted.
+func (l *listener) empty() {
 	for _, c := range l.backlog {
 		c.drop(syscall.ECONNRESET, true)
+		c.letGo()
 	}
 	l.backlog = nil
-	l.came.Broadcast()
 }

@@ -64,9 +64,14 @@
 // at most 256 segments; an indirect table may not lead to another; a ring that
 // breaks a rule stops until the driver sets it up anew, and all connections
 // with it. What the device owes the guest is kept as bits in the connection,
-// except for RSTs to connections that do not exist, which are queued: while that
-// queue is full no packet is taken. Memory is bounded by
-// Options.MaxConns × (BufAlloc + one block).
+// except for RSTs to connections that do not exist, which are queued: while 256
+// of them are, no packet is taken.
+//
+// Memory is bounded, whatever the guest does: Options.MaxConns × (BufAlloc + one
+// block of 16 KiB), 272 MiB with the defaults, of which it needs all connections
+// that there can be and readers on the host that don't read; 1 MiB of idle
+// blocks; 256 RSTs. A connection counts until the guest and the host have both
+// let go of it. A guest without connections costs nothing.
 //
 // Ring indices are read and written with 32-bit atomics of the host's byte
 // order, so hosts are little-endian.

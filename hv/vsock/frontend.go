@@ -138,6 +138,9 @@ func (d *Device) setRing(m *message) error {
 	}
 	switch m.request {
 	case setVringNum: // checked when the ring starts: the guest chose it
+		if r.started { // it was looked up by the size that it has
+			return fmt.Errorf("vhost-user size of ring %d: it runs", i)
+		}
 		r.num = v
 	case setVringAddr:
 		r.addr = m.ringAddr()

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -44,6 +45,7 @@ type rig struct {
 	mem    []byte
 	queue  [nrq]*queue
 	slot   int
+	once   sync.Once
 }
 
 // queue is the driver's side of a ring.
@@ -103,18 +105,20 @@ func (r *rig) socket(fd int) *net.UnixConn {
 }
 
 func (r *rig) close() {
-	_ = r.d.Close()
-	_ = r.conn.Close()
-	select {
-	case <-r.served:
-	case <-time.After(rigPatience):
-		r.Error("Serve did not end with its device")
-	}
-	for _, q := range r.queue {
-		q.closeFDs()
-	}
-	_ = unix.Munmap(r.mem)
-	_ = unix.Close(r.fd)
+	r.once.Do(func() {
+		_ = r.d.Close()
+		_ = r.conn.Close()
+		select {
+		case <-r.served:
+		case <-time.After(rigPatience):
+			r.Error("Serve did not end with its device")
+		}
+		for _, q := range r.queue {
+			q.closeFDs()
+		}
+		_ = unix.Munmap(r.mem)
+		_ = unix.Close(r.fd)
+	})
 }
 
 // tell sends one message.

@@ -211,11 +211,12 @@ func (r *ring) publish() bool {
 func needEvent(want, now, old uint16) bool { return now-want-1 < now-old }
 
 // await asks for a kick at the next chain, and tells whether one is there
-// already. The order matters: ask, then look.
+// already. The order matters: ask, then look. A guest that writes to the same
+// word all the time may lose its wish, but not hold up the device.
 func (r *ring) await() bool {
 	if r.events {
 		p := word(r.used, 4+8*r.num)
-		for {
+		for range 100 {
 			v := atomic.LoadUint32(p)
 			if atomic.CompareAndSwapUint32(p, v, v&0xFFFF0000|uint32(r.idx)) {
 				break

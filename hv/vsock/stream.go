@@ -122,8 +122,27 @@ func (c *conn) drop(err error, reset bool) {
 	c.wake()
 }
 
+// remove takes a connection out of the table. What the guest sent may still be
+// read, so it counts until the host lets go of it.
 func (c *conn) remove() {
 	c.state = stateGone
 	c.owes = 0
 	delete(c.d.table, c.key)
+	if !c.closed {
+		c.held = true
+		c.d.held++
+	}
 }
+
+// letGo follows the host's last use of a connection.
+func (c *conn) letGo() {
+	c.closed = true
+	c.in.clear(&c.d.pool)
+	if c.held {
+		c.held = false
+		c.d.held--
+	}
+}
+
+// full tells whether there may be no more connections.
+func (d *Device) full() bool { return len(d.table)+d.held >= d.o.MaxConns }

@@ -144,7 +144,7 @@ func (d *Device) receive(segs segments) {
 // request is the guest's wish to connect.
 func (d *Device) request(h header) {
 	l := d.listeners[h.dstPort]
-	if l == nil || len(l.backlog) >= d.o.Backlog || len(d.table) >= d.o.MaxConns {
+	if l == nil || len(l.backlog) >= d.o.Backlog || d.full() {
 		d.refuse(h)
 		return
 	}
