@@ -155,6 +155,26 @@ func sound(t testing.TB, j *Journal) {
 	}
 }
 
+// A question about what can't be a machine must not keep the journal open for ever.
+func TestNoMachine(t *testing.T) {
+	j := open(t, options(t, vfs.NewMem()))
+	for _, id := range []string{"", "web", "no-such-machine"} {
+		if m, ok := j.Machine(id); ok {
+			t.Errorf("%q is %+v", id, m)
+		}
+	}
+	done := make(chan error)
+	go func() { done <- j.Close() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the journal does not close")
+	}
+}
+
 func TestMalformedRecordsAreRefused(t *testing.T) {
 	j := open(t, options(t, vfs.NewCrashableMem()))
 	defer closed(t, j)

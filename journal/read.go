@@ -44,8 +44,11 @@ func (j *Journal) Machine(id string) (fsm.Machine, bool) {
 		return *live, true
 	}
 	k, valid := parseMachine(id)
+	if !valid || id == "" {
+		return fsm.Machine{}, false
+	}
 	leave, err := j.enter()
-	if !valid || id == "" || err != nil {
+	if err != nil {
 		return fsm.Machine{}, false
 	}
 	defer leave()
