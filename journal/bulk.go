@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/fsm"
@@ -63,7 +64,7 @@ func (b *bulk) lost(from *Journal, s stored) error {
 	}
 	entries, err := from.lost(s)
 	if err != nil {
-		b.salvage.Lost = append(b.salvage.Lost, Fault{Seq: s.seq, What: fmt.Sprintf("a part of the index: %v", err)})
+		b.note(fmt.Sprintf("a part of the index: %v", err))
 	}
 	for seq := s.seq; seq <= s.upto; seq++ {
 		f, known := Fault{Seq: seq, What: s.err.Error()}, false
@@ -76,6 +77,13 @@ func (b *bulk) lost(from *Journal, s stored) error {
 		}
 	}
 	return nil
+}
+
+// note says once what is damaged.
+func (b *bulk) note(what string) {
+	if !slices.Contains(b.salvage.Damage, what) {
+		b.salvage.Damage = append(b.salvage.Damage, what)
+	}
 }
 
 func (b *bulk) stone(f Fault, known bool, s stored) error {

@@ -9,6 +9,7 @@ import (
 type fold struct {
 	machines map[string]fsm.Machine
 	changed  func(id string, seq uint64) // nil, or told of each machine that a record changed
+	orphans  bool                        // records are lost of which nobody knows whose they were
 }
 
 func newFold() *fold { return &fold{machines: map[string]fsm.Machine{}} }
@@ -22,6 +23,9 @@ func (f *fold) record(r fsm.Record) error {
 	}
 	next, err := m.Apply(r)
 	if err != nil {
+		if f.orphans && m.ID == "" {
+			err = nil // the lost ones were its first
+		}
 		m.ID, m.Damaged = r.Machine, true
 		var still error
 		if next, still = m.Apply(r); still != nil {
@@ -43,6 +47,7 @@ func (f *fold) lose(seq uint64, id string, known bool) {
 		}
 		return
 	}
+	f.orphans = true
 	for _, m := range f.machines {
 		if m.State != fsm.Removed && m.Seq < seq {
 			m.Seq, m.Damaged = seq, true

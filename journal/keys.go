@@ -34,8 +34,9 @@ func machineID(k machineKey) string {
 }
 
 const (
-	recordKeySize = 2 + 8
-	indexKeySize  = 2 + 16 + 8
+	recordKeySize   = 2 + 8
+	indexKeySize    = 2 + 16 + 8
+	snapshotKeySize = 2 + 16
 )
 
 func keyRecord(seq uint64) []byte {
@@ -75,6 +76,38 @@ func indexOf(key []byte) (m machineKey, seq uint64, ok bool) {
 		return m, 0, false
 	}
 	return machineKey(key[2:18]), seqOf(key), true
+}
+
+// kindOfKey says what stands under a key.
+type kindOfKey int
+
+const (
+	strangeKey kindOfKey = iota // nothing of ours
+	recordKey
+	indexKey
+	snapshotKey
+	requestKey
+	nameKey
+	fixedKey
+)
+
+// keyOf tells what a key is, and the machine and record that it names.
+func keyOf(k []byte) (m machineKey, seq uint64, kind kindOfKey) {
+	switch s := string(k); {
+	case strings.HasPrefix(s, "e/") && len(k) == recordKeySize:
+		return m, seqOf(k), recordKey
+	case strings.HasPrefix(s, "m/") && len(k) == indexKeySize:
+		return machineKey(k[2:18]), seqOf(k), indexKey
+	case strings.HasPrefix(s, "s/") && len(k) == snapshotKeySize:
+		return machineKey(k[2:]), 0, snapshotKey
+	case strings.HasPrefix(s, "q/") && strings.Contains(s[2:], "/"):
+		return m, 0, requestKey
+	case strings.HasPrefix(s, "x/name/") && len(k) > len("x/name/")+1+16 && k[len(k)-17] == '/':
+		return machineKey(k[len(k)-16:]), 0, nameKey
+	case s == string(keyFormat), s == string(keyLast):
+		return m, 0, fixedKey
+	}
+	return m, 0, strangeKey
 }
 
 // after is the first key behind all keys that start with a prefix.

@@ -87,8 +87,8 @@ func (j *Journal) open() (err error) {
 		}
 		j.freeAtOpen()
 	}
-	if j.db, err = pebble.Open(j.dbDir(), j.o.pebble(j.readOnly)); err != nil {
-		return j.pebbleError(err)
+	if err := j.openDB(j.readOnly); err != nil {
+		return err
 	}
 	if err := j.load(); err != nil || j.readOnly {
 		return err
@@ -159,17 +159,41 @@ func (j *Journal) create() error {
 	return syncDir(j.o.FS, j.dir)
 }
 
-// pebbleError gives an error of opening the database its name.
+// openDB opens a database that is there. It never makes one: where the file is
+// missing that names the others, Pebble would delete them all as unknown.
+func (j *Journal) openDB(readOnly bool) (err error) {
+	defer func() { // Pebble v2.1.7 panics at some damaged tables
+		if p := recover(); p != nil {
+			err = j.damaged(fmt.Errorf("open the database: %v", p))
+		}
+	}()
+	o := j.o.pebble(readOnly)
+	o.ErrorIfNotExists = true
+	db, err := pebble.Open(j.dbDir(), o)
+	if err != nil {
+		return j.pebbleError(err)
+	}
+	j.db = db
+	return nil
+}
+
+// pebbleError gives an error of opening the database its name. Pebble has none
+// for most kinds of damage: what the system did not say is damage.
 func (j *Journal) pebbleError(err error) error {
 	if strings.Contains(err.Error(), "unknown format major version") { // Pebble v2.1.7 has no error value for it
 		return fmt.Errorf("%w: %w", ErrNewerFormat, err)
 	}
-	if pebble.IsCorruptionError(err) {
-		d := &DamagedError{File: j.dbDir(), Err: err}
-		d.Head, _, _, _, _ = readHead(j.o.FS, j.dir) // 0 where it can't be read either
-		return d
+	var system syscall.Errno
+	if errors.As(err, &system) && system != syscall.ENOENT || errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("open journal %s: %w", j.dir, err)
 	}
-	return fmt.Errorf("open journal %s: %w", j.dir, err)
+	return j.damaged(err)
+}
+
+func (j *Journal) damaged(err error) error {
+	d := &DamagedError{File: j.dbDir(), Err: err}
+	d.Head, _, _, _, _ = readHead(j.o.FS, j.dir) // 0 where it can't be read either
+	return d
 }
 
 // release gives back what a failed open, or Close, still holds.

@@ -5,19 +5,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
 	"slices"
-	"sort"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // Salvage is what Recover saved and what it could not.
 type Salvage struct {
-	Last    uint64  // where the new journal ends
-	Records uint64  // saved
-	Lost    []Fault // what is lost, oldest first
+	Last    uint64   // where the new journal ends
+	Records uint64   // saved
+	Lost    []Fault  // records that are lost, oldest first
+	Damage  []string // what else was found: files that can't be read, parts of the index
 }
 
 // maxStones bounds what a false head file or index can make Recover write.
@@ -67,13 +65,13 @@ func salvage(src, dst string, o Options) (s Salvage, err error) {
 	if err = b.copy(from, src); err == nil {
 		err = b.finish()
 	}
-	b.salvage.Lost = append(notes, b.salvage.Lost...)
+	b.salvage.Damage = append(notes, b.salvage.Damage...)
 	return b.salvage, errors.Join(err, to.Close())
 }
 
-// openCopy opens a copy of a damaged journal. Pebble refuses a log that is
-// damaged in its middle; then the copy goes on without the rest of that log.
-func openCopy(src, work string, o Options) (*Journal, []Fault, error) {
+// openCopy opens a copy of a damaged journal. Where Pebble can't, it is made
+// anew from what its tables and logs hold, each for itself.
+func openCopy(src, work string, o Options) (*Journal, []string, error) {
 	j := newJournal(work, o)
 	if err := o.FS.MkdirAll(work, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("copy: %w", err)
@@ -81,62 +79,33 @@ func openCopy(src, work string, o Options) (*Journal, []Fault, error) {
 	if _, err := vfs.Clone(o.FS, o.FS, o.FS.PathJoin(src, "db"), j.dbDir()); err != nil {
 		return nil, nil, fmt.Errorf("copy: %w", err)
 	}
-	var notes []Fault
-	err := opens(j)
-	if err != nil && pebble.IsCorruptionError(err) {
-		notes = append(notes, Fault{What: fmt.Sprintf("the rest of a log, behind its damage: %v", err)})
-		err = cutLogs(j)
-	}
-	if err != nil {
+	var notes []string
+	damaged := new(DamagedError)
+	if err := opens(j); errors.As(err, &damaged) {
+		parts := j.dbDir()
+		j.dir = o.FS.PathJoin(work, "raw")
+		if err := o.FS.MkdirAll(j.dir, 0o700); err != nil {
+			return nil, nil, fmt.Errorf("copy: %w", err)
+		}
+		notes, err = readRaw(parts, j.dbDir(), o)
+		if err != nil {
+			return nil, nil, err
+		}
+		notes = append([]string{damaged.Err.Error()}, notes...)
+	} else if err != nil {
 		return nil, nil, err
 	}
-	if j.db, err = pebble.Open(j.dbDir(), j.o.pebble(false)); err != nil {
-		return nil, nil, j.pebbleError(err)
-	}
-	return j, notes, nil
+	return j, notes, j.openDB(false)
 }
 
 // opens tries a database without changing it.
 func opens(j *Journal) error {
-	db, err := pebble.Open(j.dbDir(), j.o.pebble(true))
-	if err != nil {
+	if err := j.openDB(true); err != nil {
 		return err
 	}
-	return db.Close()
-}
-
-// cutLogs shortens the logs of a copy, the newest first, to the longest part
-// with which Pebble opens it.
-func cutLogs(j *Journal) error {
-	names, err := j.o.FS.List(j.dbDir())
-	if err != nil {
-		return err
-	}
-	slices.Sort(names)
-	for _, n := range slices.Backward(names) {
-		if path.Ext(n) != ".log" {
-			continue
-		}
-		name := j.o.FS.PathJoin(j.dbDir(), n)
-		v, err := readFile(j.o.FS, name)
-		if err != nil {
-			return err
-		}
-		fails := func(length int) bool {
-			if err == nil {
-				err = writeFile(j.o.FS, name, v[:length])
-			}
-			return err != nil || opens(j) != nil
-		}
-		bad := sort.Search(len(v)+1, fails) // the shortest that fails
-		if bad > 0 && err == nil {
-			return writeFile(j.o.FS, name, v[:bad-1])
-		}
-		if err = errors.Join(err, writeFile(j.o.FS, name, nil)); err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("no part of the logs makes it readable: %w", opens(j))
+	err := j.db.Close()
+	j.db = nil
+	return err
 }
 
 func readFile(fsys vfs.FS, name string) ([]byte, error) {

@@ -200,6 +200,9 @@ func recoverJournal(cmd *cobra.Command, _ []string) error {
 		return fmt.Errorf("put the new journal in place: %w", err)
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%d records saved, up to %d; %d lost; the old journal is in %s\n", s.Records, s.Last, len(s.Lost), kept)
+	for _, what := range s.Damage {
+		fmt.Fprintf(cmd.OutOrStdout(), "damaged: %s\n", what)
+	}
 	for _, x := range s.Lost {
 		fmt.Fprintf(cmd.OutOrStdout(), "lost %d: %s\n", x.Seq, x.What)
 	}

@@ -1,0 +1,8 @@
+//go:build !race
+
+package journal
+
+const (
+	stride      = 1 // all
+	recoverEach = 20
+)
