@@ -1,0 +1,84 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestNothingLeaks: fifty machines are created, started, asked something,
+// stopped and removed. The engine that did it has no more descriptors, files,
+// sockets, locks, directories and processes than before the first, and no
+// more memory than rounds that come cost.
+func TestNothingLeaks(t *testing.T) {
+	b := newBed(t)
+	b.quiet = true
+	b.ok("engine", "start")
+	_, until := plannedRun(t)
+	if !until.IsZero() { // a soak: a sixth of it
+		until = time.Now().Add(time.Until(until) / 6)
+	}
+	b.lives(t, "warm")
+	before := b.footprint(t)
+	fds, rss := descriptors(b.engine().PID), residentKiB(b.engine().PID)
+	began, rounds := time.Now(), 0
+	for rounds < 50 || time.Now().Before(until) {
+		var lanes sync.WaitGroup
+		for _, name := range []string{"x", "y"} {
+			lanes.Go(func() { b.lives(t, name) })
+			rounds++
+		}
+		lanes.Wait()
+		if t.Failed() {
+			return
+		}
+	}
+	b.eventually("the engine is at rest", 30*time.Second, func() bool {
+		return descriptors(b.engine().PID) <= fds+2 && slices.Equal(b.footprint(t), before) && len(b.holders("", "")) == 0
+	})
+	after, rssAfter := descriptors(b.engine().PID), residentKiB(b.engine().PID)
+	report(t, "%d machines created, started, stopped and removed in %s: descriptors %d, then %d; memory %d MiB, then %d MiB; files, sockets, locks, directories and processes left: 0",
+		rounds, time.Since(began).Round(time.Second), fds, after, rss>>10, rssAfter>>10)
+	if grown := rssAfter - rss; grown > 64<<10 {
+		t.Errorf("the engine grew by %d KiB in %d rounds", grown, rounds)
+	}
+	b.ok("journal", "verify")
+}
+
+// lives is one machine's whole life. It fails the test without ending it, as
+// it runs beside others.
+func (b *bed) lives(t *testing.T, name string) {
+	for _, step := range [][]string{
+		{"create", name, "--memory", "128", "--cpus", "1"}, {"start", name}, {"exec", name, "-n", "--", "true"}, {"stop", name}, {"rm", name},
+	} {
+		if r := b.run(step...); r.code != 0 {
+			t.Errorf("%v: exit %d: %s", step, r.code, r.err)
+			return
+		}
+	}
+}
+
+// footprint is every file of a home, but for the journal's and the log's.
+func (b *bed) footprint(t *testing.T) []string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir(b.home, func(path string, d os.DirEntry, err error) error {
+		if os.IsNotExist(err) {
+			return nil // it went while we looked
+		}
+		if err == nil && d.IsDir() && (d.Name() == "journal" || d.Name() == "log") {
+			return filepath.SkipDir
+		}
+		out = append(out, path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
