@@ -44,7 +44,7 @@ func boot(t *testing.T, kernel, initrd string) string {
 		"-cpu", "qemu64,+rdrand", "-m", "256", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
 		"-device", "pvpanic-pci", "-device", "virtio-serial-pci",
 		"-kernel", kernel, "-initrd", initrd,
-		"-append", "console=ttyS0 quiet panic=-1 random.trust_cpu=on cryptomgr.notests")
+		"-append", "console=ttyS0 quiet panic=-1 random.trust_cpu=on cryptomgr.notests no_timer_check")
 	cmd.Stdout, cmd.Stderr = &console, &console
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("guest: %v\n%s", err, console.String())
