@@ -25,7 +25,13 @@ func (w *World) dialer(ref actors.Ref) guest.Dialer {
 
 // Ready implements actors.Guests.
 func (w *World) Ready(ctx context.Context, ref actors.Ref) (fsm.ReadyFact, error) {
-	hello, err := guest.AwaitReady(ctx, w.dialer(ref), guest.Probe{})
+	var connected time.Time
+	dial := w.dialer(ref)
+	hello, err := guest.AwaitReady(ctx, func(ctx context.Context) (net.Conn, error) {
+		c, err := dial(ctx)
+		connected = time.Now()
+		return c, err
+	}, guest.Probe{})
 	if late, ok := errors.AsType[*guest.NotReadyError](err); ok { // who waited knows for how long
 		err = errors.New("nobody answered")
 		if late.Last != nil {
@@ -43,6 +49,7 @@ func (w *World) Ready(ctx context.Context, ref actors.Ref) (fsm.ReadyFact, error
 		if f.Phases == nil {
 			f.Phases = map[string]int64{}
 		}
+		f.Phases["connected"] = connected.Sub(host.Started).Milliseconds()
 		f.Phases["answered"] = answered.Sub(host.Started).Milliseconds()
 	}
 	return f, nil
