@@ -86,7 +86,7 @@ func TestCrashAmongManyWriters(t *testing.T) {
 	var all sync.WaitGroup
 	for w := range writers {
 		all.Go(func() {
-			app(t, j, created(w, "m"))
+			app(t, j, created(w, fmt.Sprint("m", w)))
 			for i := range each {
 				acked[w].Store(uint64(i + 1))
 				app(t, j, health(w, fmt.Sprint(i)))
@@ -267,7 +267,8 @@ func TestRandomHistories(t *testing.T) {
 func anyRecord(rt *rapid.T) fsm.Record {
 	f := rapid.SampledFrom(facts[:len(facts)-2]).Draw(rt, "fact")
 	r := recordOf(f)
-	r.Machine, r.Request = id(rapid.IntRange(1, 3).Draw(rt, "machine")), ""
+	n := rapid.IntRange(1, 3).Draw(rt, "machine")
+	r.Machine, r.Name, r.CID, r.Request = id(n), fmt.Sprint("web", n), uint32(9+n), "" // as the supervisor sees to
 	return r
 }
 

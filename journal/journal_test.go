@@ -378,7 +378,7 @@ func TestFollowWithoutAGap(t *testing.T) {
 	var wg sync.WaitGroup
 	for w := range writers {
 		wg.Go(func() {
-			app(t, j, created(w, "m"))
+			app(t, j, created(w, fmt.Sprint("m", w)))
 			for i := range each - 1 {
 				app(t, j, health(w, fmt.Sprint(i)))
 			}

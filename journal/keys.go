@@ -62,21 +62,7 @@ func namePrefix(name string) []byte {
 	return []byte("x/name/" + url.PathEscape(strings.ToLower(name)) + "/")
 }
 
-// seqOf reads the sequence number that ends an e/ or m/ key.
-func seqOf(key []byte) uint64 {
-	if len(key) < 8 {
-		return 0
-	}
-	return binary.BigEndian.Uint64(key[len(key)-8:])
-}
-
-// indexOf takes an m/ key apart.
-func indexOf(key []byte) (m machineKey, seq uint64, ok bool) {
-	if len(key) != indexKeySize {
-		return m, 0, false
-	}
-	return machineKey(key[2:18]), seqOf(key), true
-}
+func seqOf(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }
 
 // kindOfKey says what stands under a key.
 type kindOfKey int

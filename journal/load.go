@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"sort"
 
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 	"github.com/cockroachdb/pebble/v2"
@@ -78,18 +77,6 @@ func (j *Journal) loadEnd() (end, error) {
 	return e, nil
 }
 
-func (j *Journal) lastRecord() (uint64, error) {
-	it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: []byte("e/"), UpperBound: []byte("e0")})
-	if err != nil {
-		return 0, err
-	}
-	var seq uint64
-	if it.Last() {
-		seq = seqOf(it.Key())
-	}
-	return seq, it.Close()
-}
-
 // checkHead holds the head file against the end of the journal.
 func (j *Journal) checkHead(e end) error {
 	seq, sum, slot, ok, err := readHead(j.o.FS, j.dir)
@@ -147,120 +134,4 @@ func (j *Journal) loadFold(e end) (*fold, error) {
 		j.o.Log.Error("journal: damaged record", "seq", seq, "machine", id, "err", err)
 	})
 	return f, err
-}
-
-func (j *Journal) loadSnapshots(f *fold, last uint64) error {
-	return j.each([]byte("s/"), func(k, v []byte) error {
-		if len(k) != 2+16 {
-			return fmt.Errorf("a snapshot key of %d bytes", len(k))
-		}
-		m, err := decodeSnapshot(machineKey(k[2:]), v)
-		if err == nil && m.Seq > last {
-			err = fmt.Errorf("it is of record %d, the last one is %d", m.Seq, last)
-		}
-		if err != nil {
-			return fmt.Errorf("snapshot of %s: %w", machineID(machineKey(k[2:])), err)
-		}
-		f.machines[m.ID] = m
-		return nil
-	})
-}
-
-// foldRange folds the records from from to to, and tells of each that could
-// not be read or that Table 1 forbids.
-func (j *Journal) foldRange(f *fold, from, to uint64, fault func(seq uint64, id string, err error)) error {
-	return j.scan(from, to, func(s stored) error {
-		if s.err == nil {
-			var r fsm.Record
-			if r, s.err = decode(s.seq, s.value); s.err == nil {
-				if err := f.record(r); err != nil {
-					fault(r.Seq, r.Machine, err)
-				}
-				return nil
-			}
-		}
-		lost, err := j.lost(s)
-		for _, l := range lost {
-			f.lose(l.Seq, l.Machine, !errors.Is(l.Unreadable, errUnknownMachine))
-			if !errors.Is(l.Unreadable, errLost) {
-				fault(l.Seq, l.Machine, l.Unreadable)
-			}
-		}
-		return err
-	})
-}
-
-// stored is one value of e/, or a stretch of them that is not there or can't
-// be read.
-type stored struct {
-	seq, upto uint64 // equal, but for a stretch
-	value     []byte // valid until the next one
-	err       error
-}
-
-var errMissing = errors.New("missing")
-
-// scan calls f with all there is from from to to, in order and without a gap.
-func (j *Journal) scan(from, to uint64, f func(stored) error) error {
-	for from <= to && from > 0 {
-		next, err := j.scanUntilFault(from, to, f)
-		if err != nil || next > to || next == 0 {
-			return err
-		}
-		// The iterator met a block that it can't read; behind it may be others.
-		v, err := j.get(keyRecord(next))
-		if err := f(stored{seq: next, upto: next, value: v, err: err}); err != nil {
-			return err
-		}
-		from = next + 1
-	}
-	return nil
-}
-
-// scanUntilFault returns the first record that it did not come to.
-func (j *Journal) scanUntilFault(from, to uint64, f func(stored) error) (next uint64, err error) {
-	it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: keyRecord(from), UpperBound: append(keyRecord(to), 0)})
-	if err != nil {
-		return from, fmt.Errorf("read records: %w", err)
-	}
-	next = from
-	for it.First(); it.Valid(); it.Next() {
-		seq := seqOf(it.Key())
-		if seq > next {
-			if err := f(stored{seq: next, upto: seq - 1, err: errMissing}); err != nil {
-				return next, errors.Join(err, it.Close())
-			}
-		}
-		v, verr := it.ValueAndErr()
-		if err := f(stored{seq: seq, upto: seq, value: v, err: verr}); err != nil {
-			return next, errors.Join(err, it.Close())
-		}
-		next = seq + 1
-	}
-	if it.Close() != nil {
-		return next, nil
-	}
-	if next <= to {
-		err = f(stored{seq: next, upto: to, err: errMissing})
-	}
-	return to + 1, err
-}
-
-var errUnknownMachine = errors.New("it is not known whose it was")
-
-// lost tells whose records a fault concerns, from the index.
-func (j *Journal) lost(s stored) ([]Entry, error) {
-	var es []Entry
-	err := j.each([]byte("m/"), func(k, _ []byte) error {
-		if m, seq, ok := indexOf(k); ok && seq >= s.seq && seq <= s.upto {
-			es = append(es, Entry{fsm.Record{Seq: seq, Machine: machineID(m)}, s.err})
-		}
-		return nil
-	})
-	sort.Slice(es, func(a, b int) bool { return es[a].Seq < es[b].Seq })
-	if n := s.upto - s.seq + 1; uint64(len(es)) < n {
-		err := fmt.Errorf("records %d to %d: %w, and %w", s.seq, s.upto, s.err, errUnknownMachine)
-		es = append(es, Entry{fsm.Record{Seq: s.upto}, err})
-	}
-	return es, err
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/arcboxlabs/arcbox-engine/fsm"
@@ -46,7 +47,16 @@ func TestOldJournalOpensForEver(t *testing.T) {
 		if d := cmp.Diff(string(want), string(got)); d != "" {
 			t.Error(d)
 		}
-		sound(t, j)
+		// Its three machines share one name, which no engine would do.
+		rep, err := j.Verify(t.Context())
+		if err != nil || len(rep.Faults) != 2 || rep.Records != j.Last() {
+			t.Errorf("verify: %+v, %v", rep, err)
+		}
+		for _, f := range rep.Faults {
+			if !strings.Contains(f.What, "already") {
+				t.Errorf("fault: %+v", f)
+			}
+		}
 	}
 	same(r)
 	es, err := r.Query(Query{})

@@ -23,6 +23,7 @@ type Journal struct {
 	readOnly bool
 	lock     io.Closer
 	db       *pebble.DB
+	source   // the same
 	head     *head
 
 	life   sync.RWMutex // held for reading by every call, for writing by Close
@@ -173,7 +174,7 @@ func (j *Journal) openDB(readOnly bool) (err error) {
 	if err != nil {
 		return j.pebbleError(err)
 	}
-	j.db = db
+	j.db, j.source = db, source{db}
 	return nil
 }
 
@@ -266,28 +267,4 @@ func (j *Journal) prune() {
 	if err := errors.Join(err, b.Close()); err != nil {
 		j.o.Log.Warn("journal: prune requests", "err", err)
 	}
-}
-
-// each calls f with every key under a prefix.
-func (j *Journal) each(prefix []byte, f func(k, v []byte) error) error {
-	it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
-	if err != nil {
-		return err
-	}
-	for it.First(); it.Valid(); it.Next() {
-		if err := f(it.Key(), it.Value()); err != nil {
-			return errors.Join(err, it.Close())
-		}
-	}
-	return it.Close()
-}
-
-// get copies a value out.
-func (j *Journal) get(key []byte) ([]byte, error) {
-	v, closer, err := j.db.Get(key)
-	if err != nil {
-		return nil, err
-	}
-	v = append([]byte(nil), v...)
-	return v, closer.Close()
 }

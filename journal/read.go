@@ -249,7 +249,7 @@ func (j *Journal) index(k machineKey, behind, upto uint64) ([]uint64, error) {
 		return nil, fmt.Errorf("read the index of machine %s: %w", machineID(k), err)
 	}
 	for it.First(); it.Valid(); it.Next() {
-		if _, seq, ok := indexOf(it.Key()); ok && seq > behind {
+		if _, seq, kind := keyOf(it.Key()); kind == indexKey && seq > behind {
 			seqs = append(seqs, seq)
 		}
 	}

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/fsm"
+	"github.com/cockroachdb/pebble/v2"
 )
 
 // Report is what Verify found.
@@ -31,15 +33,21 @@ const maxFaults = 1000
 
 // verification is one Verify under way.
 type verification struct {
-	j         *Journal
-	rep       Report
-	fold      *fold
-	snapshots map[string]snapshot
-	before    hash
-	chained   bool // the record before could be read
-	seed      maphash.Seed
-	listed    uint64 // sum over all records, in any order: what m/ must hold
-	indexed   uint64 // the same sum over m/
+	source          // as it was when Verify began
+	now             time.Time
+	ctx             context.Context
+	end             end
+	rep             Report
+	fold            *fold
+	claims          claims
+	snapshots       map[string]snapshot
+	before          hash
+	chained         bool // the record before could be read
+	seed            maphash.Seed
+	listed, indexed uint64             // sums in any order: what m/ must hold, and what it holds
+	names           map[string]string  // keys of x/name/ that there must be, and whose they are
+	asked           map[string]Outcome // keys of q/ that there must be
+	newest          time.Time          // of all records
 }
 
 type snapshot struct {
@@ -47,34 +55,62 @@ type snapshot struct {
 	value []byte
 }
 
-// Verify reads every durable record and holds against each other: sequence
-// numbers, hash chain, encoding, Table 1, the index, the snapshots and the end.
-// It returns an error only where it could not go on. Appends may go on meanwhile.
+// Verify reads every record that was durable when it began, and holds against
+// each other: sequence numbers, hash chain, encoding, Table 1, that no two
+// machines have one name or CID at a time, the indexes of machines, names and
+// requests, the snapshots, what an opening engine would make of them, and the
+// end. It returns an error only where it could not go on. Appends may go on
+// meanwhile.
 func (j *Journal) Verify(ctx context.Context) (Report, error) {
 	leave, err := j.enter()
 	if err != nil {
 		return Report{}, err
 	}
 	defer leave()
-	v := &verification{j: j, fold: newFold(), snapshots: map[string]snapshot{}, chained: true, seed: maphash.MakeSeed()}
-	if v.rep.Last = j.durable.Load(); v.rep.Last > 0 {
-		v.rep.First = 1
+	moment := j.db.NewSnapshot()
+	defer func() { _ = moment.Close() }()
+	v := &verification{
+		source: source{moment}, now: j.o.Now(), ctx: ctx, fold: newFold(), claims: newClaims(), snapshots: map[string]snapshot{},
+		chained: true, seed: maphash.MakeSeed(), names: map[string]string{}, asked: map[string]Outcome{},
+	}
+	if err := v.readEnd(); err != nil {
+		return v.rep, fmt.Errorf("verify: %w", err)
+	}
+	if err := j.await(ctx, v.end.seq); err != nil {
+		return v.rep, fmt.Errorf("verify: %w", err)
 	}
 	v.readSnapshots()
-	err = j.scan(1, v.rep.Last, func(s stored) error {
+	err = v.scan(1, v.end.seq, func(s stored) error {
 		v.record(s)
 		return ctx.Err()
 	})
 	if err == nil {
-		err = v.readIndex(ctx)
+		err = v.readKeys()
+	}
+	if err == nil {
+		err = v.opened()
 	}
 	if err != nil {
 		return v.rep, fmt.Errorf("verify: %w", err)
 	}
-	for id, s := range v.snapshots {
-		v.fault(s.seq, id, "there is a snapshot of a record that is not this machine's")
-	}
 	return v.rep, nil
+}
+
+// await returns when a record is durable.
+func (j *Journal) await(ctx context.Context, seq uint64) error {
+	for {
+		news := j.Changed()
+		if j.durable.Load() >= seq {
+			return nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-j.ended: // by a disk error
+			return ErrClosed
+		}
+	}
 }
 
 func (v *verification) fault(seq uint64, machine, format string, args ...any) {
@@ -83,27 +119,26 @@ func (v *verification) fault(seq uint64, machine, format string, args ...any) {
 	}
 }
 
-// readSnapshots keeps those that are durable. One may be written meanwhile: it
-// is not looked at.
-func (v *verification) readSnapshots() {
-	err := v.j.each([]byte("s/"), func(k, val []byte) error {
-		if len(k) != 2+16 {
-			v.fault(0, "", "a snapshot has the key %x", k)
-			return nil
-		}
-		id := machineID(machineKey(k[2:]))
-		m, err := decodeSnapshot(machineKey(k[2:]), val)
-		switch {
-		case err != nil:
-			v.fault(0, id, "snapshot: %v", err)
-		case m.Seq <= v.rep.Last && m.State != fsm.Removed:
-			v.snapshots[id] = snapshot{m.Seq, bytes.Clone(val)}
-		}
-		return nil
-	})
-	if err != nil {
-		v.fault(0, "", "snapshots: %v", err)
+// readEnd reads where the journal ends. That the last record is there, the scan
+// will tell.
+func (v *verification) readEnd() error {
+	v.end.tail = 1
+	val, err := v.get(keyLast)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil // nothing was ever appended
 	}
+	if err != nil {
+		return err
+	}
+	if v.end, err = decodeEnd(val); err != nil {
+		return err
+	}
+	if v.end.tail == 0 || v.end.tail > v.end.seq+1 {
+		v.fault(v.end.seq, "", "x/last says that the tail starts at %d", v.end.tail)
+		v.end.tail = 1
+	}
+	v.rep.First, v.rep.Last = min(1, v.end.seq), v.end.seq
+	return nil
 }
 
 func (v *verification) record(s stored) {
@@ -113,8 +148,8 @@ func (v *verification) record(s stored) {
 			v.fault(s.seq, "", "the hash that it holds of the record before is not that record's")
 		}
 		v.before, v.chained = sha256.Sum256(s.value), true
-		if s.seq == v.rep.Last {
-			v.end(s.seq)
+		if s.seq == v.end.seq && v.before != v.end.hash {
+			v.fault(s.seq, "", "x/last has another hash of the last record")
 		}
 		r, s.err = decode(s.seq, s.value)
 	} else {
@@ -125,33 +160,40 @@ func (v *verification) record(s stored) {
 		return
 	}
 	v.rep.Records++
+	if engine := r.Kind == fsm.KindEngineStarted || r.Kind == fsm.KindEngineStopped; engine != (r.Machine == "") || r.To != kinds[r.Kind] {
+		v.fault(r.Seq, r.Machine, "%s of machine %q leads to %q, which is not what Append writes", r.Kind, r.Machine, r.To)
+	}
 	k, _ := parseMachine(r.Machine)
 	v.listed += v.sum(k, r.Seq)
 	if err := v.fold.record(r); err != nil {
 		v.fault(r.Seq, r.Machine, "%v", err)
 	}
+	v.claim(r)
 	v.compare(k, r.Seq)
+	if r.Kind == fsm.KindCreated {
+		v.names[string(keyName(r.Name, k))] = r.Machine
+	}
+	if r.Request != "" && v.now.Sub(r.Time) <= keep24h {
+		v.asked[string(keyRequest(r.Principal, r.Request))] = Outcome{r.Seq, r.Machine, r.Kind, r.Time}
+	}
+	if r.Time.After(v.newest) {
+		v.newest = r.Time
+	}
 }
 
-// compare holds a snapshot against what the records up to it add up to.
-func (v *verification) compare(k machineKey, seq uint64) {
-	id := machineID(k)
-	s, ok := v.snapshots[id]
-	if !ok || s.seq != seq {
+// claim holds the name and the CID of a record's machine against those of the
+// others.
+func (v *verification) claim(r fsm.Record) {
+	if r.Machine == "" {
 		return
 	}
-	delete(v.snapshots, id)
-	m := v.fold.machines[id]
-	if was, err := decodeSnapshot(k, s.value); err == nil && m.Damaged && !was.Damaged {
-		return // it was folded before the damage
-	}
-	if now, err := encodeSnapshot(m); err != nil || !bytes.Equal(now, s.value) {
-		v.fault(seq, id, "the snapshot is not what its records add up to")
+	for what, other := range v.claims.set(v.fold.machines[r.Machine]) {
+		v.fault(r.Seq, r.Machine, "%s is machine %s's already", what, other)
 	}
 }
 
 func (v *verification) unreadable(s stored) {
-	lost, err := v.j.lost(s)
+	lost, err := v.lost(s)
 	if err != nil {
 		v.fault(s.seq, "", "index: %v", err)
 	}
@@ -160,7 +202,10 @@ func (v *verification) unreadable(s stored) {
 		v.fold.lose(l.Seq, l.Machine, known)
 		if k, _ := parseMachine(l.Machine); known {
 			v.listed += v.sum(k, l.Seq)
+			v.claims.drop(l.Machine)
 			v.compare(k, l.Seq)
+		} else {
+			v.claims = newClaims() // each of them may have been given up
 		}
 		for id := range v.snapshots {
 			if k, ok := parseMachine(id); ok && !known {
@@ -177,39 +222,4 @@ func (v *verification) unreadable(s stored) {
 
 func (v *verification) sum(k machineKey, seq uint64) uint64 {
 	return maphash.Bytes(v.seed, keyIndex(k, seq))
-}
-
-// readIndex holds m/ against the records.
-func (v *verification) readIndex(ctx context.Context) error {
-	err := v.j.each([]byte("m/"), func(k, _ []byte) error {
-		if m, seq, ok := indexOf(k); !ok {
-			v.fault(0, "", "an index entry has the key %x", k)
-		} else if seq <= v.rep.Last {
-			v.indexed += v.sum(m, seq)
-		}
-		return ctx.Err()
-	})
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err != nil {
-		v.fault(0, "", "index: %v", err)
-	} else if v.listed != v.indexed {
-		v.fault(0, "", "the index m/ does not list the records that there are")
-	}
-	return nil
-}
-
-// end holds x/last against the last record, unless an append overtook.
-func (v *verification) end(seq uint64) {
-	val, err := v.j.get(keyLast)
-	if err == nil {
-		var e end
-		if e, err = decodeEnd(val); err == nil && e.seq == seq && e.hash != v.before {
-			err = errors.New("x/last has another hash of it")
-		}
-	}
-	if err != nil {
-		v.fault(seq, "", "the last record: %v", err)
-	}
 }

@@ -1,0 +1,278 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// sample is a closed journal in which all is in the snapshots.
+func sample(t *testing.T) *vfs.MemFS {
+	t.Helper()
+	fs := vfs.NewCrashableMem()
+	j := open(t, options(t, fs))
+	one := created(1, "one")
+	one.Request = "r1"
+	app(t, j, engineStarted(), one, created(2, "two")) // 1 to 3
+	app(t, j, startRequested(1), health(2, "x"))       // 4 and 5
+	app(t, j, created(3, "three"), removed(3))         // 6 and 7
+	app(t, j, health(1, "y"))                          // 8
+	sound(t, j)
+	closed(t, j)
+	return fs
+}
+
+// forge changes what is stored, as no damage to a disk would: with checksums
+// that fit.
+type forge struct {
+	t *testing.T
+	*pebble.DB
+}
+
+func (f forge) get(key []byte) []byte {
+	f.t.Helper()
+	v, err := source{f.DB}.get(key)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return v
+}
+
+func (f forge) set(key, value []byte) {
+	f.t.Helper()
+	if err := f.Set(key, value, nil); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f forge) del(key []byte) {
+	f.t.Helper()
+	if err := f.Delete(key, nil); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f forge) record(seq uint64, change func(v []byte) []byte) {
+	f.t.Helper()
+	f.set(keyRecord(seq), change(f.get(keyRecord(seq))))
+}
+
+func (f forge) end(change func(*end)) {
+	f.t.Helper()
+	e, err := decodeEnd(f.get(keyLast))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	change(&e)
+	f.set(keyLast, e.encode())
+}
+
+func (f forge) snapshot(n int, change func(*fsm.Machine)) {
+	f.t.Helper()
+	k, _ := parseMachine(id(n))
+	var m fsm.Machine
+	if v, err := (source{f.DB}).get(keySnapshot(k)); err == nil {
+		if m, err = decodeSnapshot(k, v); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	change(&m)
+	v, err := encodeSnapshot(m)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.set(keySnapshot(k), v)
+}
+
+var (
+	one, _   = parseMachine(id(1))
+	two, _   = parseMachine(id(2))
+	three, _ = parseMachine(id(3))
+	r1       = keyRequest("uid:0", "r1")
+)
+
+// planted are faults, and what Verify says of them.
+var planted = map[string]struct {
+	plant func(f forge)
+	says  string
+}{
+	"a record is altered": {func(f forge) {
+		f.record(4, func(v []byte) []byte { return bytes.Replace(v, []byte("person"), []byte("policy"), 1) })
+	}, "the hash that it holds"},
+	"the last record is altered": {func(f forge) {
+		f.record(8, func(v []byte) []byte { return bytes.Replace(v, []byte("ay"), []byte("az"), 1) })
+	}, "x/last has another hash"},
+	"the chain is broken": {func(f forge) {
+		f.record(5, func(v []byte) []byte { v[len(v)-1] ^= 1; return v })
+	}, "the hash that it holds"},
+	"the time of a record is altered": {func(f forge) {
+		f.record(4, func(v []byte) []byte { v[16] ^= 1; return v })
+	}, "the hash that it holds"},
+	"a gap":                   {func(f forge) { f.del(keyRecord(5)) }, "missing"},
+	"a gap in the index, too": {func(f forge) { f.del(keyRecord(5)); f.del(keyIndex(two, 5)) }, "not known whose"},
+	"a record stands twice":   {func(f forge) { f.set(keyRecord(5), f.get(keyRecord(3))) }, "it says that it is record 3"},
+	"a record of another kind": {func(f forge) {
+		f.record(5, func(v []byte) []byte { return bytes.Replace(v, []byte("health"), []byte("wealth"), 1) })
+	}, "is not known"},
+	"a version to come": {func(f forge) { f.record(5, func(v []byte) []byte { v[0] = 9; return v }) }, "version 9"},
+	"a gravestone over a record": {func(f forge) {
+		f.record(5, func(v []byte) []byte {
+			s, err := encodeStone("nothing", v)
+			if err != nil {
+				f.t.Fatal(err)
+			}
+			seal(s, 5, plan.NotBefore, hash(v[len(v)-hashSize:]))
+			return s
+		})
+	}, "the hash that it holds"},
+	"a gravestone that is none": {func(f forge) { f.record(5, func(v []byte) []byte { v[0] = versionLost; return v }) }, "gravestone"},
+	"the index lacks a record":  {func(f forge) { f.del(keyIndex(one, 4)) }, "the index m/"},
+	"the index has one more":    {func(f forge) { f.set(keyIndex(one, 5), nil) }, "the index m/"},
+	"the index has another":     {func(f forge) { f.del(keyIndex(two, 5)); f.set(keyIndex(one, 5), nil) }, "the index m/"},
+	"the index is ahead":        {func(f forge) { f.set(keyIndex(one, 9), nil) }, "the index m/"},
+	"a snapshot is ahead":       {func(f forge) { f.snapshot(2, func(m *fsm.Machine) { m.Health.Why = "z"; m.Seq = 9 }) }, "behind the end"},
+	"a snapshot is one ahead":   {func(f forge) { f.snapshot(1, func(m *fsm.Machine) { m.Seq = 4 }) }, "not what its records add up to"},
+	"a snapshot lags": {func(f forge) {
+		f.snapshot(1, func(m *fsm.Machine) { m.Health, m.Seq = fsm.Health{Level: fsm.HealthOK}, 4 })
+	}, "make it Starting at record 4"},
+	"a snapshot is of no record": {func(f forge) { f.snapshot(2, func(m *fsm.Machine) { m.Seq = 6 }) }, "not this machine's"},
+	"a snapshot is another":      {func(f forge) { f.snapshot(1, func(m *fsm.Machine) { m.State = fsm.Running }) }, "not what its records add up to"},
+	"a snapshot is nonsense":     {func(f forge) { f.set(keySnapshot(one), []byte("x")) }, "snapshot:"},
+	"a snapshot is missing":      {func(f forge) { f.del(keySnapshot(one)) }, "make it unknown"},
+	"a snapshot of nobody":       {func(f forge) { f.snapshot(9, func(m *fsm.Machine) { m.ID, m.State, m.Seq = id(9), fsm.Created, 3 }) }, "not this machine's"},
+	"a snapshot buries one alive": {func(f forge) {
+		f.snapshot(1, func(m *fsm.Machine) { *m = fsm.Machine{ID: id(1), State: fsm.Removed, Seq: 8} })
+	}, "make it Removed"},
+	"a snapshot raises the dead": {func(f forge) {
+		f.snapshot(3, func(m *fsm.Machine) { *m = fsm.Machine{ID: id(3), Name: "three", State: fsm.Created, Seq: 6} })
+	}, "make it Created"},
+	"x/last has another hash":      {func(f forge) { f.end(func(e *end) { e.hash[3] ^= 1 }) }, "open refuses"},
+	"x/last is behind":             {func(f forge) { f.end(func(e *end) { e.seq-- }) }, "open refuses"},
+	"x/last is ahead":              {func(f forge) { f.end(func(e *end) { e.seq++ }) }, "open refuses"},
+	"x/last has a tail too late":   {func(f forge) { f.end(func(e *end) { e.tail = 10 }) }, "the tail starts at 10"},
+	"x/last has a tail of nothing": {func(f forge) { f.end(func(e *end) { e.tail = 0 }) }, "the tail starts at 0"},
+	"x/last is missing":            {func(f forge) { f.del(keyLast) }, "open refuses"},
+	"a record behind the end":      {func(f forge) { f.set(keyRecord(9), f.get(keyRecord(8))) }, "open refuses"},
+	"a request is lost":            {func(f forge) { f.del(r1) }, "is not kept"},
+	"a request led elsewhere": {func(f forge) {
+		f.set(r1, encodeOutcome(Outcome{Seq: 3, Machine: id(2), Kind: fsm.KindCreated, Time: timeOf(f.get(keyRecord(3)))}, two))
+	}, "led to another record"},
+	"a request was not asked":         {func(f forge) { f.set(keyRequest("uid:0", "r2"), f.get(r1)) }, "led to another record"},
+	"a request is nonsense":           {func(f forge) { f.set(r1, []byte("x")) }, "is not kept"},
+	"a name is lost":                  {func(f forge) { f.del(keyName("one", one)) }, "lacks it"},
+	"a name of a removed one is lost": {func(f forge) { f.del(keyName("three", three)) }, "lacks it"},
+	"a name is another's":             {func(f forge) { f.set(keyName("one", two), nil) }, "never had"},
+	"a key of nobody":                 {func(f forge) { f.set([]byte("z"), nil) }, "none of the journal's"},
+	"an odd key of a record":          {func(f forge) { f.set([]byte("e/xxxxxxxxxxxx"), nil) }, "none of the journal's"},
+	"an odd key of the index":         {func(f forge) { f.set([]byte("m/x"), nil) }, "none of the journal's"},
+}
+
+// Verify finds every planted fault, and says which it is. Where open refuses
+// already, that is said, and nothing else can be.
+func TestVerifyFindsPlantedFaults(t *testing.T) {
+	for name, c := range planted {
+		t.Run(name, func(t *testing.T) {
+			fs := sample(t)
+			db, err := pebble.Open("/j/db", options(t, fs).withDefaults().pebble(false))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.plant(forge{t, db})
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			j, err := Open("/j", quiet(options(t, fs)))
+			if _, ok := errors.AsType[*DamagedError](err); ok && c.says == "open refuses" {
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closed(t, j)
+			says(t, j, c.says)
+		})
+	}
+}
+
+func says(t *testing.T, j *Journal, what string) {
+	t.Helper()
+	rep, err := j.Verify(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range rep.Faults {
+		if strings.Contains(f.What, what) {
+			return
+		}
+	}
+	t.Errorf("verify does not say %q: %+v", what, rep)
+}
+
+// What no engine writes, in a journal that is whole otherwise, is found as well.
+func TestVerifyFindsHistoriesThatCantBe(t *testing.T) {
+	lies := startRequested(1)
+	lies.To = fsm.Running
+	nobody := created(1, "one")
+	nobody.Machine, nobody.To = "", fsm.Created
+	for name, c := range map[string]struct {
+		history []fsm.Record
+		says    string
+	}{
+		"an illegal transition":        {[]fsm.Record{created(1, "one"), {Machine: id(1), Kind: fsm.KindReady, To: fsm.Running, Fact: &fsm.ReadyFact{}}}, "the lifecycle forbids"},
+		"a life after the end":         {[]fsm.Record{created(1, "one"), removed(1), health(1, "x")}, "the lifecycle forbids"},
+		"no beginning":                 {[]fsm.Record{startRequested(1)}, "the lifecycle forbids"},
+		"created twice":                {[]fsm.Record{created(1, "one"), created(1, "one")}, "the lifecycle forbids"},
+		"two machines with one name":   {[]fsm.Record{created(1, "one"), created(2, "ONE")}, "the name one is machine " + id(1)},
+		"two machines with one CID":    {[]fsm.Record{created(1, "one"), created(4, "two"), startRequested(1), {Machine: id(4), Kind: fsm.KindStartRequested, CID: 4, Fact: &fsm.StartRequestedFact{}}}, "the CID 4 is machine " + id(1)},
+		"a record leads elsewhere":     {[]fsm.Record{created(1, "one"), lies}, "not what Append writes"},
+		"a machine's record of nobody": {[]fsm.Record{nobody}, "not what Append writes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j, err := forged(t, c.history)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closed(t, j)
+			says(t, j, c.says)
+		})
+	}
+	j, err := forged(t, []fsm.Record{created(1, "one"), removed(1), created(2, "one"), startRequested(2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sound(t, j) // so the forger is not at fault
+	closed(t, j)
+}
+
+// forged writes records that nothing was held against, as Recover does.
+func forged(t *testing.T, history []fsm.Record) (*Journal, error) {
+	t.Helper()
+	fs := vfs.NewCrashableMem()
+	j := open(t, options(t, fs))
+	b := newBulk(j)
+	for i, r := range history {
+		k, _ := parseMachine(r.Machine)
+		if r.To == fsm.None {
+			r.To = kinds[r.Kind]
+		}
+		r.Seq, r.Time = uint64(i+1), j.o.Now()
+		v, err := encode(r, k, new(bytes.Buffer))
+		if err != nil {
+			return nil, err
+		}
+		if err := b.record(r, v); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.finish(); err != nil {
+		return nil, err
+	}
+	closed(t, j)
+	return Open("/j", quiet(options(t, fs)))
+}
