@@ -333,7 +333,7 @@ func TestStrangerIsTurnedAway(t *testing.T) {
 }
 
 func TestTooManyConnections(t *testing.T) {
-	e := startEngine(t, Limits{Connections: 2}, ownOrRoot)
+	e := startEngine(t, Limits{Connections: 2, PerProcess: 2}, ownOrRoot)
 	first, second := connected(t, e), connected(t, e)
 	for range 3 {
 		c, err := net.Dial("unix", e.socket)

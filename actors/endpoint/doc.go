@@ -24,10 +24,15 @@
 //
 // # Bounds
 //
-// Connections, streams, the size of a message, envelopes in a batch, requests
-// without an answer and answers not yet read are all counted ([Limits]). A
-// client that asks faster than it reads loses its stream (ResourceExhausted);
-// it never holds up an actor, nor makes one's mailbox grow.
+// Connections, those of one process, streams, the size of a message, envelopes
+// in a batch, requests without an answer and answers not yet read are all
+// counted ([Limits]). A client that asks faster than it reads loses its stream
+// (ResourceExhausted); it never holds up an actor, nor makes one's mailbox grow.
+// All streams together hold at most 64 MiB of requests without an answer and of
+// unread answers, which are there up to three times while they are written; the
+// stream that holds the most goes first. A connection costs two goroutines and
+// some 20 KiB, a stream two more; there are at most 256 connections, half of
+// them of one process, with 4 streams each.
 //
 // # Concurrency
 //
@@ -44,5 +49,6 @@
 // to the ticket socket and sends the ticket (64 hexadecimal digits) and a
 // newline; the answer is the line "ok" or "error: …". After "ok" the
 // connection belongs to the function that was given to Issue. A ticket is good
-// once, for ten seconds, for the user who asked for it.
+// once, for ten seconds, for the user who asked for it. At most 4,096 are out
+// (the oldest goes), and 512 connections open, half of them of one process.
 package endpoint

@@ -37,8 +37,10 @@ type Options struct {
 // Limits bound what clients can make the engine hold. Zero means the default.
 type Limits struct {
 	Connections int           // 256
+	PerProcess  int           // of them, of one process: half
 	Envelopes   int           // in a batch: 256
-	Queue       int           // requests without an answer, and answers not read, each: 1024
+	Queue       int           // requests without an answer, and answers not read, each, of a stream: 1024
+	Held        int           // bytes of both, of all streams together: 64 MiB
 	Refusals    int           // of one stream, before it is closed: 64
 	Handshake   time.Duration // until the ConnectRequest is there: 5 s
 }
@@ -46,8 +48,10 @@ type Limits struct {
 func (l Limits) orDefault() Limits {
 	return Limits{
 		Connections: orDefault(l.Connections, 256),
+		PerProcess:  orDefault(l.PerProcess, (orDefault(l.Connections, 256)+1)/2),
 		Envelopes:   orDefault(l.Envelopes, 256),
 		Queue:       orDefault(l.Queue, 1024),
+		Held:        orDefault(l.Held, 64<<20),
 		Refusals:    orDefault(l.Refusals, 64),
 		Handshake:   orDefault(l.Handshake, 5*time.Second),
 	}
@@ -68,6 +72,7 @@ type Gateway struct {
 	log    *slog.Logger
 	check  *checker
 	limits Limits
+	budget *budget
 	server *grpc.Server
 	work   sync.WaitGroup // readers and writers
 
@@ -86,6 +91,7 @@ func newGateway(o Options, allowed func(uid uint32) bool) *Gateway {
 	}
 	g := &Gateway{system: o.System, log: o.Log, limits: o.Limits.orDefault(), links: map[string]*link{}}
 	g.check = newChecker(o.Targets, g.limits.Envelopes)
+	g.budget = newBudget(int64(g.limits.Held))
 	g.server = grpc.NewServer(
 		grpc.Creds(peerCredentials{allowed, func(err error) { g.log.Warn("refused a connection", "err", err) }}),
 		grpc.ConnectionTimeout(g.limits.Handshake),
@@ -107,7 +113,7 @@ func newGateway(o Options, allowed func(uid uint32) bool) *Gateway {
 
 // Serve answers clients on a unix socket until Close.
 func (g *Gateway) Serve(lis net.Listener) error {
-	err := g.server.Serve(newCapped(lis, g.limits.Connections, g.log))
+	err := g.server.Serve(newCapped(lis, g.limits.Connections, g.limits.PerProcess, g.log))
 	if err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("endpoint: serve: %w", err)
 	}
@@ -167,6 +173,7 @@ func (g *Gateway) admit(stream remote.Remoting_ReceiveServer) (*link, error) {
 	g.last++
 	l := newLink(g, stream, fmt.Sprintf("%s%d", clientPrefix, g.last), who.principal)
 	g.links[l.address] = l
+	g.budget.open(l)
 	g.work.Add(2)
 	return l, nil
 }
@@ -176,6 +183,7 @@ func (g *Gateway) leave(l *link, wasConnected bool) {
 	g.mu.Lock()
 	delete(g.links, l.address)
 	g.mu.Unlock()
+	g.budget.close(l)
 	if !wasConnected {
 		return
 	}

@@ -98,11 +98,21 @@ func startEngine(t testing.TB, limits Limits, allowed func(uint32) bool) *engine
 	return e
 }
 
+// giant is a machine of which there is much to say.
+const (
+	giant      = "giant"
+	giantBytes = 2 << 20
+)
+
 func (e *engine) supervisor(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *wire.ListMachines:
 		ctx.Respond(&wire.Machines{Version: 7})
 	case *wire.InspectMachine:
+		if m.Name == giant {
+			ctx.Respond(&wire.Machine{Dir: strings.Repeat("x", giantBytes)})
+			return
+		}
 		who := Principal(ctx.MessageHeader())
 		ctx.Respond(&wire.Machine{Name: m.Name, Desired: who, Dir: strings.Join(ctx.MessageHeader().Keys(), ","), Address: ctx.Sender().Address})
 	case *wire.EngineStatus:

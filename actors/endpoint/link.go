@@ -36,9 +36,9 @@ type link struct {
 	err      error // set before done is closed
 
 	mu      sync.Mutex
-	waiting map[string]struct{} // ids of senders that have no answer yet
-	unasked int                 // grants since something was last sent
-	refused int                 // the reader's
+	waiting map[string]int64 // what is held for senders that have no answer yet, by id
+	unasked int              // grants since something was last sent
+	refused int              // the reader's
 }
 
 // outgoing is a message for a PID of the client; without an id it is for the
@@ -46,6 +46,7 @@ type link struct {
 type outgoing struct {
 	id      string
 	message proto.Message
+	size    int // of the message
 }
 
 func newLink(g *Gateway, stream remote.Remoting_ReceiveServer, address, principal string) *link {
@@ -54,7 +55,7 @@ func newLink(g *Gateway, stream remote.Remoting_ReceiveServer, address, principa
 		log:      g.log.With("client", address, "principal", principal),
 		out:      make(chan outgoing, g.limits.Queue),
 		draining: make(chan struct{}), done: make(chan struct{}),
-		waiting: map[string]struct{}{},
+		waiting: map[string]int64{},
 	}
 	l.drain = sync.OnceFunc(func() { close(l.draining) })
 	return l
@@ -158,7 +159,7 @@ func (l *link) refuse(d delivery, r *wire.Refused) error {
 	if l.refused++; l.refused > l.gateway.limits.Refusals {
 		return violated("more than %d refused messages", l.gateway.limits.Refusals)
 	}
-	l.push(outgoing{d.sender.Id, r})
+	l.push(outgoing{id: d.sender.Id, message: r})
 	return nil
 }
 
@@ -184,6 +185,7 @@ func (l *link) await(d delivery) error {
 	switch d.message.(type) {
 	case *wire.Grant, *wire.Unfollow:
 		if _, over := d.message.(*wire.Unfollow); over {
+			l.hold(-l.waiting[d.sender.Id])
 			delete(l.waiting, d.sender.Id)
 		}
 		if l.unasked++; l.unasked > limit {
@@ -194,20 +196,32 @@ func (l *link) await(d delivery) error {
 	if _, ok := l.waiting[d.sender.Id]; ok {
 		return violated("the sender %q waits for an answer already", short(d.sender.Id))
 	}
-	l.waiting[d.sender.Id] = struct{}{}
+	cost := int64(proto.Size(d.message) + requestCost)
+	l.waiting[d.sender.Id] = cost
 	if len(l.waiting) > limit {
 		return status.Errorf(codes.ResourceExhausted, "more than %d requests without an answer", limit)
 	}
+	l.hold(cost)
 	return nil
+}
+
+// hold counts what the engine holds for this client.
+func (l *link) hold(n int64) {
+	if greedy := l.gateway.budget.add(l, n); greedy != nil {
+		greedy.end(status.Error(codes.ResourceExhausted, "too much is held for this client: it asks for more than it reads"))
+	}
 }
 
 // push hands a message to the writer. It never waits: a client that does not
 // read loses its stream.
 func (l *link) push(o outgoing) {
+	o.size = proto.Size(o.message)
 	l.mu.Lock()
+	answered := l.waiting[o.id]
 	delete(l.waiting, o.id)
 	l.unasked = 0
 	l.mu.Unlock()
+	l.hold(o.cost() - answered)
 	select {
 	case l.out <- o:
 	default:
@@ -215,16 +229,18 @@ func (l *link) push(o outgoing) {
 	}
 }
 
+func (o outgoing) cost() int64 { return int64(o.size + answerCost) }
+
 // SendUserMessage implements actor.Process: an actor answers a client.
 func (l *link) SendUserMessage(pid *actor.PID, message any) {
 	_, body, _ := actor.UnwrapEnvelope(message)
 	switch m := body.(type) {
 	case *actor.DeadLetterResponse:
-		l.push(outgoing{pid.Id, &wire.Refused{
+		l.push(outgoing{id: pid.Id, message: &wire.Refused{
 			Code: wire.Code_CODE_UNAVAILABLE, Message: "the engine is starting or going down", Hint: "arcbox engine status",
 		}})
 	case proto.Message:
-		l.push(outgoing{pid.Id, m})
+		l.push(outgoing{id: pid.Id, message: m})
 	default:
 		l.log.Error("an actor sent a client what is no message", "type", fmt.Sprintf("%T", body))
 	}
@@ -251,6 +267,7 @@ func (l *link) write() {
 				l.end(err)
 				return
 			}
+			l.hold(-o.cost())
 		case <-l.draining:
 			if len(l.out) == 0 {
 				l.end(errGoingDown)
@@ -264,9 +281,9 @@ func (l *link) send(o outgoing) error {
 	if c, ok := o.message.(*remote.ConnectResponse); ok {
 		return l.stream.Send(&remote.RemoteMessage{MessageType: &remote.RemoteMessage_ConnectResponse{ConnectResponse: c}})
 	}
-	if n := proto.Size(o.message); n > wire.MaxReply {
-		l.log.Error("a reply is too big", "type", proto.MessageName(o.message), "bytes", n)
-		o.message = &wire.Refused{Code: wire.Code_CODE_INTERNAL, Message: fmt.Sprintf("the reply has %d bytes, the limit is %d", n, wire.MaxReply)}
+	if o.size > wire.MaxReply {
+		l.log.Error("a reply is too big", "type", proto.MessageName(o.message), "bytes", o.size)
+		o.message = &wire.Refused{Code: wire.Code_CODE_INTERNAL, Message: fmt.Sprintf("the reply has %d bytes, the limit is %d", o.size, wire.MaxReply)}
 	}
 	data, err := proto.Marshal(o.message)
 	if err != nil { // text that is no UTF-8

@@ -48,6 +48,20 @@ func peerUID(c net.Conn) (uint32, error) {
 	return uid, nil
 }
 
+// peerPID is the process that made the connection, by the kernel's word; 0
+// where that is not known. It only counts connections.
+func peerPID(c *net.UnixConn) int {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	pid := 0
+	if err := raw.Control(func(fd uintptr) { pid, _ = pidOf(int(fd)) }); err != nil {
+		return 0
+	}
+	return pid
+}
+
 // principalOf names the peer of a connection, or says why it is turned away.
 func principalOf(c net.Conn, allowed func(uint32) bool) (string, error) {
 	uid, err := peerUID(c)

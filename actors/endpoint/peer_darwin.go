@@ -11,3 +11,5 @@ func uidOf(fd int) (uint32, error) {
 	}
 	return c.Uid, nil
 }
+
+func pidOf(fd int) (int, error) { return unix.GetsockoptInt(fd, unix.SOL_LOCAL, unix.LOCAL_PEERPID) }

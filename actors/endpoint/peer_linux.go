@@ -11,3 +11,11 @@ func uidOf(fd int) (uint32, error) {
 	}
 	return c.Uid, nil
 }
+
+func pidOf(fd int) (int, error) {
+	c, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return 0, err
+	}
+	return int(c.Pid), nil
+}

@@ -94,17 +94,23 @@ func removeStale(path string) error {
 	return nil
 }
 
-// capped bounds the open connections of a listener: one too many is closed at
-// once, so that a flood costs the others nothing. It logs when it begins to.
+// capped bounds the open connections of a listener, and those of one process:
+// one too many is closed at once, so that a flood costs the others nothing. It
+// logs when it begins to.
 type capped struct {
 	net.Listener
-	slots chan struct{}
-	log   *slog.Logger
-	full  bool // Accept is called by one goroutine
+	most, each int
+	pid        func(*net.UnixConn) int // 0 = not known
+	log        *slog.Logger
+	full       bool // Accept is called by one goroutine
+
+	mu   sync.Mutex
+	open int
+	by   map[int]int // by process
 }
 
-func newCapped(lis net.Listener, n int, log *slog.Logger) *capped {
-	return &capped{Listener: lis, slots: make(chan struct{}, n), log: log}
+func newCapped(lis net.Listener, most, each int, log *slog.Logger) *capped {
+	return &capped{Listener: lis, most: most, each: each, pid: peerPID, log: log, by: map[int]int{}}
 }
 
 // Accept implements net.Listener.
@@ -114,22 +120,40 @@ func (l *capped) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		select {
-		case l.slots <- struct{}{}:
-			l.full = false
-			u, ok := c.(*net.UnixConn)
-			if !ok {
-				<-l.slots
-				return nil, errors.Join(fmt.Errorf("endpoint: a %T on a unix listener", c), c.Close())
-			}
-			return &cappedConn{UnixConn: u, release: sync.OnceFunc(func() { <-l.slots })}, nil
-		default:
-			if !l.full {
-				l.log.Warn("refused a connection: too many are open", "limit", cap(l.slots))
-			}
-			l.full = true
-			_ = c.Close() // nothing was said on it
+		u, ok := c.(*net.UnixConn)
+		if !ok {
+			return nil, errors.Join(fmt.Errorf("endpoint: a %T on a unix listener", c), c.Close())
 		}
+		pid := l.pid(u)
+		if l.enter(pid) {
+			l.full = false
+			return &cappedConn{UnixConn: u, release: sync.OnceFunc(func() { l.leave(pid) })}, nil
+		}
+		if !l.full {
+			l.log.Warn("refused a connection: too many are open", "limit", l.most, "of one process", l.each, "process", pid)
+		}
+		l.full = true
+		_ = c.Close() // nothing was said on it
+	}
+}
+
+func (l *capped) enter(pid int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open >= l.most || pid != 0 && l.by[pid] >= l.each {
+		return false
+	}
+	l.open++
+	l.by[pid]++
+	return true
+}
+
+func (l *capped) leave(pid int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open--
+	if l.by[pid]--; l.by[pid] == 0 {
+		delete(l.by, pid)
 	}
 }
 

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"container/list"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -23,7 +24,7 @@ const (
 // TicketOptions are what Tickets needs; Log must be there.
 type TicketOptions struct {
 	Log         *slog.Logger
-	Connections int // at once; 0 means 512
+	Connections int // at once, half of them of one process; 0 means 512
 }
 
 // Tickets serves byte streams to those who hold a ticket.
@@ -37,6 +38,7 @@ type Tickets struct {
 
 	mu     sync.Mutex
 	good   map[string]*ticket
+	issued *list.List // of the ids in good, the oldest first
 	lis    net.Listener
 	conns  map[*net.UnixConn]struct{}
 	closed bool
@@ -46,6 +48,7 @@ type ticket struct {
 	open      func(ctx context.Context, conn *net.UnixConn) error
 	principal string
 	expiry    *time.Timer
+	place     *list.Element // in issued
 }
 
 // NewTickets makes the desk; Serve opens it.
@@ -53,28 +56,25 @@ func NewTickets(o TicketOptions) *Tickets {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Tickets{
 		log: o.Log, limit: orDefault(o.Connections, 512), allowed: ownOrRoot, ctx: ctx, cancel: cancel,
-		good: map[string]*ticket{}, conns: map[*net.UnixConn]struct{}{},
+		good: map[string]*ticket{}, issued: list.New(), conns: map[*net.UnixConn]struct{}{},
 	}
 }
 
 // Issue makes a ticket for a principal (what Principal returned). Whoever
 // presents it, once and within ten seconds, gets its connection passed to
 // open, which runs in a goroutine of its own; the connection is closed when
-// open returns, or when Close cancels ctx. Where 4,096 tickets are out, one of
-// them is void.
+// open returns, or when Close cancels ctx. Where 4,096 tickets are out, the
+// oldest is void.
 func (t *Tickets) Issue(open func(ctx context.Context, conn *net.UnixConn) error, principal string) string {
 	var raw [ticketBytes]byte
 	_, _ = rand.Read(raw[:]) // never fails
 	id := hex.EncodeToString(raw[:])
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for old := range t.good {
-		if len(t.good) < ticketsMax {
-			break
-		}
-		t.remove(old)
+	if t.issued.Len() >= ticketsMax {
+		t.remove(t.issued.Front().Value.(string))
 	}
-	t.good[id] = &ticket{open, principal, time.AfterFunc(ticketLife, func() { t.expire(id) })}
+	t.good[id] = &ticket{open, principal, time.AfterFunc(ticketLife, func() { t.expire(id) }), t.issued.PushBack(id)}
 	return id
 }
 
@@ -89,6 +89,7 @@ func (t *Tickets) remove(id string) *ticket {
 	tk := t.good[id]
 	if tk != nil {
 		tk.expiry.Stop()
+		t.issued.Remove(tk.place)
 		delete(t.good, id)
 	}
 	return tk
@@ -118,7 +119,7 @@ func (t *Tickets) Serve(lis net.Listener) error {
 	}
 	t.lis = lis
 	t.mu.Unlock()
-	accept := newCapped(lis, t.limit, t.log)
+	accept := newCapped(lis, t.limit, (t.limit+1)/2, t.log)
 	for {
 		c, err := accept.Accept()
 		switch {
