@@ -133,60 +133,6 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-func FuzzDecode(f *testing.F) {
-	for _, fact := range facts {
-		f.Add(encoded(f, recordOf(fact)))
-	}
-	stone, err := encodeStone("gone", []byte("rest"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	seal(stone, 1<<40, time.Unix(1, 0), hash{})
-	f.Add(stone)
-	f.Fuzz(func(t *testing.T, v []byte) {
-		r, err := decode(1<<40, v)
-		if err != nil {
-			return
-		}
-		// What can be read can be folded, and is encoded to what can be read again.
-		_ = newFold().record(r)
-		if r.Machine == "" {
-			return
-		}
-		got, err := decode(r.Seq, encoded(t, r))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := cmp.Diff(r, got); d != "" {
-			t.Fatal(d)
-		}
-	})
-}
-
-func FuzzOtherValues(f *testing.F) {
-	k, _ := parseMachine(id(1))
-	m, err := encodeSnapshot(fsm.Machine{ID: id(1), State: fsm.Running, Launch: &fsm.Launch{CID: 4}})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(m)
-	f.Add(encodeOutcome(Outcome{Seq: 1, Machine: id(1), Kind: fsm.KindCreated, Time: time.Unix(1, 0)}, k))
-	f.Add(end{1, hash{1}, 1}.encode())
-	f.Add(encodeHead(9, hash{3}))
-	f.Fuzz(func(t *testing.T, v []byte) {
-		if m, err := decodeSnapshot(k, v); err == nil && m.ID != id(1) {
-			t.Error("another machine's snapshot was taken")
-		}
-		if o, ok := decodeOutcome(v); ok && len(o.Kind) == 0 {
-			t.Error("an outcome without a kind was taken")
-		}
-		_, _ = decodeEnd(v)
-		if seq, h, ok := decodeHead(v); ok && !bytes.Equal(encodeHead(seq, h), v) {
-			t.Error("a head was taken that is not one")
-		}
-	})
-}
-
 func TestKeysKeepPairsApart(t *testing.T) {
 	if bytes.Equal(keyRequest("a/b", "c"), keyRequest("a", "b/c")) {
 		t.Error("two requests share a key")

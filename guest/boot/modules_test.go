@@ -2,15 +2,19 @@ package boot
 
 import (
 	"bytes"
+	"compress/gzip"
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
 	"pgregory.net/rapid"
 )
 
@@ -225,8 +229,51 @@ func FuzzDepends(f *testing.F) {
 	})
 }
 
+// A module file, packed or not, costs no more than the bound, and names only
+// what can be a module.
 func FuzzModule(f *testing.F) {
-	f.Add(fakeModule("a", "b"))
+	ko := fakeModule("a", "b-c")
+	f.Add(ko)
 	f.Add(pvhELF()[:200])
-	f.Fuzz(func(_ *testing.T, ko []byte) { _, _ = moduleDepends(ko) })
+	var gz, xzs, zs bytes.Buffer
+	g := gzip.NewWriter(&gz)
+	x, err := xz.NewWriter(&xzs)
+	if err != nil {
+		f.Fatal(err)
+	}
+	z, err := zstd.NewWriter(&zs, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, w := range []io.WriteCloser{g, x, z} {
+		if _, err := w.Write(ko); err != nil {
+			f.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			f.Fatal(err)
+		}
+	}
+	for _, b := range []*bytes.Buffer{&gz, &xzs, &zs} {
+		f.Add(b.Bytes())
+		f.Add(b.Bytes()[:b.Len()/2])
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		const limit = 64 << 10
+		ko, err := decompress(file, limit)
+		if err != nil {
+			return
+		}
+		if sniff(file) != plain && len(ko) > limit {
+			t.Fatalf("unpacked to %d bytes, at most %d are allowed", len(ko), limit)
+		}
+		names, err := moduleDepends(ko)
+		if err != nil && len(names) > 0 {
+			t.Fatalf("%q and %v", names, err)
+		}
+		for _, n := range names {
+			if !validModuleName(n) || len(names) > len(ko) {
+				t.Fatalf("%q of %d names got through", n, len(names))
+			}
+		}
+	})
 }

@@ -3,6 +3,7 @@ package qemu
 import (
 	"bytes"
 	"debug/elf"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -85,4 +86,41 @@ func TestProbeKernelIsAPVHKernel(t *testing.T) {
 	if gdt := probeCode[0x60:]; len(gdt) != 16 {
 		t.Fatalf("the GDT is not at 0x60: %d bytes follow", len(gdt))
 	}
+}
+
+// A cache is believed where it is of this host, this boot and this binary, and
+// says one of two things; anything else costs a probe.
+func FuzzProbeCache(f *testing.F) {
+	key := probeKey{probeVersion, "boot", "/usr/bin/qemu", 1, 2}
+	for _, c := range []probeCache{{key, Result{hv.AccelKVM, "n"}}, {key, Result{"hvf", "n"}}, {probeKey{}, Result{hv.AccelTCG, ""}}} {
+		data, err := json.Marshal(c)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+		f.Add(data[:len(data)/2])
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file := filepath.Join(t.TempDir(), "accel")
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, ok := readCache(file, key)
+		if !ok {
+			if r != (Result{}) {
+				t.Errorf("not believed, but %+v", r)
+			}
+			return
+		}
+		var c probeCache
+		if err := json.Unmarshal(data, &c); err != nil || c.probeKey != key || r.Accel != hv.AccelKVM && r.Accel != hv.AccelTCG {
+			t.Errorf("believed %q: %+v, %v", data, r, err)
+		}
+		if err := writeCache(file, key, r); err != nil {
+			t.Fatal(err)
+		}
+		if again, ok := readCache(file, key); !ok || again != r {
+			t.Errorf("%+v became %+v, %v", r, again, ok)
+		}
+	})
 }

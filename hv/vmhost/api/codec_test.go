@@ -2,12 +2,15 @@ package api_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -255,8 +258,70 @@ func FuzzSpec(f *testing.F) {
 	f.Add([]byte("{}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := api.DecodeSpec(bytes.NewReader(data))
-		if err == nil && (s.Validate() != nil || !filepath.IsAbs(s.Dir)) {
+		if err != nil {
+			return
+		}
+		if len(data) > api.MaxSpec || s.Validate() != nil || !filepath.IsAbs(s.Dir) {
 			t.Errorf("%q: %+v", data, s)
+		}
+		out, err := api.EncodeSpec(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := api.DecodeSpec(bytes.NewReader(out)); err != nil || !reflect.DeepEqual(again, s) {
+			t.Errorf("%+v became %+v, %v", s, again, err)
+		}
+	})
+}
+
+// A fuzzer does not find checksums: here they fit, and the rest is hostile.
+func FuzzSpecBehindItsChecksum(f *testing.F) {
+	data, err := api.EncodeSpec(spec())
+	if err != nil {
+		f.Fatal(err)
+	}
+	line, _, _ := bytes.Cut(data, []byte("\n"))
+	f.Add(line)
+	f.Add([]byte("{}"))
+	f.Add([]byte("null"))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		sum := sha256.Sum256(line)
+		data := fmt.Appendf(nil, "%s\n%x\n", line, sum)
+		s, err := api.DecodeSpec(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		if s.Validate() != nil || !filepath.IsAbs(s.Dir) {
+			t.Errorf("%q: %+v", line, s)
+		}
+		out, err := api.EncodeSpec(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := api.DecodeSpec(bytes.NewReader(out)); err != nil || !reflect.DeepEqual(again, s) {
+			t.Errorf("%+v became %+v, %v", s, again, err)
+		}
+	})
+}
+
+// A line is what stands before the newline, whole, bounded, however it comes.
+func FuzzReadLine(f *testing.F) {
+	f.Add([]byte("{\"op\":\"hello\"}\nrest"))
+	f.Add([]byte("no end"))
+	f.Add(bytes.Repeat([]byte("x"), 600))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		line, rest, err := api.ReadLine(iotest.OneByteReader(bytes.NewReader(data)))
+		want, _, ended := bytes.Cut(data, []byte("\n"))
+		if ended && len(want) < api.MaxLine {
+			if err != nil || !bytes.Equal(line, want) || len(rest) > 0 {
+				t.Errorf("%q: %q, %q, %v", data, line, rest, err)
+			}
+		} else if err == nil || line != nil || rest != nil {
+			t.Errorf("%q: %q, %q, no error", data, line, rest)
+		}
+		line, rest, err = api.ReadLine(bytes.NewReader(data))
+		if err == nil && (!bytes.HasPrefix(data, append(bytes.Clone(line), '\n')) || !bytes.HasPrefix(data[len(line)+1:], rest)) {
+			t.Errorf("%q: %q and %q", data, line, rest)
 		}
 	})
 }
