@@ -137,7 +137,7 @@ func (m *machine) create(c *command) error {
 // roomOnDisk refuses what would grow a full disk.
 func (m *machine) roomOnDisk() error {
 	if m.Journal.DiskLow() {
-		return refuse(wire.Code_CODE_UNAVAILABLE, "df -h "+m.Home, "the disk of %s is nearly full: stop and rm work, create and start do not", m.Home)
+		return refuse(wire.Code_CODE_LACKING, "df -h "+m.Home, "the disk of %s is nearly full: stop and rm work, create and start do not", m.Home)
 	}
 	return nil
 }

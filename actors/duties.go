@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/fsm"
@@ -130,6 +131,9 @@ func (m *machine) beginLaunch(d fsm.Duty) {
 		limited, cancel := within(ctx, s.Clock, launchTime)
 		defer cancel()
 		fact, back, err := s.Hosts.Launch(limited, ref, lock, o)
+		if err != nil && limited.Err() != nil && ctx.Err() == nil {
+			err = fmt.Errorf("its VM host did not come up within %s", launchTime)
+		}
 		if err != nil && back == nil {
 			back = s.regain(s.life, ref)
 		}

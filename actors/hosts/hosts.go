@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -90,8 +91,8 @@ func (w *World) check(spec fsm.Spec) error {
 	}
 	qemu := w.qemu()
 	if _, err := exec.LookPath(qemu); err != nil {
-		return &actors.Refusal{Code: wire.Code_CODE_UNAVAILABLE, Hint: "apt-get install qemu-system-x86",
-			Message: fmt.Sprintf("QEMU is missing: %s is not in PATH", qemu)}
+		return &actors.Refusal{Code: wire.Code_CODE_LACKING, Hint: "apt-get install qemu-system-x86",
+			Message: fmt.Sprintf("QEMU can't be run: %v", err)}
 	}
 	kernel, initrd, err := w.assets(spec)
 	if err != nil {
@@ -99,8 +100,8 @@ func (w *World) check(spec fsm.Spec) error {
 	}
 	for _, f := range []struct{ field, path string }{{"kernel", kernel}, {"initrd", initrd}} {
 		if err := readable(f.path); err != nil {
-			return &actors.Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: f.field, Hint: "arcbox create --help",
-				Message: fmt.Sprintf("%s %q: %v; it must be a file that the engine can read", f.field, f.path, err)}
+			return &actors.Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: f.field, Hint: "ls -l " + f.path,
+				Message: fmt.Sprintf("%s %q: a file that the engine can read is needed: %v", f.field, f.path, err)}
 		}
 	}
 	return nil
@@ -120,7 +121,7 @@ func (w *World) assets(spec fsm.Spec) (kernel, initrd string, err error) {
 	}
 	a, err := boot.Find(w.Boot...)
 	if err != nil {
-		return "", "", &actors.Refusal{Code: wire.Code_CODE_UNAVAILABLE, Hint: "./task up", Message: err.Error()}
+		return "", "", &actors.Refusal{Code: wire.Code_CODE_LACKING, Hint: "./task up", Message: err.Error()}
 	}
 	kernel, initrd = a.Kernel, a.Initrd
 	if spec.Kernel != "" {
@@ -134,13 +135,16 @@ func (w *World) assets(spec fsm.Spec) (kernel, initrd string, err error) {
 
 func readable(path string) error {
 	fi, err := os.Stat(path)
-	if err != nil {
-		return err
+	if err == nil && !fi.Mode().IsRegular() {
+		err = errors.New("not a regular file")
 	}
-	if !fi.Mode().IsRegular() {
-		return errors.New("not a regular file")
+	var f *os.File
+	if err == nil {
+		f, err = os.Open(path)
 	}
-	f, err := os.Open(path)
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err // the path is named already
+	}
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func (c Code) ExitCode() int {
 		return 6
 	case Code_CODE_UNSAFE:
 		return 7
-	default: // internal, failed, and codes of a newer engine
+	default: // internal, failed, lacking, and codes of a newer engine
 		return 1
 	}
 }

@@ -31,7 +31,7 @@ func TestExitCodes(t *testing.T) {
 	want := map[wire.Code]int{
 		wire.Code_CODE_UNSPECIFIED: 1, wire.Code_CODE_INTERNAL: 1, wire.Code_CODE_BAD_INPUT: 2,
 		wire.Code_CODE_NOT_FOUND: 3, wire.Code_CODE_CONFLICT: 4, wire.Code_CODE_TIMEOUT: 5,
-		wire.Code_CODE_UNAVAILABLE: 6, wire.Code_CODE_UNSAFE: 7, wire.Code_CODE_FAILED: 1, 99: 1,
+		wire.Code_CODE_UNAVAILABLE: 6, wire.Code_CODE_UNSAFE: 7, wire.Code_CODE_FAILED: 1, wire.Code_CODE_LACKING: 1, 99: 1,
 	}
 	for code, exit := range want {
 		if got := code.ExitCode(); got != exit {

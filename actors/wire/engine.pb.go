@@ -35,9 +35,10 @@ const (
 	Code_CODE_NOT_FOUND   Code = 3 // exit 3
 	Code_CODE_CONFLICT    Code = 4 // exit 4: name taken, wrong state
 	Code_CODE_TIMEOUT     Code = 5 // exit 5
-	Code_CODE_UNAVAILABLE Code = 6 // exit 6: the engine is going down, or the disk is full
+	Code_CODE_UNAVAILABLE Code = 6 // exit 6: the engine is going down
 	Code_CODE_UNSAFE      Code = 7 // exit 7: running without -f, stray, sim without its flag
 	Code_CODE_FAILED      Code = 8 // exit 1: it was tried, and the machine ended in Stopped with a cause
+	Code_CODE_LACKING     Code = 9 // exit 1: the host lacks something: QEMU, a kernel, space on the disk
 )
 
 // Enum value maps for Code.
@@ -52,6 +53,7 @@ var (
 		6: "CODE_UNAVAILABLE",
 		7: "CODE_UNSAFE",
 		8: "CODE_FAILED",
+		9: "CODE_LACKING",
 	}
 	Code_value = map[string]int32{
 		"CODE_UNSPECIFIED": 0,
@@ -63,6 +65,7 @@ var (
 		"CODE_UNAVAILABLE": 6,
 		"CODE_UNSAFE":      7,
 		"CODE_FAILED":      8,
+		"CODE_LACKING":     9,
 	}
 )
 
@@ -2712,7 +2715,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05Fault\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x12\n" +
 	"\x04what\x18\x02 \x01(\tR\x04what\x12\x18\n" +
-	"\amachine\x18\x03 \x01(\tR\amachine*\xb4\x01\n" +
+	"\amachine\x18\x03 \x01(\tR\amachine*\xc6\x01\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rCODE_INTERNAL\x10\x01\x12\x12\n" +
@@ -2722,7 +2725,8 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\fCODE_TIMEOUT\x10\x05\x12\x14\n" +
 	"\x10CODE_UNAVAILABLE\x10\x06\x12\x0f\n" +
 	"\vCODE_UNSAFE\x10\a\x12\x0f\n" +
-	"\vCODE_FAILED\x10\bB1Z/github.com/arcboxlabs/arcbox-engine/actors/wireb\x06proto3"
+	"\vCODE_FAILED\x10\b\x12\x10\n" +
+	"\fCODE_LACKING\x10\tB1Z/github.com/arcboxlabs/arcbox-engine/actors/wireb\x06proto3"
 
 var (
 	file_actors_wire_engine_proto_rawDescOnce sync.Once

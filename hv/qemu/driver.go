@@ -17,7 +17,7 @@ var ErrNotFound = errors.New("hv/qemu: QEMU is not installed (Debian, Ubuntu: ap
 // Options are what a driver can be told. The zero value is usable.
 type Options struct {
 	Log          *slog.Logger  // nil = none
-	StartTimeout time.Duration // from the fork to the guest's first instruction; 0 = 30 s
+	StartTimeout time.Duration // from the fork to the guest's first instruction; 0 = 20 s
 	CallTimeout  time.Duration // of one QMP command, and for a QEMU whose QMP ended to be dead; 0 = 5 s
 }
 
@@ -37,7 +37,7 @@ func New(o Options) *Driver {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	if d.startTimeout <= 0 {
-		d.startTimeout = 30 * time.Second
+		d.startTimeout = 20 * time.Second // less than an engine waits for the VM host
 	}
 	if d.callTimeout <= 0 {
 		d.callTimeout = 5 * time.Second
