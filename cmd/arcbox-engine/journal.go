@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"text/tabwriter"
@@ -62,7 +64,7 @@ func openHistory() (*actors.History, func(), error) {
 	}
 	j, err := journal.OpenReadOnly(h.Journal(), journal.Options{})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, explain(h, err)
 	}
 	fmt.Fprintln(os.Stderr, "no engine runs; the journal is read from", h.Journal())
 	world := hosts.New(hosts.Options{Machines: h.Machines(), Run: h.Run})
@@ -181,16 +183,20 @@ func recoverJournal(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := os.Stat(h.Journal()); errors.Is(err, fs.ErrNotExist) {
+		return &actors.Refusal{Code: wire.Code_CODE_NOT_FOUND, Hint: "arcbox engine start",
+			Message: "there is no journal to recover: " + h.Journal() + " is not there"}
+	}
 	lock, err := lockHome(h)
 	if err != nil {
-		return err
+		return explain(h, err)
 	}
 	defer lock.Close()
 	stamp := time.Now().UTC().Format("20060102T150405Z")
 	old, fresh := h.Journal(), filepath.Join(h.Data, "journal.recovered-"+stamp)
 	s, err := journal.Recover(old, fresh, journal.Options{Log: newLog(false)})
 	if err != nil {
-		return err
+		return explain(h, err)
 	}
 	kept := filepath.Join(h.Data, "journal.damaged-"+stamp)
 	if err := os.Rename(old, kept); err != nil {
@@ -203,8 +209,8 @@ func recoverJournal(cmd *cobra.Command, _ []string) error {
 	for _, what := range s.Damage {
 		fmt.Fprintf(cmd.OutOrStdout(), "damaged: %s\n", what)
 	}
-	for _, x := range s.Lost {
-		fmt.Fprintf(cmd.OutOrStdout(), "lost %d: %s\n", x.Seq, x.What)
+	for _, x := range spans(s.Lost) {
+		fmt.Fprintln(cmd.OutOrStdout(), x)
 	}
 	return nil
 }

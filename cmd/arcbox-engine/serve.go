@@ -23,11 +23,12 @@ import (
 const endTime = 5 * time.Second
 
 // serve runs the engine until ctx is over or a person asks it to end.
-func serve(ctx context.Context, h home.Home, allowSim, debug bool) error {
+func serve(ctx context.Context, h home.Home, allowSim, debug bool) (err error) {
+	defer func() { err = explain(h, err) }()
 	log := newLog(debug)
 	for _, dir := range []string{h.Data, h.Run, h.Machines()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fmt.Errorf("data directory: %w; set ARCBOX_HOME to a directory that can be written", err)
+			return fmt.Errorf("data directory: %w", err)
 		}
 	}
 	lock, err := lockHome(h)
@@ -35,7 +36,7 @@ func serve(ctx context.Context, h home.Home, allowSim, debug bool) error {
 		return err
 	}
 	defer lock.Close()
-	j, err := journal.Open(h.Journal(), journal.Options{Log: log, Fatal: fatal(log)})
+	j, err := openJournal(ctx, h.Journal(), journal.Options{Log: log, Fatal: fatal(log)})
 	if err != nil {
 		return err
 	}

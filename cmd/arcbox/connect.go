@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net"
+	"syscall"
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/client"
@@ -19,6 +22,9 @@ const (
 	// loserGrace is for an engine that died, maybe because another one was
 	// quicker: that one may still be reading its journal.
 	loserGrace = time.Second
+	// winnerGrace is for the one that holds the lock: it may wait for a reader of
+	// its journal.
+	winnerGrace = 8 * time.Second
 )
 
 // engine connects to the engine of this home, and starts it where nobody
@@ -61,17 +67,37 @@ func (a *app) dial(ctx context.Context, h home.Home) (engine, error) {
 		}
 		e, err = a.connect(dialCtx, h.Socket())
 	}
-	if err != nil {
-		if dialCtx.Err() != nil {
-			err = context.Cause(dialCtx)
-		}
-		return nil, err // and no typed nil
+	if err == nil {
+		return e, nil
 	}
-	return e, nil
+	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+		<-dialCtx.Done() // the socket's deadline is the context's, and may be told a moment earlier
+	}
+	if dialCtx.Err() != nil {
+		err = context.Cause(dialCtx)
+	}
+	return nil, err // and no typed nil
 }
 
-// noEngine says where the engine was looked for.
+// otherHome is what helps where a home is another user's, or no place at all.
+const otherHome = "set ARCBOX_HOME to a directory of your own"
+
+// rootCause is the system's word without the chain that led to it.
+func rootCause(err error) error {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errno
+	}
+	return err
+}
+
+// noEngine says where the engine was looked for, and whose it may be.
 func noEngine(h home.Home, err error) error {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOTDIR) {
+		return &failure{
+			code: exitNoEngine, kind: "unavailable", hint: otherHome, cause: err,
+			message: fmt.Sprintf("the engine's socket %s can't be reached by you: %v", h.Socket(), rootCause(err)),
+		}
+	}
 	if !errors.Is(err, client.ErrNoEngine) {
 		return err
 	}
@@ -104,11 +130,13 @@ func (a *app) startEngine(ctx context.Context, h home.Home, flags []string) (eng
 		select {
 		case code := <-exited:
 			exited = nil
-			if code != exitConflict { // else another engine holds the lock, and is about to answer
-				var give context.CancelFunc
-				ctx, give = context.WithTimeoutCause(ctx, loserGrace, started.died(code))
-				defer give()
+			grace := loserGrace
+			if code == exitConflict { // another engine holds the lock, and is about to answer
+				grace = winnerGrace
 			}
+			var give context.CancelFunc
+			ctx, give = context.WithTimeoutCause(ctx, grace, started.died(code))
+			defer give()
 		case <-step.C:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)

@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,6 +143,24 @@ func TestLaunchPutsALongLogAside(t *testing.T) {
 	}
 	if info, err := os.Stat(h.EngineLog() + ".1"); err != nil || info.Size() != maxLog+1 {
 		t.Errorf("the old log: %v, %v", info, err)
+	}
+}
+
+// TestHomeOfSomebodyElse: a home that is not one's own, or no place at all.
+func TestHomeOfSomebodyElse(t *testing.T) {
+	h := tempHome(t)
+	refused := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EACCES)}
+	f := understood(noEngine(h, fmt.Errorf("client: %w", refused)))
+	if f.code != exitNoEngine || f.hint != otherHome || !strings.Contains(f.message, h.Socket()) || !strings.Contains(f.message, "permission denied") {
+		t.Errorf("another user's engine: %+v", f)
+	}
+	t.Setenv(engineVar, script(t, "exit 0"))
+	if err := os.WriteFile(h.Log, nil, 0o600); err != nil { // where a directory should be
+		t.Fatal(err)
+	}
+	_, err := launchEngine(t.Context(), h, nil)
+	if f := understood(err); f.code != exitNoEngine || f.hint != otherHome || !strings.Contains(f.message, h.Log) {
+		t.Errorf("no place for a log: %+v", f)
 	}
 }
 

@@ -38,7 +38,10 @@ func launchEngine(_ context.Context, h home.Home, flags []string) (*child, error
 	}
 	log, from, err := openLog(h)
 	if err != nil {
-		return nil, err
+		return nil, &failure{
+			code: exitNoEngine, kind: "unavailable", hint: otherHome, cause: err,
+			message: fmt.Sprintf("no engine is running, and none can be started: %v", err),
+		}
 	}
 	defer log.Close() //nolint:errcheck // the engine has its own descriptor
 	// Not bound to a context: it outlives this command.
@@ -123,8 +126,7 @@ func openLog(h home.Home) (*os.File, int64, error) {
 	return f, info.Size(), nil
 }
 
-// died says why a started engine ended, in its own words. An engine that
-// refused to start has an exit code of its own, which is passed on.
+// died says why a started engine ended, in its own words.
 func (c *child) died(code int) error {
 	f := &failure{code: exitNoEngine, kind: "unavailable", hint: "see " + c.log}
 	f.message = fmt.Sprintf("the engine ended at once with status %d", code)
