@@ -50,7 +50,7 @@ func (c *chaos) draw(dice *rand.Rand) blow {
 	alive := dice.IntN(2) == 0 // the clients stay, and go on with the next engine
 	gap := time.Duration(100+dice.IntN(2000)) * time.Millisecond
 	victim := dice.Uint64()
-	program := []string{vmhostProgram, qemuProgram}[dice.IntN(2)]
+	program := c.programs[dice.IntN(len(c.programs))]
 	switch n := dice.IntN(100); {
 	case n < 30:
 		return blow{"kill -9 engine", func(c *chaos, ops []*operation) hits { return c.killEngines(ops, alive, 1, gap) }}
@@ -122,7 +122,7 @@ func (c *chaos) killEngines(ops []*operation, alive bool, times int, gap time.Du
 		return h
 	}
 	for ; times > 1; times-- {
-		next := c.begin("engine", "start")
+		next := c.begin(append([]string{"engine", "start"}, c.start...)...)
 		<-time.After(gap)
 		if pid := c.enginePID(); pid != 0 {
 			c.pid = pid
@@ -145,7 +145,7 @@ func (c *chaos) afterDeath(h *hits) {
 		s[0], s[1] = s[0] || p.program == vmhostProgram, s[1] || p.program == qemuProgram
 		h.sight[p.machine] = s
 	}
-	c.ok("engine", "start")
+	c.startEngine()
 }
 
 func (c *chaos) endEngine() hits {

@@ -13,18 +13,36 @@ import (
 	"time"
 )
 
-// What a run of TestChaos has to reach where it is not a soak.
-const (
-	chaosRounds = 110
-	chaosKills  = 100 // of engines, during start, stop, restart and rm -f
-)
-
-// guestsOf are the machines of TestChaos: each has another restart policy.
+// guestsOf are the machines of a run: each has another restart policy.
 var guestsOf = []struct{ name, policy string }{{"a", "no"}, {"b", "on-failure"}, {"c", "always"}}
+
+// backend is what the machines of a run are made of.
+type backend struct {
+	create   []string // flags
+	start    []string // flags of the engine
+	programs []string // each VM has one process of each
+	pause    int      // ms; the longest, of most rounds, from the operations to the blow
+	limit    time.Duration
+}
+
+// A run that is no soak goes on until engines were killed a hundred times
+// during start, stop, restart and rm -f, or until its limit, on a busy host.
+const chaosKills = 100
+
+var (
+	real = backend{
+		create: []string{"--memory", "128", "--cpus", "1"}, programs: []string{vmhostProgram, qemuProgram}, pause: 1000, limit: 6 * time.Minute,
+	}
+	scripted = backend{
+		create: []string{"--backend", "sim", "--script", "boot=150ms;shutdown-takes=100ms"}, start: []string{"--allow-sim"},
+		programs: []string{vmhostProgram}, pause: 400, limit: 2 * time.Minute,
+	}
+)
 
 // chaos is one engine with three machines, and what is known of them.
 type chaos struct {
 	*bed
+	backend
 	books  *books
 	guests map[string]*guestLog // by name: of the VM that runs
 	tally  *tally
@@ -36,24 +54,31 @@ type chaos struct {
 // oracle that shares nothing with the engine reads the journal, the list, the
 // processes and the guests. Each round prints its seed: ARCBOX_SEED=n begins
 // with that round. ARCBOX_SOAK=1h goes on for an hour.
-func TestChaos(t *testing.T) {
-	seed, until := plannedRun(t)
-	c := &chaos{bed: newBed(t), books: newBooks(), guests: map[string]*guestLog{}, tally: newTally()}
+func TestChaos(t *testing.T) { runChaos(t, real, 1) }
+
+// TestChaosOfScripts is TestChaos with machines that boot in no time, so that
+// more rounds reach the moments between two records.
+func TestChaosOfScripts(t *testing.T) { runChaos(t, scripted, 4) }
+
+// runChaos runs rounds; of a soak it takes one part of so many.
+func runChaos(t *testing.T, what backend, part time.Duration) {
+	seed, soak := plannedRun(t)
+	c := &chaos{bed: newBed(t), backend: what, books: newBooks(), guests: map[string]*guestLog{}, tally: newTally()}
 	c.quiet = true
 	t.Cleanup(func() { report(t, "%s", c.tally) })
 	t.Cleanup(func() {
 		for _, g := range c.guests {
-			g.stream.cancel()
+			g.end()
 		}
 	})
-	c.ok("engine", "start")
+	c.startEngine()
 	witness := c.followJournal()
 	defer witness.cancel()
 	c.atRest("in the beginning")
-	for ; c.wanted(until); seed++ {
+	for ; c.wanted(soak / part); seed++ {
 		c.round(seed)
 		if t.Failed() {
-			t.Fatalf("ARCBOX_SEED=%d ./task e2e begins with this round", seed)
+			t.Fatalf("ARCBOX_SEED=%d begins with this round", seed)
 		}
 		if c.tally.rounds%100 == 0 {
 			report(t, "so far: %s", c.tally)
@@ -62,8 +87,8 @@ func TestChaos(t *testing.T) {
 	c.settleAccounts(witness)
 }
 
-// plannedRun reads ARCBOX_SEED and ARCBOX_SOAK.
-func plannedRun(t *testing.T) (seed uint64, until time.Time) {
+// plannedRun reads ARCBOX_SEED and ARCBOX_SOAK, 0 = no soak.
+func plannedRun(t *testing.T) (seed uint64, soak time.Duration) {
 	t.Helper()
 	seed = rand.Uint64N(1e9)
 	if text := os.Getenv("ARCBOX_SEED"); text != "" {
@@ -75,29 +100,36 @@ func plannedRun(t *testing.T) (seed uint64, until time.Time) {
 	}
 	if text := os.Getenv("ARCBOX_SOAK"); text != "" {
 		d, err := time.ParseDuration(text)
-		if err != nil {
-			t.Fatalf("ARCBOX_SOAK: %v", err)
+		if err != nil || d <= 0 {
+			t.Fatalf("ARCBOX_SOAK %q: a duration such as 1h: %v", text, err)
 		}
-		until = time.Now().Add(d)
+		soak = d
 	}
-	return seed, until
+	return seed, soak
 }
 
-func (c *chaos) wanted(until time.Time) bool {
-	if !until.IsZero() {
-		return time.Now().Before(until)
+func (c *chaos) wanted(soak time.Duration) bool {
+	ran := time.Since(c.tally.began)
+	if soak > 0 {
+		return ran < soak
 	}
 	kills := 0
 	for _, n := range c.tally.verbs {
 		kills += n
 	}
-	return c.tally.rounds < chaosRounds || kills < chaosKills
+	return kills < chaosKills && ran < c.limit
+}
+
+// startEngine starts one, unless one runs.
+func (c *chaos) startEngine() {
+	c.t.Helper()
+	c.ok(append([]string{"engine", "start"}, c.start...)...)
 }
 
 // operation is a command of a round, on one machine.
 type operation struct {
 	verb, name string
-	state      string // of the machine, before
+	id         string // of the machine
 	running    *running
 	result     result
 	killed     bool // its client was killed, so that nobody knows how it ended
@@ -128,10 +160,10 @@ func (c *chaos) round(seed uint64) {
 	for _, i := range dice.Perm(len(guestsOf))[:1+dice.IntN(len(guestsOf))] {
 		name := guestsOf[i].name
 		args := pick(dice, before[name].State)
-		ops = append(ops, c.operate(args, name, before[name].State))
+		ops = append(ops, c.operate(args, before[name]))
 	}
 	blow := c.draw(dice)
-	pause := time.Duration(dice.IntN(1000)) * time.Millisecond
+	pause := time.Duration(dice.IntN(c.pause)) * time.Millisecond
 	if dice.IntN(3) == 0 {
 		pause *= 3 // into a guest's boot
 	}
@@ -154,7 +186,7 @@ func (c *chaos) createMissing() {
 	there := c.list()
 	for _, g := range guestsOf {
 		if _, ok := there[g.name]; !ok {
-			c.ok("create", g.name, "--memory", "128", "--cpus", "1", "--restart", g.policy)
+			c.ok(append([]string{"create", g.name, "--restart", g.policy}, c.create...)...)
 		}
 	}
 	c.read()
@@ -162,12 +194,12 @@ func (c *chaos) createMissing() {
 
 // operate begins an operation. Its client never starts an engine: the oracle
 // wants to see what was left before the next one looks.
-func (c *chaos) operate(args []string, name, state string) *operation {
+func (c *chaos) operate(args []string, m machineView) *operation {
 	c.t.Helper()
-	op := &operation{verb: strings.Join(args, " "), name: name, state: state}
-	args = append([]string{args[0], name, "--no-autostart"}, args[1:]...)
+	op := &operation{verb: strings.Join(args, " "), name: m.Name, id: m.ID}
+	args = append([]string{args[0], m.Name, "--no-autostart"}, args[1:]...)
 	if args[0] == "exec" {
-		args = append(args, "-n", "--", "sh", "-c", "usleep 500000; exit 7")
+		args = append(args, "-n", "--", "sh", "-c", "exit 7")
 	} else {
 		args = append(args, "--format", "json")
 	}

@@ -22,7 +22,7 @@ type guestLog struct {
 	boot   string
 	lines  int // of the file, when it was read last
 	read   time.Time
-	stream *stream
+	stream *stream // nil where the guest has no shell
 }
 
 // counter appends to the file in the guest; it outlives the exec that begins it.
@@ -31,18 +31,45 @@ const counter = `setsid sh -c 'i=0; while :; do i=$((i+1)); echo $i >>/tmp/count
 // question asks for the boot id, the number of lines, and of lines out of place.
 const question = `cat /proc/sys/kernel/random/boot_id; awk '$1!=NR{bad++} END{print NR, bad+0}' /tmp/count`
 
-// beginGuestLog starts both in a guest that has just booted.
-func (b *bed) beginGuestLog(name string) (*guestLog, error) {
+// beginGuestLog starts both in a guest that has just booted, where it has a
+// shell.
+func (b *bed) beginGuestLog(name string, shell bool) (*guestLog, error) {
 	boot := b.run("exec", name, "-n", "--", "cat", "/proc/sys/kernel/random/boot_id")
-	begun := b.run("exec", name, "-n", "--", "sh", "-c", counter)
-	if boot.code != 0 || begun.code != 0 {
-		return nil, fmt.Errorf("exec in a guest at rest: exit %d, %d: %s%s", boot.code, begun.code, boot.err, begun.err)
+	g := &guestLog{boot: strings.TrimSpace(boot.out), read: time.Now()}
+	if boot.code != 0 {
+		return nil, fmt.Errorf("exec in a guest at rest: exit %d: %s", boot.code, boot.err)
 	}
-	return &guestLog{boot: strings.TrimSpace(boot.out), read: time.Now(), stream: b.beginStream(name)}, nil
+	if !shell {
+		return g, nil
+	}
+	if begun := b.run("exec", name, "-n", "--", "sh", "-c", counter); begun.code != 0 {
+		return nil, fmt.Errorf("exec in a guest at rest: exit %d: %s", begun.code, begun.err)
+	}
+	g.stream = b.beginStream(name)
+	return g, nil
+}
+
+// over: the VM has ended, and with it the exec.
+func (g *guestLog) over() error {
+	if g.stream == nil {
+		return nil
+	}
+	return g.stream.check(false)
+}
+
+// end is for the end of the test.
+func (g *guestLog) end() {
+	if g.stream != nil {
+		g.stream.cancel()
+	}
 }
 
 // look reads a log again: the guest has not booted since, and no line is lost.
 func (b *bed) look(name string, g *guestLog) (boot string, err error) {
+	if g.stream == nil {
+		r := b.run("exec", name, "-n", "--", "cat", "/proc/sys/kernel/random/boot_id")
+		return strings.TrimSpace(r.out), nil
+	}
 	r := b.run("exec", name, "-n", "--", "sh", "-c", question)
 	fields := strings.Fields(r.out)
 	if r.code != 0 || len(fields) != 3 {

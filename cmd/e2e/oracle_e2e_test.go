@@ -95,6 +95,9 @@ func (c *chaos) judgeOperation(what string, op *operation, h hits) {
 		c.t.Errorf("%s: %s %s printed %q", what, op.verb, op.name, r.out)
 		return
 	}
+	if verb == "rm" && done.Machine.ID == "" { // repeated to an engine that has no such machine any more
+		done.Machine.ID, done.Seq = op.id, uint64(len(c.books.records))
+	}
 	state, known := c.stateAt(done.Machine.ID, done.Seq)
 	if !known || (state != leadsTo[verb] && (verb != "stop" || state != "Created")) {
 		c.tally.lost++
@@ -128,7 +131,7 @@ func (c *chaos) stateAt(id string, seq uint64) (state string, known bool) {
 		if r.To != "" {
 			state = r.To
 		}
-		known = r.Seq == seq
+		known = known || r.Seq == seq || seq == uint64(len(c.books.records))
 	}
 	return state, known
 }
@@ -223,7 +226,7 @@ func (c *chaos) judgeRepair(what string, h hits) {
 			}
 		case "exited", "repaired":
 			c.tally.repaired++
-			if state == "Running" && lived[0] && lived[1] && !hurt {
+			if state == "Running" && lived[0] && (lived[1] || len(c.programs) == 1) && !hurt {
 				c.t.Errorf("%s: %s lived without an engine, and the next one said %s %v", what, m.name, first.Kind, first.Fact)
 			}
 		}
@@ -257,7 +260,7 @@ func (c *chaos) judgeGuest(what, name string) {
 	c.t.Helper()
 	m, g := c.books.named(name), c.guests[name]
 	if g != nil && (m == nil || m.state != "Running" || m.boot != g.boot) {
-		if err := g.stream.check(false); err != nil {
+		if err := g.over(); err != nil {
 			c.t.Errorf("%s: %s: %v", what, name, err)
 		}
 		c.tally.lines += g.lines
@@ -268,7 +271,7 @@ func (c *chaos) judgeGuest(what, name string) {
 		return
 	}
 	if g == nil {
-		fresh, err := c.beginGuestLog(name)
+		fresh, err := c.beginGuestLog(name, len(c.programs) > 1)
 		if err != nil {
 			c.t.Errorf("%s: %s: %v", what, name, err)
 			return

@@ -116,7 +116,7 @@ func (c *chaos) disagree(m *story, v machineView) string {
 			return fmt.Sprintf("the list shows CID %d, which is %q's by the journal", v.CID, c.books.cids[v.CID])
 		}
 	}
-	for _, program := range []string{vmhostProgram, qemuProgram} {
+	for _, program := range c.programs {
 		if hs := c.holders(program, m.id); len(hs) != want {
 			return fmt.Sprintf("it is %s, and %d processes %s live", m.state, len(hs), program)
 		}
