@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"fmt"
 
 	"google.golang.org/protobuf/proto"
 
@@ -142,10 +143,17 @@ func (m *machine) roomOnDisk() error {
 	return nil
 }
 
-func (m *machine) nameTaken(*command) error { return taken(m.ref.Name) }
+func (m *machine) nameTaken(c *command) error {
+	return taken(c.msg.(*wire.CreateMachine).GetName(), m.ref.Name)
+}
 
-func taken(name string) error {
-	return refuse(wire.Code_CODE_CONFLICT, "arcbox inspect "+name, "there is a machine %q already", name)
+// taken refuses a name that another machine has, written in whatever case.
+func taken(wanted, name string) error {
+	r := refuse(wire.Code_CODE_CONFLICT, "arcbox inspect "+name, "there is a machine %q already", name)
+	if r.Field = "name"; wanted != name {
+		r.Message = fmt.Sprintf("name %q: there is a machine %q already, and names are compared without case", wanted, name)
+	}
+	return r
 }
 
 func (m *machine) already(c *command) error {

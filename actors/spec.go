@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -24,6 +25,9 @@ const (
 	maxScript      = 4096
 	defaultBackend = "qemu"
 )
+
+// allowSimHint is what it takes to run a sim.
+const allowSimHint = "arcbox engine stop && arcbox engine start --allow-sim"
 
 var label = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 
@@ -60,9 +64,18 @@ func checkSizes(s fsm.Spec, l Limits) error {
 		return badInput("cpus", "cpus %d: 1 to %d, the cores of this host", s.CPUs, l.CPUs)
 	}
 	if s.Memory < MinMemory || s.Memory > l.Memory {
-		return badInput("memory", "memory %d bytes: %d (64 MiB) to %d (the memory of this host)", s.Memory, int64(MinMemory), l.Memory)
+		return badInput("memory", "memory %s: 64M to %s, the memory of this host", sizeText(s.Memory), sizeText(l.Memory&^(1<<20-1)))
 	}
 	return nil
+}
+
+// sizeText is a size as create takes it: in MiB where it is so many, else in
+// bytes.
+func sizeText(n int64) string {
+	if n%(1<<20) == 0 {
+		return strconv.FormatInt(n>>20, 10) + "M"
+	}
+	return strconv.FormatInt(n, 10) + " bytes"
 }
 
 func checkBackend(s fsm.Spec, allowSim bool) error {
@@ -72,7 +85,7 @@ func checkBackend(s fsm.Spec, allowSim bool) error {
 	case s.Backend == "vz":
 		return badInput("backend", "backend vz: macOS only, and not in this build")
 	case s.Backend == "sim" && !allowSim:
-		return refuse(wire.Code_CODE_UNSAFE, "arcbox-engine --allow-sim", "backend sim: it runs no real VM, and this engine was started without --allow-sim")
+		return refuse(wire.Code_CODE_UNSAFE, allowSimHint, "backend sim: it runs no real VM, and this engine was started without --allow-sim")
 	case !slices.Contains([]string{"auto", "kvm", "tcg"}, s.Accel):
 		return badInput("accel", "accel %q: auto, kvm or tcg", clip(s.Accel, 80))
 	case !slices.Contains(fsm.Policies, s.Restart):

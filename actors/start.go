@@ -46,7 +46,7 @@ func (m *machine) mayStart() error {
 	case m.removing():
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox list", "machine %q is being removed", m.ref.Name)
 	case st.Spec.Backend == "sim" && !m.AllowSim:
-		return refuse(wire.Code_CODE_UNSAFE, "arcbox-engine --allow-sim", "machine %q is a sim, and this engine was started without --allow-sim", m.ref.Name)
+		return refuse(wire.Code_CODE_UNSAFE, allowSimHint, "machine %q is a sim, and this engine was started without --allow-sim", m.ref.Name)
 	}
 	return m.roomOnDisk()
 }

@@ -191,7 +191,7 @@ func (s *supervisor) create(ctx actor.Context, msg *wire.CreateMachine) {
 			ctx.Forward(holder.pid)
 			return
 		}
-		s.reply(ctx, refused(taken(holder.name), nil))
+		s.reply(ctx, refused(taken(msg.GetName(), holder.name), nil))
 		return
 	}
 	s.spawn(ctx, mem, fsm.Machine{ID: id, Name: msg.GetName(), RunTag: runTag(id)})

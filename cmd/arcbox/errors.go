@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/client"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
@@ -59,6 +60,9 @@ func badInput(field, format string, args ...any) *failure {
 // that was meant.
 func usage(cmd *cobra.Command, err error) error {
 	f, ok := errors.AsType[*failure](err)
+	if bad, isValue := errors.AsType[*pflag.InvalidValueError](err); isValue {
+		f, ok = badValue(bad), true
+	}
 	if !ok {
 		f = &failure{code: exitUsage, kind: "usage", message: strings.TrimSpace(err.Error())}
 	}
@@ -66,6 +70,45 @@ func usage(cmd *cobra.Command, err error) error {
 		f.hint = helpHint(cmd)
 	}
 	return f
+}
+
+// badValue names the flag, what it was given, and what it takes.
+func badValue(bad *pflag.InvalidValueError) *failure {
+	name, why := bad.GetFlag().Name, bad.Unwrap().Error()
+	if said, own := strings.CutPrefix(why, fmt.Sprintf("%q: ", bad.GetValue())); own {
+		why = said
+	} else if takes, known := kinds[bad.GetFlag().Value.Type()]; known {
+		why = takes // strconv's words are for programmers
+	}
+	return badInput(name, "--%s %q: %s", name, shorten(bad.GetValue(), 80), why)
+}
+
+// kinds says what the values of pflag's own types are.
+var kinds = map[string]string{
+	"int": "a whole number is needed", "uint": "a whole number from 0 up is needed",
+	"uint32": "a whole number from 0 up is needed", "int64": "a whole number is needed",
+	"uint64": "a whole number from 0 up is needed", "bool": "true or false",
+}
+
+// oneOf refuses flags that exclude each other, in words.
+func oneOf(cmd *cobra.Command, flags ...string) {
+	cmd.MarkFlagsMutuallyExclusive(flags...) // for completion; the check here goes first
+	before := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		var given []string
+		for _, name := range flags {
+			if cmd.Flags().Changed(name) {
+				given = append(given, "--"+name)
+			}
+		}
+		if len(given) > 1 {
+			return badInput(strings.TrimPrefix(given[1], "--"), "%s: one of them at a time", strings.Join(given, " and "))
+		}
+		if before == nil {
+			return nil
+		}
+		return before(cmd, args)
+	}
 }
 
 func helpHint(cmd *cobra.Command) string {

@@ -34,7 +34,7 @@ func newLogs(a *app) *cobra.Command {
 	f.BoolVar(&agent, "agent", false, "the agent's log")
 	f.BoolVarP(&follow, "follow", "f", false, "go on until Ctrl-C")
 	f.IntVar(&tail, "tail", 0, "the last so many lines only (default: all that is kept)")
-	cmd.MarkFlagsMutuallyExclusive("console", "agent")
+	oneOf(cmd, "console", "agent")
 	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 		if cmd.Flags().Changed("tail") && tail < 1 {
 			return usage(cmd, badInput("tail", "--tail %d: at least 1 line", tail))

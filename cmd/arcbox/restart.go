@@ -23,7 +23,7 @@ func newRestart(a *app) *cobra.Command {
 	cmd.Flags().Var(&stopLimit, "timeout", "time for the guest to shut down; past it it is killed")
 	cmd.Flags().BoolVar(&kill, "kill", false, "kill it at once")
 	addStartTimeout(cmd, &startLimit, "start-timeout")
-	cmd.MarkFlagsMutuallyExclusive("kill", "timeout")
+	oneOf(cmd, "kill", "timeout")
 	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
 		return a.change(ctx, namesOf(args), change{doing: "restarting", until: "running", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
 			return command(ctx, e, &wire.RestartMachine{

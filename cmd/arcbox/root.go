@@ -38,6 +38,12 @@ func newRoot(a *app) *cobra.Command {
 		newExec(a), newPing(a), newInfo(a),
 		newJournal(a), newEngine(a), newVersion(a),
 	)
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			group(cmd) // cobra's takes a shell that it does not know for a wish for help
+		}
+	}
 	return root
 }
 

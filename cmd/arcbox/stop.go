@@ -29,8 +29,8 @@ func newStop(a *app) *cobra.Command {
 	f.Var(&limit, "timeout", "time for the guest to shut down")
 	f.BoolVar(&kill, "kill", false, "kill it at once")
 	f.BoolVar(&noKill, "no-kill", false, "give up instead of killing it")
-	cmd.MarkFlagsMutuallyExclusive("kill", "no-kill")
-	cmd.MarkFlagsMutuallyExclusive("kill", "timeout")
+	oneOf(cmd, "kill", "no-kill")
+	oneOf(cmd, "kill", "timeout")
 	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
 		return a.change(ctx, namesOf(args), change{doing: "stopping", until: "stopped", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
 			return command(ctx, e, &wire.StopMachine{Request: request(), Name: name, TimeoutNanos: int64(limit), Kill: kill, NoKill: noKill})
