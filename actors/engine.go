@@ -16,6 +16,7 @@ import (
 type Engine struct {
 	s      *shared
 	cancel context.CancelFunc
+	sup    *actor.PID
 	hist   *actor.PID
 }
 
@@ -58,7 +59,7 @@ func (e *Engine) start() error {
 	props := actor.PropsFromProducer(func() actor.Actor {
 		return &supervisor{shared: s, reg: newRegistry(), boot: machines}
 	}, actor.WithSupervisor(stop))
-	if s.sup, err = root.SpawnNamed(props, wire.Supervisor); err != nil {
+	if e.sup, err = root.SpawnNamed(props, wire.Supervisor); err != nil {
 		return fmt.Errorf("spawn supervisor: %w", err)
 	}
 	e.hist, err = root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor {
@@ -79,7 +80,7 @@ func (e *Engine) View() *View { return e.s.view }
 // Close stops the actors. The machines' VMs run on.
 func (e *Engine) Close() error {
 	var errs []error
-	for _, pid := range []*actor.PID{e.s.sup, e.hist} {
+	for _, pid := range []*actor.PID{e.sup, e.hist} {
 		if pid == nil {
 			continue
 		}

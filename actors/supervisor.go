@@ -86,8 +86,10 @@ func (s *supervisor) request(ctx actor.Context) {
 }
 
 // begin spawns the machines that the journal knows, and looks for directories
-// of machines that are removed.
+// of machines that are removed. The first of them may speak before whoever
+// spawned the supervisor knows its address.
 func (s *supervisor) begin(ctx actor.Context) {
+	s.sup = ctx.Self()
 	for _, m := range s.boot {
 		s.adopt(ctx, m)
 	}

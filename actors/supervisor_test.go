@@ -101,7 +101,7 @@ func startTestEngine(t *testing.T) *testEngine {
 // ask sends to the supervisor and waits for the answer.
 func (e *testEngine) ask(t *testing.T, msg proto.Message) any {
 	t.Helper()
-	answer, err := e.s.sys.Root.RequestFuture(e.s.sup, msg, 10*time.Second).Result()
+	answer, err := e.s.sys.Root.RequestFuture(e.sup, msg, 10*time.Second).Result()
 	if err != nil {
 		t.Fatalf("%T: %v", msg, err)
 	}
