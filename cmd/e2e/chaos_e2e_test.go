@@ -43,10 +43,11 @@ var (
 type chaos struct {
 	*bed
 	backend
-	books  *books
-	guests map[string]*guestLog // by name: of the VM that runs
-	tally  *tally
-	pid    int // of the engine
+	books   *books
+	guests  map[string]*guestLog // by name: of the VM that runs
+	tally   *tally
+	pid     int // of the engine
+	logRead int // bytes of the engines' log
 }
 
 // TestChaos kills, stops and ends engines, VM hosts and hypervisors at random

@@ -22,6 +22,7 @@ type tally struct {
 	stuck    int            // machines that came to no rest
 	adopted  int
 	repaired int
+	slow     int // guests that did not answer in time: the host is busy
 	survived int // looks at a guest that must have lived on, and had
 	lines    int // that guests wrote
 	restMax  time.Duration
@@ -44,10 +45,10 @@ func counts(m map[string]int) string {
 
 func (t *tally) String() string {
 	return fmt.Sprintf("%d rounds in %s; signals: %s; engines killed during: %s; operations acknowledged %d (%d by a later engine), lost %d; "+
-		"machines stuck %d; adopted %d, repaired %d; guests that lived through a round %d, lines they wrote %d; "+
+		"machines stuck %d; guests too slow %d; adopted %d, repaired %d; guests that lived through a round %d, lines they wrote %d; "+
 		"longest way to rest %s; most at rest: %d descriptors and %d MiB in an engine, %d descriptors in a VM host",
 		t.rounds, time.Since(t.began).Round(time.Second), counts(t.blows), counts(t.verbs), t.acked, t.resumed, t.lost,
-		t.stuck, t.adopted, t.repaired, t.survived, t.lines, t.restMax.Round(100*time.Millisecond), t.fdMax, t.rssMax>>10, t.hostFds)
+		t.stuck, t.slow, t.adopted, t.repaired, t.survived, t.lines, t.restMax.Round(100*time.Millisecond), t.fdMax, t.rssMax>>10, t.hostFds)
 }
 
 // count notes during what an engine is killed: one kill counts once.
