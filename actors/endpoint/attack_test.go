@@ -253,25 +253,6 @@ func TestBytesThatAreNoMessage(t *testing.T) {
 	}
 }
 
-func TestNoGRPCAtAll(t *testing.T) {
-	e := startEngine(t, Limits{Handshake: time.Second}, ownOrRoot)
-	for _, text := range []string{"GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + strings.Repeat("\xff", 1000)} {
-		c, err := net.Dial("unix", e.socket)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(c, text); err != nil {
-			t.Fatal(err)
-		}
-		_ = c.SetReadDeadline(time.Now().Add(patience))
-		if _, err := io.Copy(io.Discard, c); err != nil && !strings.Contains(err.Error(), "reset") {
-			t.Errorf("not closed after %.10q: %v", text, err)
-		}
-		_ = c.Close()
-	}
-	alive(t, e)
-}
-
 func TestFloodWithoutReading(t *testing.T) {
 	for name, c := range map[string]struct {
 		request proto.Message

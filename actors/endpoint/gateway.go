@@ -93,7 +93,7 @@ func newGateway(o Options, allowed func(uid uint32) bool) *Gateway {
 	g.check = newChecker(o.Targets, g.limits.Envelopes)
 	g.budget = newBudget(int64(g.limits.Held))
 	g.server = grpc.NewServer(
-		grpc.Creds(peerCredentials{allowed, func(err error) { g.log.Warn("refused a connection", "err", err) }}),
+		grpc.Creds(peerCredentials{allowed, g.log}),
 		grpc.ConnectionTimeout(g.limits.Handshake),
 		grpc.MaxConcurrentStreams(4),
 		grpc.MaxRecvMsgSize(wire.MaxRequest),
@@ -165,6 +165,7 @@ func (g *Gateway) admit(stream remote.Remoting_ReceiveServer) (*link, error) {
 	if !ok {
 		return nil, status.Error(codes.Unauthenticated, "no peer credentials")
 	}
+	who.conn.called.Store(true)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
@@ -227,7 +228,9 @@ func (g *Gateway) refuseUnknown(_ any, stream grpc.ServerStream) error {
 func (g *Gateway) unimplemented(ctx context.Context, method string) error {
 	var who peer
 	if p, ok := grpcpeer.FromContext(ctx); ok {
-		who, _ = p.AuthInfo.(peer)
+		if who, ok = p.AuthInfo.(peer); ok {
+			who.conn.called.Store(true)
+		}
 	}
 	g.log.Warn("refused a call", "principal", who.principal, "method", short(method))
 	return status.Error(codes.Unimplemented, "only remote.Remoting/Receive is served")

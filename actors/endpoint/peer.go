@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"syscall"
@@ -77,13 +78,14 @@ func principalOf(c net.Conn, allowed func(uint32) bool) (string, error) {
 // peerCredentials is gRPC's view of it: the handshake is the kernel's word.
 type peerCredentials struct {
 	allowed func(uid uint32) bool
-	refused func(error) // gRPC keeps the error of a handshake to itself
+	log     *slog.Logger // gRPC keeps the error of a handshake to itself
 }
 
 // peer is what a stream's context knows about its connection.
 type peer struct {
 	credentials.CommonAuthInfo
 	principal string
+	conn      *watched
 }
 
 // AuthType implements credentials.AuthInfo.
@@ -93,10 +95,11 @@ func (peer) AuthType() string { return "unix-peer" }
 func (p peerCredentials) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	principal, err := principalOf(c, p.allowed)
 	if err != nil {
-		p.refused(err)
+		p.log.Warn("refused a connection", "err", err)
 		return nil, nil, err
 	}
-	return c, peer{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, principal}, nil
+	w := &watched{Conn: c, log: p.log, principal: principal}
+	return w, peer{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, principal, w}, nil
 }
 
 // ClientHandshake implements credentials.TransportCredentials; nobody calls it.
