@@ -41,10 +41,11 @@ func (b *bench) boot(ctx context.Context) error {
 		return err
 	}
 	// The first start looks for KVM and fills the page cache.
-	if _, err := e.bootOnce(ctx); err != nil {
+	first, err := e.bootOnce(ctx)
+	if err != nil {
 		return err
 	}
-	lines, err := e.lines(ctx)
+	lines, err := e.lines(first.machine)
 	if err != nil {
 		return err
 	}
@@ -106,7 +107,8 @@ func (e *engine) bootOnce(ctx context.Context) (*timeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := t.learn(ctx, e, dir, done.GetMachine()); err != nil {
+	t.machine = done.GetMachine()
+	if err := t.learn(ctx, e, dir); err != nil {
 		return nil, err
 	}
 	_, err = e.do(ctx, &wire.StopMachine{Request: request(), Name: bootName, Kill: true})

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/arcboxlabs/arcbox-engine/actors/client"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/guest/boot"
 	"github.com/arcboxlabs/arcbox-engine/hv"
@@ -24,12 +23,8 @@ type line struct{ argv []string }
 // lines are the rivals of a start.
 type lines struct{ own, naive line }
 
-// lines makes them from what the machine was last started with.
-func (e *engine) lines(ctx context.Context) (lines, error) {
-	m, err := client.Call[*wire.Machine](ctx, e.Client, &wire.InspectMachine{Name: bootName})
-	if err != nil {
-		return lines{}, err
-	}
+// lines makes them from a machine that ran.
+func (e *engine) lines(m *wire.Machine) (lines, error) {
 	a, err := boot.Find(e.home.BootDirs()...)
 	if err != nil {
 		return lines{}, err

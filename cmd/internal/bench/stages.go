@@ -14,6 +14,7 @@ import (
 
 // timeline is one start, as seen by whoever could see each step.
 type timeline struct {
+	machine             *wire.Machine    // as it runs
 	asked, answered     time.Time        // by the client
 	requested, launched time.Time        // the journal's
 	host                time.Time        // the VM host began
@@ -27,7 +28,8 @@ type timeline struct {
 func (t *timeline) total() time.Duration { return t.answered.Sub(t.asked) }
 
 // learn asks the journal, the VM host and its log.
-func (t *timeline) learn(ctx context.Context, e *engine, dir string, m *wire.Machine) error {
+func (t *timeline) learn(ctx context.Context, e *engine, dir string) error {
+	m := t.machine
 	records, err := client.Call[*wire.Records](ctx, e.Client, &wire.QueryJournal{Machine: m.GetId(), Limit: 8})
 	if err != nil {
 		return err
