@@ -130,5 +130,9 @@ func vmhostPath() string {
 			}
 		}
 	}
-	return name
+	// A launch takes a path: it looks for nothing.
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	return name // the first launch says that it is missing
 }

@@ -51,7 +51,7 @@ var table = map[string]row{
 
 	// The commands wire packages together. Drivers go into arcbox-vmhost alone.
 	"cmd/arcbox": {may: []string{"actors/client", "actors/wire", "cmd/internal/home", "guest", "guest/wire"}},
-	"cmd/arcbox-engine": {may: []string{
+	"cmd/arcbox-engine": {tests: []string{"actors/client"}, may: []string{
 		"actors", "actors/endpoint", "actors/hosts", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "hv", "journal",
 	}},
 	"cmd/arcbox-vmhost": {may: []string{"hv", "hv/qemu", "hv/sim", "hv/vmhost"}},
