@@ -70,6 +70,10 @@ func (m *machine) Receive(ctx actor.Context) {
 		m.begin()
 	case *actor.Stopping:
 		m.end()
+	case *actor.Stopped:
+		// protoactor's set of children keeps those that were removed in its
+		// array's tail, as many as there once were at once.
+		m.life, m.work, m.odd, m.held, m.waiters, m.killStray = nil, nil, nil, nil, nil, nil
 	case workDone:
 		m.workDone(msg)
 	case workSaid:

@@ -159,7 +159,8 @@ func TestTenThousandMachines(t *testing.T) {
 	if got := len(r.machines()); got != 0 {
 		t.Errorf("%d machines are listed", got)
 	}
-	now := r.settle(before, 32<<20)
+	// protoactor keeps the places of so many removed children, and some of each.
+	now := r.settle(before, 28<<20)
 	t.Logf("%d created in %s (%d bytes of heap and %d goroutines for all), listed in %s, removed in %s; after: %s",
 		n, created, perMachine, full.routines-before.routines, listed, removed, now)
 	if perMachine > 12<<10 {
