@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
@@ -57,16 +58,29 @@ func (m *machine) command(c *command) {
 		m.held = append(m.held, c) // bounded in time: a look and a start end by themselves
 		return
 	}
+	if st := m.state().State; c.verb == verbCreate && (m.void || st == fsm.Removed) {
+		m.handBack(c)
+		return
+	}
 	if err := m.admit(c); err != nil {
 		st := m.state()
-		m.send(c.from, refused(err, &st))
 		if c.verb == verbCreate && st.State == fsm.None {
+			m.void = true
 			m.send(m.sup, nameFreed{m.ref.ID})
 			m.send(m.sup, cleaned{m.ref.ID})
 		}
+		m.send(c.from, refused(err, &st))
 		return
 	}
 	m.reconcile()
+}
+
+// handBack gives a create to the supervisor again: the name that it wants was
+// this machine's when it came, and is free now.
+func (m *machine) handBack(c *command) {
+	m.send(m.sup, &actor.MessageEnvelope{
+		Header: map[string]string{"principal": c.principal}, Message: c.msg, Sender: c.from,
+	})
 }
 
 func (m *machine) admit(c *command) error {
@@ -84,7 +98,7 @@ func (m *machine) admit(c *command) error {
 func (m *machine) conflict(c *command) error {
 	st := m.state()
 	switch hint := "arcbox journal why " + m.ref.Name; {
-	case st.State == fsm.Removed:
+	case st.State == fsm.Removed, st.State == fsm.None:
 		return notFound(m.ref.Name)
 	case c.verb == verbOpen:
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox start "+m.ref.Name, "machine %q is %s: it has no guest to talk to", m.ref.Name, st.State)
@@ -105,6 +119,10 @@ func (m *machine) repeated(c *command) (bool, error) {
 	}
 	if o.Machine != m.ref.ID {
 		return true, refuse(wire.Code_CODE_CONFLICT, "", "request id %s was used for another machine", c.request)
+	}
+	if m.state().State == fsm.Removed {
+		m.send(c.from, &wire.Done{Seq: o.Seq, Repeated: true})
+		return true, nil
 	}
 	w := &waiter{c: c, since: o.Seq, repeated: true}
 	if out := w.now(m); out != nil {
@@ -266,6 +284,9 @@ func (m *machine) removeIdle(c *command) error {
 		return refuse(wire.Code_CODE_UNSAFE, "arcbox rm -f "+m.ref.Name, "machine %q is %s, but a VM runs that should not: rm needs -f", m.ref.Name, st.State)
 	}
 	m.waiters = append(m.waiters, &waiter{c: c, since: st.Seq})
+	if m.remover == nil {
+		m.remover = c
+	}
 	if st.Stray != nil {
 		m.killStray = c
 		m.kill()

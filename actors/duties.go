@@ -29,11 +29,15 @@ func (m *machine) reconcile() {
 		return // whatever else is owed needs to know how the launch ended
 	}
 	for _, d := range owed {
-		if m.work[d] == nil {
+		if m.work[d] == nil && !(d.Kind == fsm.DutyStart && m.spoken()) {
 			begins[d.Kind](m, d)
 		}
 	}
 }
+
+// spoken tells whether somebody starts or removes the machine already, so that
+// a start that is owed has to wait.
+func (m *machine) spoken() bool { return m.start != nil || m.removing() }
 
 func contains(ds []fsm.Duty, d fsm.Duty) bool {
 	for _, o := range ds {
@@ -361,6 +365,9 @@ func (m *machine) beginStray(d fsm.Duty) {
 // removing tells whether a removal is under way, so that nothing of the
 // machine may live on.
 func (m *machine) removing() bool {
+	if w := m.odd["remove"]; w != nil && !w.called {
+		return true
+	}
 	s := m.state().Stop
 	return s != nil && s.Then == fsm.ThenRemove
 }

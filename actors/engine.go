@@ -57,7 +57,7 @@ func (e *Engine) start() error {
 	// journal by the supervisor, which hears of its end.
 	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
 	props := actor.PropsFromProducer(func() actor.Actor {
-		return &supervisor{shared: s, reg: newRegistry(), boot: machines}
+		return &supervisor{shared: s, reg: newRegistry(s.LastCID), boot: machines}
 	}, actor.WithSupervisor(stop))
 	if e.sup, err = root.SpawnNamed(props, wire.Supervisor); err != nil {
 		return fmt.Errorf("spawn supervisor: %w", err)

@@ -33,7 +33,9 @@ type machine struct {
 	relaunch  string    // why the launch will be replaced when its VM is gone
 	adopt     bool      // append adopted when the VM host answers
 	killStray *command  // somebody wants the stray gone
+	remover   *command  // who wants a machine removed that does not run, even if they have gone
 	done      bool      // removed and cleaned
+	void      bool      // its create was refused: it never was
 }
 
 // work is one worker: a goroutine that does a thing, and posts one workDone.
@@ -187,10 +189,21 @@ func (m *machine) append(recs ...fsm.Record) error {
 			panic(err) // the journal and the lifecycle share one table
 		}
 		m.Log.Info("record", "machine", m.ref.Name, "kind", r.Kind, "state", m.state().State, "seq", r.Seq, "by", r.Principal)
-		m.settle(r)
 	}
 	m.publish()
+	m.told(stored)
 	return nil
+}
+
+// told answers those who waited for records. Whoever hears of one finds all
+// that follows from it: the view shows it, and a removed machine's name is free.
+func (m *machine) told(stored []fsm.Record) {
+	if m.state().State == fsm.Removed {
+		m.send(m.sup, nameFreed{m.ref.ID})
+	}
+	for _, r := range stored {
+		m.settle(r)
+	}
 }
 
 // fillLaunch says which launch a record is about, and the CID that it claims.

@@ -30,7 +30,10 @@ type Options struct {
 	Home     string
 	Pid      int
 	Launches int // VM hosts being spawned at once
-	NewID    func() string
+	// LastCID is where CIDs begin anew; 0 = where the protocol ends. Tests bring
+	// a small one, so that they come round.
+	LastCID uint32
+	NewID   func() string
 	// Stopped is called when a person asked the engine to end, and it may.
 	Stopped func()
 	// Fatal is called when the engine must not go on: a panic in the
@@ -79,6 +82,9 @@ func (o *Options) fill() {
 	}
 	if o.Launches < 1 {
 		o.Launches = 2
+	}
+	if o.LastCID == 0 {
+		o.LastCID = lastCID
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

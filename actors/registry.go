@@ -14,17 +14,17 @@ type registry struct {
 	ids   map[string]*member
 	cids  map[uint32]string // held by which machine
 	next  uint32
+	last  uint32
 }
 
 type member struct {
 	id, name string
-	request  string // of the create under way, so that its repeat is no conflict
 	pid      *actor.PID
 	left     bool // its name is free: removed and synced, the directory not yet deleted
 }
 
-func newRegistry() *registry {
-	return &registry{names: map[string]*member{}, ids: map[string]*member{}, cids: map[uint32]string{}, next: firstCID}
+func newRegistry(last uint32) *registry {
+	return &registry{names: map[string]*member{}, ids: map[string]*member{}, cids: map[uint32]string{}, next: firstCID, last: last}
 }
 
 const (
@@ -84,7 +84,7 @@ func (r *registry) reserve(id string) uint32 {
 }
 
 func (r *registry) wrap() {
-	if r.next < firstCID || r.next > lastCID {
+	if r.next < firstCID || r.next > r.last {
 		r.next = firstCID
 	}
 }

@@ -185,15 +185,25 @@ func (m *machine) stopLate() {
 // removable: the lock is ours, or there never was a directory.
 func (m *machine) removable(r prepared) {
 	if r.lock == nil && m.state().Dir {
+		m.remover = nil
 		m.refuseWaiters(verbRemove, r.err)
 		return
 	}
-	if err := m.append(fsm.Record{Fact: &fsm.RemovedFact{}}); err != nil {
+	if err := m.append(m.removedRecord()); err != nil {
 		m.closeLock(r.lock)
 		panic(err)
 	}
 	m.lock = r.lock
-	m.send(m.sup, nameFreed{m.ref.ID})
+}
+
+// removedRecord says who asked for the removal, unless the record of a stop
+// said so before.
+func (m *machine) removedRecord() fsm.Record {
+	rec := fsm.Record{Reason: fsm.ReasonRemove, Fact: &fsm.RemovedFact{}}
+	if c := m.remover; c != nil {
+		rec.Principal, rec.Request = c.principal, c.request
+	}
+	return rec
 }
 
 func (m *machine) deleted(w *work, r deleted) {

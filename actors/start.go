@@ -53,6 +53,10 @@ func (m *machine) mayStart() error {
 
 // owedStart begins a start that the state owes: a restart, or the policy's.
 func (m *machine) owedStart(w *work) {
+	if m.spoken() {
+		delete(m.work, w.duty) // where that fails, it is owed still
+		return
+	}
 	st := m.state()
 	if err := m.mayStart(); err != nil {
 		m.startRefused(w, err)
@@ -126,6 +130,9 @@ func (m *machine) prepared(r prepared) {
 		if s.c != nil {
 			m.waiters = append(m.waiters, &waiter{c: s.c, since: m.state().Seq})
 		}
+		// The launch takes the lock from here. A stop that waited comes behind
+		// it, and cancels it: else nobody would ever let go of the lock.
+		m.reconcile()
 		return
 	}
 	m.dropLock()

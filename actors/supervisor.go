@@ -9,6 +9,7 @@ import (
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
+	"github.com/arcboxlabs/arcbox-engine/journal"
 )
 
 // supervisor owns names and CIDs, and is the machines' parent. It waits for
@@ -185,25 +186,44 @@ func (s *supervisor) create(ctx actor.Context, msg *wire.CreateMachine) {
 		s.reply(ctx, refused(err, nil))
 		return
 	}
-	request := principalOf(ctx) + "/" + msg.GetRequest().GetId()
+	if o, ok := s.knows(ctx, msg); ok {
+		s.createdBefore(ctx, o)
+		return
+	}
 	id := s.NewID()
-	mem := &member{id: id, name: msg.GetName(), request: request}
+	mem := &member{id: id, name: msg.GetName()}
 	if holder, ok := s.reg.join(mem); !ok {
-		if msg.GetRequest().GetId() != "" && (holder.request == request || s.wasFor(ctx, msg, holder.id)) {
+		// Only what is durable may refuse: else a crash makes the refusal a lie.
+		// Until then the holder itself answers, behind its own create.
+		if _, durable := s.view.ByID(holder.id); !durable {
 			ctx.Forward(holder.pid)
-			return
+		} else if o, ok := s.knows(ctx, msg); ok { // since just now
+			s.createdBefore(ctx, o)
+		} else {
+			s.reply(ctx, refused(taken(msg.GetName(), holder.name), nil))
 		}
-		s.reply(ctx, refused(taken(msg.GetName(), holder.name), nil))
 		return
 	}
 	s.spawn(ctx, mem, fsm.Machine{ID: id, Name: msg.GetName(), RunTag: runTag(id)})
 	ctx.Forward(mem.pid)
 }
 
-// wasFor tells whether a request was carried out before, for that machine.
-func (s *supervisor) wasFor(ctx actor.Context, msg requester, id string) bool {
-	o, ok := s.Journal.Request(principalOf(ctx), msg.GetRequest().GetId())
-	return ok && o.Machine == id
+// knows tells whether a request was carried out before.
+func (s *supervisor) knows(ctx actor.Context, msg requester) (journal.Outcome, bool) {
+	if msg.GetRequest().GetId() == "" {
+		return journal.Outcome{}, false
+	}
+	return s.Journal.Request(principalOf(ctx), msg.GetRequest().GetId())
+}
+
+// createdBefore answers a create that was carried out before: by its machine,
+// where that still is.
+func (s *supervisor) createdBefore(ctx actor.Context, o journal.Outcome) {
+	if mem := s.reg.ids[o.Machine]; mem != nil && !mem.left {
+		ctx.Forward(mem.pid)
+		return
+	}
+	s.reply(ctx, &wire.Done{Seq: o.Seq, Repeated: true})
 }
 
 // runTag is a short name for the directory of a machine's sockets: 48 random
@@ -222,7 +242,7 @@ func (s *supervisor) forward(ctx actor.Context) {
 		return
 	}
 	if r, ok := ctx.Message().(requester); ok {
-		if o, known := s.Journal.Request(principalOf(ctx), r.GetRequest().GetId()); known {
+		if o, known := s.knows(ctx, r); known {
 			s.reply(ctx, &wire.Done{Seq: o.Seq, Repeated: true})
 			return
 		}

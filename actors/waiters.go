@@ -19,13 +19,16 @@ type waiter struct {
 var outcomes = map[verb]map[fsm.Kind]func(*machine, *waiter) proto.Message{
 	verbStart: {
 		fsm.KindReady: done, fsm.KindExited: failed, fsm.KindRepaired: failed, fsm.KindStopRequested: overtaken,
+		fsm.KindRemoved: vanished,
 	},
 	verbStop: {
 		fsm.KindExited: stopped, fsm.KindRepaired: stopped, fsm.KindStopAbandoned: abandoned, fsm.KindStrayGone: done,
+		fsm.KindRemoved: vanished,
 	},
 	verbRestart: {
 		fsm.KindReady: done, fsm.KindExited: failedUnlessOwed, fsm.KindRepaired: failedUnlessOwed,
 		fsm.KindStopAbandoned: abandoned, fsm.KindStopTightened: overtakenUnlessOwed, fsm.KindDesiredChanged: overtaken,
+		fsm.KindRemoved: vanished,
 	},
 	verbRemove: {fsm.KindRemoved: done},
 }
@@ -135,6 +138,11 @@ func overtaken(m *machine, _ *waiter) proto.Message {
 	return refused(refuse(wire.Code_CODE_CONFLICT, "arcbox journal why "+m.ref.Name, "machine %q: a stop overtook it", m.ref.Name), &st)
 }
 
+// vanished: the machine was removed meanwhile.
+func vanished(m *machine, _ *waiter) proto.Message {
+	return refused(notFound(m.ref.Name), nil)
+}
+
 // owesStart tells whether a restart is still on its way.
 func (m *machine) owesStart() bool {
 	s := m.state().Stop
@@ -173,7 +181,7 @@ func abandoned(m *machine, _ *waiter) proto.Message {
 
 // doneOrAbandoned: it runs, because it was started since, or never stopped.
 func doneOrAbandoned(m *machine, w *waiter) proto.Message {
-	if l := m.state().Launch; l != nil && l.Seq > w.since {
+	if l := m.state().Launch; l != nil && l.Seq >= w.since { // or the request itself was its start
 		return done(m, w)
 	}
 	return abandoned(m, w)
