@@ -40,6 +40,12 @@ var table = map[string]row{
 		"actors", "actors/wire", "fsm", "guest", "guest/boot", "guest/wire", "hv", "hv/vmhost/api", "hv/vmhost/client",
 	}},
 
+	// A sequential model of names and CIDs; its own test runs a whole engine.
+	"actors/actorstest/linear": {
+		may:   []string{"actors/client", "actors/wire"},
+		tests: []string{"actors", "actors/endpoint", "fsm", "journal"},
+	},
+
 	"cmd/internal/archtest": {},
 	"cmd/internal/home":     {},
 
