@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -86,7 +87,11 @@ func (a age) everyByte(t *testing.T, name string, content []byte, flips, cuts *t
 			continue // nobody reads what lies between the slots
 		}
 		thorough := at/stride%recoverEach == 0
-		for _, x := range []byte{0x01, 0x80, 0xff} {
+		masks := []byte{0x01, 0x80, 0xff}
+		if strings.HasPrefix(path.Base(name), "OPTIONS") && at/stride%4 > 0 {
+			masks = masks[:1] // text of Pebble's, of which it minds a few words
+		}
+		for _, x := range masks {
 			v := slices.Clone(content)
 			v[at] ^= x
 			put(v)

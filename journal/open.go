@@ -162,12 +162,10 @@ func (j *Journal) create() error {
 
 // openDB opens a database that is there. It never makes one: where the file is
 // missing that names the others, Pebble would delete them all as unknown.
-func (j *Journal) openDB(readOnly bool) (err error) {
-	defer func() { // Pebble v2.1.7 panics at some damaged tables
-		if p := recover(); p != nil {
-			err = j.damaged(fmt.Errorf("open the database: %v", p))
-		}
-	}()
+func (j *Journal) openDB(readOnly bool) error {
+	if err := j.checkTables(); err != nil {
+		return err
+	}
 	o := j.o.pebble(readOnly)
 	o.ErrorIfNotExists = true
 	db, err := pebble.Open(j.dbDir(), o)
@@ -191,7 +189,7 @@ func (j *Journal) pebbleError(err error) error {
 	return j.damaged(err)
 }
 
-func (j *Journal) damaged(err error) error {
+func (j *Journal) damaged(err error) *DamagedError {
 	d := &DamagedError{File: j.dbDir(), Err: err}
 	d.Head, _, _, _, _ = readHead(j.o.FS, j.dir) // 0 where it can't be read either
 	return d
