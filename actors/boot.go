@@ -27,6 +27,17 @@ func (m *machine) lookAtBoot() {
 	})
 }
 
+// lookFirst looks at a machine that has a directory and no start. Once somebody
+// has begun to start or remove it, its lock is asked for anyway.
+func (m *machine) lookFirst() {
+	if m.unseen || m.state().Dir || m.start != nil || len(m.odd) > 0 || !fsm.May(m.state().State, fsm.KindStrayFound) {
+		return
+	}
+	m.unseen = true
+	m.publish()
+	m.lookAtBoot()
+}
+
 // remedies carries out the cells of Table 2.
 var remedies map[fsm.Remedy]func(*machine, Sight)
 
@@ -100,10 +111,14 @@ func (m *machine) repairAdopt(s Sight) {
 
 // repairWait: somebody holds the lock and does not answer. Its duties are
 // begun: the watch keeps trying, and the deadlines of Starting and Stopping
-// run and end in a kill.
+// run and end in a kill. Where the last engine did not live to see the launch,
+// the time allowed counts from now, and nothing is launched a second time.
 func (m *machine) repairWait(Sight) {
 	m.adopt = true
 	m.health(fsm.HealthUnknown, "its VM host holds the lock and does not answer")
+	if l := m.state().Launch; l.LaunchedSeq == 0 {
+		m.launchUnseen("nobody saw the launch, and its VM host does not answer")
+	}
 }
 
 // repairStray: our launch is gone, and something else runs in its place. It is

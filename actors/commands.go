@@ -125,7 +125,14 @@ func (m *machine) repeated(c *command) (bool, error) {
 		return true, nil
 	}
 	w := &waiter{c: c, since: o.Seq, repeated: true}
-	if out := w.now(m); out != nil {
+	out, err := m.then(w)
+	if err != nil {
+		return true, err
+	}
+	if out == nil {
+		out = w.now(m)
+	}
+	if out != nil {
 		m.send(c.from, out)
 		return true, nil
 	}
@@ -304,11 +311,8 @@ func (m *machine) removeNow(force bool) {
 			w.stop()
 		}
 	}
-	s, ref, dir := m.shared, m.ref, m.state().Dir
+	s, ref := m.shared, m.ref
 	m.runOdd("remove", func(ctx context.Context, _ func(any)) any {
-		if !dir {
-			return prepared{}
-		}
 		if force {
 			return prepared{lock: s.regain(ctx, ref)}
 		}

@@ -314,11 +314,8 @@ func (m *machine) beginStart(d fsm.Duty) {
 }
 
 func (m *machine) beginRemove(d fsm.Duty) {
-	s, ref, dir := m.shared, m.ref, m.state().Dir
+	s, ref := m.shared, m.ref
 	m.run(d, func(ctx context.Context, _ func(any)) any {
-		if !dir {
-			return prepared{}
-		}
 		return prepared{lock: s.regain(ctx, ref)}
 	})
 }
@@ -338,12 +335,9 @@ func (s *shared) freeLock(ctx context.Context, ref Ref) Lock {
 }
 
 func (m *machine) beginClean(d fsm.Duty) {
-	s, ref, lock, dir := m.shared, m.ref, m.lock, m.state().Dir
+	s, ref, lock := m.shared, m.ref, m.lock
 	m.lock = nil
 	m.run(d, func(ctx context.Context, _ func(any)) any {
-		if !dir {
-			return deleted{}
-		}
 		if lock == nil {
 			lock = s.regain(ctx, ref)
 		}

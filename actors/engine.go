@@ -42,12 +42,13 @@ func Start(o Options) (*Engine, error) {
 
 func (e *Engine) start() error {
 	s := e.s
-	_, err := s.Journal.Append(fsm.Record{
+	recs, err := s.Journal.Append(fsm.Record{
 		Kind: fsm.KindEngineStarted, Principal: "engine", Fact: &fsm.EngineStartedFact{Version: s.Version, Boot: s.boot},
 	})
 	if err != nil {
 		return fmt.Errorf("start engine: %w", err)
 	}
+	s.since = recs[0].Seq
 	machines := s.Journal.Machines()
 	for _, m := range machines {
 		s.view.publish(&Seen{Machine: m, Unseen: m.State.Live() || m.Dir || m.Damaged})

@@ -86,6 +86,8 @@ func (m *machine) Receive(ctx actor.Context) {
 		m.giveUp(msg.w)
 	case *wire.ClientGone:
 		m.clientGone(msg.Address)
+	case lookFirst:
+		m.lookFirst()
 	case stopForEngine:
 		m.command(msg.c)
 	default:

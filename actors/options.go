@@ -73,6 +73,7 @@ type shared struct {
 	sup      *actor.PID
 	life     context.Context // until the engine ends
 	started  time.Time
+	since    uint64 // its engine-started
 	boot     string
 }
 

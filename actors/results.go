@@ -80,7 +80,7 @@ func (m *machine) launchDone(r launched) {
 	case r.lock == nil:
 		// Whoever holds the lock can't be killed. Go on as with a VM host that
 		// does not answer: stop and rm work, the deadline runs.
-		m.observed(fsm.Record{Fact: &fsm.LaunchedFact{At: m.Clock.Moment(), Note: "the launch failed and left something behind: " + r.err.Error()}})
+		m.launchUnseen("the launch failed and left something behind: " + r.err.Error())
 	default:
 		cause := fsm.CauseLaunchFailed
 		if st.Stop != nil {
@@ -88,6 +88,11 @@ func (m *machine) launchDone(r launched) {
 		}
 		m.ended(gone{lock: r.lock, tail: m.Dirs.Tail(m.ref)}, cause, 0, r.err.Error(), false)
 	}
+}
+
+// launchUnseen notes that something may run that never answered.
+func (m *machine) launchUnseen(note string) {
+	m.observed(fsm.Record{Fact: &fsm.LaunchedFact{At: m.Clock.Moment(), Note: note}})
 }
 
 // vmGone is the end of a VM, live or at boot; the lock is ours.
@@ -146,11 +151,20 @@ func (m *machine) ended(g gone, c fsm.Cause, status int, detail string, note boo
 	if quiet(c) && note {
 		g.tail = ""
 	}
-	plan := fsm.PlanAfter(st, c, fsm.Live, m.Clock.Now(), m.Clock.Moment())
+	plan := fsm.PlanAfter(st, c, m.when(), m.Clock.Now(), m.Clock.Moment())
 	m.observed(fsm.Record{Fact: &fsm.ExitedFact{Cause: c, Status: status, Detail: detail, Note: note, Tail: g.tail, Plan: plan}})
 	m.verdict, m.relaunch, m.adopt = "", "", false
 	m.closeLock(g.lock)
 	m.send(m.sup, cidFreed{m.ref.ID, cid})
+}
+
+// when is boot for the end of a machine that was asked to stop together with an
+// engine before this one: what that stopped, this one may start.
+func (m *machine) when() fsm.When {
+	if s := m.state().Stop; s != nil && s.Seq < m.since {
+		return fsm.Boot
+	}
+	return fsm.Live
 }
 
 // late: the agent did not answer. Halfway through, the launch is replaced,
@@ -182,9 +196,10 @@ func (m *machine) stopLate() {
 	}
 }
 
-// removable: the lock is ours, or there never was a directory.
+// removable: the lock is ours. Whether there is a directory is not known: an
+// engine may have died between making it and start-requested.
 func (m *machine) removable(r prepared) {
-	if r.lock == nil && m.state().Dir {
+	if r.lock == nil {
 		m.remover = nil
 		m.refuseWaiters(verbRemove, r.err)
 		return
@@ -200,7 +215,10 @@ func (m *machine) removable(r prepared) {
 // said so before.
 func (m *machine) removedRecord() fsm.Record {
 	rec := fsm.Record{Reason: fsm.ReasonRemove, Fact: &fsm.RemovedFact{}}
-	if c := m.remover; c != nil {
+	switch c := m.remover; {
+	case m.removing():
+		rec.Principal = m.state().Stop.Principal
+	case c != nil:
 		rec.Principal, rec.Request = c.principal, c.request
 	}
 	return rec
@@ -248,7 +266,7 @@ func (m *machine) vmSaid(s vmSaid) {
 			m.observed(fsm.Record{Fact: &fsm.AdoptedFact{At: m.Clock.Moment()}})
 		}
 		if m.state().Health.Level == fsm.HealthUnknown {
-			m.health(fsm.HealthOK, "")
+			m.well()
 		}
 	case VMRebooted:
 		if err := m.append(fsm.Record{Fact: &fsm.RebootedFact{}}); err != nil {
@@ -260,7 +278,7 @@ func (m *machine) vmSaid(s vmSaid) {
 	case VMPaused:
 		m.health(fsm.HealthDegraded, "its hypervisor paused it: "+s.why)
 	case VMResumed:
-		m.health(fsm.HealthOK, "")
+		m.well()
 	case VMPanicked:
 		m.health(fsm.HealthDegraded, "its kernel panicked")
 	}
@@ -284,10 +302,17 @@ func (m *machine) checked(err error) {
 	h := m.state().Health
 	switch {
 	case err == nil && h.Level != fsm.HealthOK:
-		m.health(fsm.HealthOK, "")
+		m.well()
 	case err != nil && h.Level == fsm.HealthOK:
 		m.health(fsm.HealthDegraded, "its agent does not answer: "+err.Error())
 	}
+}
+
+// well records that the VM and its agent answer. A shutdown that was begun and
+// not finished can't be taken back by that.
+func (m *machine) well() {
+	h := m.state().WellHealth()
+	m.health(h.Level, h.Why)
 }
 
 // health records a change of health, once.

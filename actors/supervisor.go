@@ -2,7 +2,9 @@ package actors
 
 import (
 	"fmt"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -53,8 +55,13 @@ func (s *supervisor) Receive(ctx actor.Context) {
 	case cleaned:
 		s.cleaned(ctx, msg.id)
 	case leftovers:
-		for _, m := range msg.machines {
+		for _, m := range msg.removed {
 			s.adopt(ctx, m)
+		}
+		for _, id := range msg.unstarted {
+			if mem := s.reg.ids[id]; mem != nil {
+				ctx.Send(mem.pid, lookFirst{})
+			}
 		}
 	case *wire.ClientGone:
 		for _, m := range s.reg.ids {
@@ -87,8 +94,9 @@ func (s *supervisor) request(ctx actor.Context) {
 }
 
 // begin spawns the machines that the journal knows, and looks for directories
-// of machines that are removed. The first of them may speak before whoever
-// spawned the supervisor knows its address.
+// that should not be there: of machines that are removed, or never started.
+// The first of them may speak before whoever spawned the supervisor knows its
+// address.
 func (s *supervisor) begin(ctx actor.Context) {
 	s.sup = ctx.Self()
 	for _, m := range s.boot {
@@ -102,13 +110,17 @@ func (s *supervisor) begin(ctx actor.Context) {
 			s.Log.Warn("list directories", "err", err)
 			return
 		}
-		var left []fsm.Machine
+		var left leftovers
 		for _, id := range ids {
-			if m, ok := s.Journal.Machine(id); ok && m.State == fsm.Removed {
-				left = append(left, m)
+			switch m, ok := s.Journal.Machine(id); {
+			case !ok: // not ours; it is left alone
+			case m.State == fsm.Removed:
+				left.removed = append(left.removed, m)
+			case !m.Dir:
+				left.unstarted = append(left.unstarted, id)
 			}
 		}
-		s.send(self, leftovers{left})
+		s.send(self, left)
 	}()
 }
 
@@ -223,6 +235,10 @@ func (s *supervisor) createdBefore(ctx actor.Context, o journal.Outcome) {
 		ctx.Forward(mem.pid)
 		return
 	}
+	if o.Kind != fsm.KindCreated {
+		s.reply(ctx, refused(refuse(wire.Code_CODE_CONFLICT, "", "this request's id was used for something else (record %d, %s)", o.Seq, o.Kind), nil))
+		return
+	}
 	s.reply(ctx, &wire.Done{Seq: o.Seq, Repeated: true})
 }
 
@@ -272,7 +288,8 @@ func (s *supervisor) stopEngine(ctx actor.Context, msg *wire.StopEngine) {
 	}
 	s.stopping = &engineStop{c: c}
 	if msg.GetMachines() {
-		for _, mem := range s.reg.ids {
+		for _, id := range slices.Sorted(maps.Keys(s.reg.ids)) {
+			mem := s.reg.ids[id]
 			s.stopping.left++
 			ctx.Send(mem.pid, stopForEngine{&command{
 				verb: verbStop, from: ctx.Self(), principal: c.principal, reason: fsm.ReasonEngineStop,

@@ -1,10 +1,13 @@
 package actors
 
 import (
+	"fmt"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
+	"github.com/arcboxlabs/arcbox-engine/journal"
 )
 
 // waiter is somebody who asked for something and will hear how it ended.
@@ -39,6 +42,30 @@ var standings = map[verb]map[fsm.State]func(*machine, *waiter) proto.Message{
 	verbStart:   {fsm.Running: done, fsm.Stopping: overtaken, fsm.Stopped: failed},
 	verbStop:    {fsm.Created: done, fsm.Stopped: stopped, fsm.Starting: done, fsm.Running: doneOrAbandoned},
 	verbRestart: {fsm.Running: doneOrAbandoned, fsm.Stopped: failedUnlessOwed, fsm.Created: done},
+}
+
+// finals are the records that settle a request for good, whatever came later.
+var finals = map[verb][]fsm.Kind{
+	verbStart:   {fsm.KindReady, fsm.KindExited, fsm.KindRepaired, fsm.KindStopRequested},
+	verbStop:    {fsm.KindExited, fsm.KindRepaired, fsm.KindStopAbandoned, fsm.KindStrayGone},
+	verbRestart: {fsm.KindReady, fsm.KindStopAbandoned},
+}
+
+// then is the answer that a repeated request got the first time, nil where it
+// has not been settled.
+func (m *machine) then(w *waiter) (proto.Message, error) {
+	kinds := finals[w.c.verb]
+	if kinds == nil {
+		return nil, nil
+	}
+	es, err := m.Journal.Query(journal.Query{Machine: m.ref.ID, After: w.since, Kinds: kinds, Limit: 1})
+	if err != nil {
+		return nil, fmt.Errorf("what became of request %s: %w", w.c.request, err)
+	}
+	if len(es) == 0 {
+		return nil, nil
+	}
+	return outcomes[w.c.verb][es[0].Kind](m, w), nil
 }
 
 // now is the answer that the state gives already, nil where there is none yet.

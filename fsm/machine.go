@@ -58,6 +58,9 @@ type Launch struct {
 	Adopted Moment `cbor:"19,keyasint,omitempty" json:"adopted,omitzero"`
 	// Relaunched says why the launch replaced another.
 	Relaunched string `cbor:"20,keyasint,omitempty" json:"relaunched,omitempty"`
+	// Abandoned says why a stop of it was given up, so that it runs on with a
+	// shutdown begun.
+	Abandoned string `cbor:"21,keyasint,omitempty" json:"abandoned,omitempty"`
 }
 
 // Stop is the stop under way, or the one that the machine's end answered.
@@ -237,13 +240,22 @@ func foldStopAbandoned(m *Machine, r Record) {
 		m.Desired = m.Stop.Was
 	}
 	m.Stop = nil
-	m.Health = Health{HealthDegraded, "a shutdown was begun and not finished: " + r.Fact.(*StopAbandonedFact).Why}
 	// A machine that was adopted while it stopped may never have been ready.
 	m.launch(func(l *Launch) {
 		if l.ReadySeq == 0 {
 			l.ReadySeq = r.Seq
 		}
+		l.Abandoned = r.Fact.(*StopAbandonedFact).Why
 	})
+	m.Health = m.WellHealth()
+}
+
+// WellHealth is the health of a machine whose agent answers.
+func (m Machine) WellHealth() Health {
+	if m.Launch != nil && m.Launch.Abandoned != "" {
+		return Health{HealthDegraded, "a shutdown was begun and not finished: " + m.Launch.Abandoned}
+	}
+	return Health{Level: HealthOK}
 }
 
 func foldExited(m *Machine, r Record) {

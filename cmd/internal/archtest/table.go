@@ -32,10 +32,11 @@ var table = map[string]row{
 	"guest/agent":       {may: []string{"guest/agent/early", "guest/wire"}},
 	"guest/boot":        {},
 
-	"actors/wire":     {},
-	"actors/client":   {may: []string{"actors/wire"}, tests: []string{"actors/endpoint"}},
-	"actors/endpoint": {may: []string{"actors/wire"}},
-	"actors":          {may: []string{"actors/wire", "fsm", "hv", "journal"}},
+	"actors/wire":       {},
+	"actors/client":     {may: []string{"actors/wire"}, tests: []string{"actors/endpoint"}},
+	"actors/actorstest": {may: []string{"actors", "actors/wire", "fsm", "journal"}},
+	"actors/endpoint":   {may: []string{"actors/wire"}},
+	"actors":            {may: []string{"actors/wire", "fsm", "hv", "journal"}},
 	"actors/hosts": {may: []string{
 		"actors", "actors/wire", "fsm", "guest", "guest/boot", "guest/wire", "hv", "hv/vmhost/api", "hv/vmhost/client",
 	}},

@@ -1,0 +1,150 @@
+package actorstest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+// crashes counts what was tried: kinds of records × moments.
+type crashes struct {
+	tried  int
+	matrix map[fsm.Kind]map[string]int
+	seen   map[string]int // moments since the last record was durable
+	last   uint64
+}
+
+// The moments of a record: before a byte of it is written, before it is synced,
+// synced and nobody has heard of it, and before what follows from it happens.
+var moments = []string{"write", "sync", "synced", "after"}
+
+// aftermaths are what may be found when the next engine comes.
+func aftermaths(s *Engine, g *Gate, n int) []Aftermath {
+	as := []Aftermath{{}, {Reboot: true}}
+	if strings.HasPrefix(g.What, "disk") {
+		for _, unsynced := range []int{40, 100} {
+			as = append(as, Aftermath{Unsynced: unsynced, Seed: uint64(n)})
+		}
+	}
+	dirs, _ := s.World.Left()
+	if len(dirs) == 0 {
+		return as
+	}
+	slices.Sort(dirs)
+	name, _, _ := strings.Cut(g.What, " ")
+	if !slices.Contains(dirs, name) { // the disk's turn: take them in turn
+		name = dirs[n%len(dirs)]
+	}
+	whats := []string{"other", "other-mute"}
+	for id := range s.World.Lives() {
+		if s.World.nameAt(id) == name {
+			whats = append(whats, "killed", "poweroff", "panic", "mute")
+		}
+	}
+	for _, what := range whats {
+		as = append(as, Aftermath{Machine: name, What: what, Unsynced: n % 2 * 100})
+	}
+	return as
+}
+
+// TestCrashAtEveryStep plays every story and, before each thing that the
+// engine does to the disk or to the world, kills it, with every aftermath.
+func TestCrashAtEveryStep(t *testing.T) {
+	paths, err := filepath.Glob("testdata/stories/*.txt")
+	if err != nil || len(paths) == 0 {
+		t.Fatal(paths, err)
+	}
+	total := &crashes{matrix: map[fsm.Kind]map[string]int{}}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+			bubble(t, func(t *testing.T) { crashEverywhere(t, path, total) })
+		})
+	}
+	total.print(t)
+}
+
+// only is the one crash that is to be tried: story/step/number of aftermath.
+var only = os.Getenv("ARCBOX_CRASH")
+
+func crashEverywhere(t *testing.T, path string, total *crashes) {
+	total.seen, total.last = map[string]int{}, 0
+	step := 0
+	play(t, path, func(s *Engine, g *Gate) {
+		step++
+		total.moment(s, g)
+		for i, a := range aftermaths(s, g, step) {
+			// Under the race detector, one in eight; all without (./task test does both).
+			id := fmt.Sprintf("%s/%d/%d", filepath.Base(path), step, i)
+			if only != "" && only != id || only == "" && race && (step+i)%8 != 0 {
+				continue
+			}
+			total.tried++
+			if err := s.Judge(a); err != nil {
+				t.Errorf("before %q, found %+v: %v\nagain: ARCBOX_CRASH=%s go test ./actors/actorstest -run TestCrashAtEveryStep\nhistory:\n%s",
+					g.What, a, err, id, s.history())
+				t.FailNow()
+			}
+		}
+	})
+}
+
+// moment notes which record a moment belongs to.
+func (c *crashes) moment(s *Engine, g *Gate) {
+	records, _ := s.Records()
+	for _, r := range records {
+		if r.Seq <= c.last {
+			continue
+		}
+		for m, n := range c.seen {
+			c.add(r.Kind, m, n)
+		}
+		c.last = r.Seq
+	}
+	if after, ok := strings.CutPrefix(g.What, "disk "); ok {
+		if c.seen[after]++; after == "write" {
+			c.seen = map[string]int{"write": 1}
+		}
+		return
+	}
+	if len(records) > 0 {
+		c.add(records[len(records)-1].Kind, "after", 1)
+	}
+}
+
+func (c *crashes) add(k fsm.Kind, moment string, n int) {
+	if c.matrix[k] == nil {
+		c.matrix[k] = map[string]int{}
+	}
+	c.matrix[k][moment] += n
+}
+
+// unheard are kinds that nobody appends yet.
+var unheard = []fsm.Kind{fsm.KindBooted, fsm.KindSpecChanged, fsm.KindDiskFormatted, fsm.KindAddressChanged}
+
+// print shows the matrix, and fails where a kind has no row.
+func (c *crashes) print(t *testing.T) {
+	kinds := []fsm.Kind{fsm.KindEngineStarted, fsm.KindEngineStopped}
+	for _, tr := range fsm.Transitions {
+		kinds = append(kinds, tr.Kind)
+	}
+	table := fmt.Sprintf("%-18s", "record")
+	for _, m := range moments {
+		table += fmt.Sprintf("%8s", m)
+	}
+	for _, k := range kinds {
+		table += fmt.Sprintf("\n%-18s", k)
+		for _, m := range moments {
+			n := c.matrix[k][m]
+			table += fmt.Sprintf("%8d", n)
+			if only == "" && !t.Failed() && (n == 0) != slices.Contains(unheard, k) && m != "after" {
+				t.Errorf("%s: %d crashes at the moment %q", k, n, m)
+			}
+		}
+	}
+	t.Logf("%d crashes\n%s", c.tried, table)
+}

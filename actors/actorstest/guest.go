@@ -1,0 +1,149 @@
+package actorstest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/arcboxlabs/arcbox-engine/actors"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+func well(vm *VM) bool { return vm != nil && !vm.Mute && !vm.Hung }
+
+// Ready implements actors.Guests.
+func (w *World) Ready(ctx context.Context, ref actors.Ref) (fsm.ReadyFact, error) {
+	err := w.until(ctx, ref, well)
+	w.mu.Unlock()
+	if err == nil {
+		err = w.Gates.Wait(ctx, ref.Name+" ready")
+	}
+	if err != nil {
+		return fsm.ReadyFact{}, fmt.Errorf("await agent: %w", err)
+	}
+	return fsm.ReadyFact{AgentVersion: "1"}, nil
+}
+
+// Arm implements actors.Guests.
+func (w *World) Arm(context.Context, actors.Ref) error { return nil }
+
+// Check implements actors.Guests.
+func (w *World) Check(ctx context.Context, ref actors.Ref) error {
+	err := w.until(ctx, ref, well)
+	w.mu.Unlock()
+	return err
+}
+
+// Shutdown implements actors.Guests.
+func (w *World) Shutdown(ctx context.Context, ref actors.Ref) error {
+	if err := w.Gates.Wait(ctx, ref.Name+" shutdown"); err != nil {
+		return err
+	}
+	err := w.until(ctx, ref, answers)
+	defer w.mu.Unlock()
+	p := w.at(ref)
+	switch {
+	case err != nil:
+		return err
+	case p.vm == nil:
+		return errGone
+	case !p.vm.Ignores && !p.vm.Hung:
+		w.end(p, &actors.VMExit{Cause: fsm.CausePoweredOff, Time: w.clock.Now()})
+	}
+	return nil
+}
+
+// Happens are the things that happen to a VM by themselves, by their name in
+// scenarios.
+var Happens = map[string]func(*World, *place){
+	"poweroff": func(w *World, p *place) { w.end(p, &actors.VMExit{Cause: fsm.CausePoweredOff, Time: w.clock.Now()}) },
+	"panic":    func(w *World, p *place) { w.end(p, &actors.VMExit{Cause: fsm.CauseGuestPanic, Time: w.clock.Now()}) },
+	"crash": func(w *World, p *place) {
+		w.end(p, &actors.VMExit{Cause: fsm.CauseCrashed, Status: 1, Time: w.clock.Now()})
+	},
+	"killed": func(w *World, p *place) { w.end(p, nil) },
+	"mute":   func(_ *World, p *place) { p.vm.Mute = true; p.vm.change() },
+	"unmute": func(_ *World, p *place) { p.vm.Mute = false; p.vm.change() },
+	"hang":   func(_ *World, p *place) { p.vm.Hung = true; p.vm.change() },
+	"unhang": func(_ *World, p *place) { p.vm.Hung = false; p.vm.change() },
+	"reboot": func(_ *World, p *place) { p.vm.say(actors.VMRebooted, "") },
+	"pause":  func(_ *World, p *place) { p.vm.say(actors.VMPaused, "io-error") },
+	"resume": func(_ *World, p *place) { p.vm.say(actors.VMResumed, "") },
+	// Another launch answers, in place of the one that ran if there was one.
+	"other":      func(w *World, p *place) { w.usurp(p, false) },
+	"other-mute": func(w *World, p *place) { w.usurp(p, true) },
+}
+
+// usurp puts a VM in a machine's place that nobody asked for. w.mu is held.
+func (w *World) usurp(p *place, mute bool) {
+	w.end(p, nil)
+	cid := uint32(otherCID)
+	for _, o := range w.places {
+		if o.vm != nil && o.vm.CID >= cid {
+			cid = o.vm.CID + 1
+		}
+	}
+	p.vm = &VM{Launch: otherLaunch, CID: cid, Mute: mute, changed: make(chan struct{})}
+}
+
+// What the VM is called that nobody asked for.
+const (
+	otherLaunch = "00000000-0000-7000-8000-00000000ffff"
+	otherCID    = 70000
+)
+
+func (vm *VM) say(e actors.VMEvent, why string) {
+	vm.said = append(vm.said, said{e, why})
+	vm.change()
+}
+
+// Happen lets something happen to a machine's VM. It tells whether it could.
+func (w *World) Happen(name, what string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.places {
+		if p.name == name && p.dir && p.lock == nil && (p.vm != nil || strings.HasPrefix(what, "other")) {
+			Happens[what](w, p)
+			return true
+		}
+	}
+	return false
+}
+
+// Lives is every VM, by the machine's id.
+func (w *World) Lives() map[string]VM {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := map[string]VM{}
+	for id, p := range w.places {
+		if p.vm != nil {
+			out[id] = *p.vm
+		}
+	}
+	return out
+}
+
+// Left lists the directories and locks that there are.
+func (w *World) Left() (dirs, locks []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.places {
+		if p.dir {
+			dirs = append(dirs, p.name)
+		}
+		if p.lock != nil {
+			locks = append(locks, p.name)
+		}
+	}
+	return dirs, locks
+}
+
+// nameAt is the name of the machine with a directory.
+func (w *World) nameAt(id string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p := w.places[id]; p != nil {
+		return p.name
+	}
+	return ""
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package actorstest
+
+// race: everything takes ten times as long.
+const race = true

@@ -1,0 +1,272 @@
+package actorstest
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+// Scenario plays a story, line by line, on one host. A line is a word, names
+// and options:
+//
+//	create NAME [restart=POLICY] [id=REQUEST] [as=WHO] [&]
+//	start NAME [timeout=D] …     stop NAME [timeout=D] [kill] [no-kill] [host] …
+//	restart NAME [kill] …        rm NAME [force] …        wait NAME UNTIL [timeout=D]
+//	engine-stop [machines]       why NAME                 list
+//	script NAME [launch=…] [boot=…] [stop=…]    how its VMs behave
+//	happen NAME WHAT             something happens to its VM
+//	tick D | rest | pass N       time passes; or N things happen, and no more
+//	clock D                      somebody sets the wall clock
+//	disk full|free               its space
+//	crash [reboot] [unsynced=N] [NAME=WHAT]     the engine dies, and the next starts
+//
+// With & a request is only sent, and what follows from it happens later.
+type Scenario struct {
+	*Engine
+	Each Step // before each thing that happens; nil = nothing
+
+	open    []string // asks that were not answered when last looked at
+	names   map[string]string
+	records uint64
+}
+
+// NewScenario starts a host and its first engine.
+func NewScenario(each Step) (*Scenario, error) {
+	e, err := New(each)
+	if err != nil {
+		return nil, err
+	}
+	s := &Scenario{Engine: e, Each: each, names: map[string]string{}}
+	s.settle(s.Each)
+	s.records = s.journal.Last()
+	return s, nil
+}
+
+// line is one line of a story.
+type line struct {
+	verb, name string
+	words      map[string]string
+	later      bool
+}
+
+func parseLine(text string) line {
+	l := line{words: map[string]string{}}
+	for i, w := range strings.Fields(text) {
+		k, v, has := strings.Cut(w, "=")
+		switch {
+		case i == 0:
+			l.verb = w
+		case w == "&":
+			l.later = true
+		case i == 1 && !has:
+			l.name = w
+		default:
+			l.words[k] = v
+		}
+	}
+	return l
+}
+
+func (l line) has(word string) bool { _, ok := l.words[word]; return ok }
+
+func (l line) duration(word string) int64 {
+	d, err := time.ParseDuration(l.words[word])
+	if err != nil {
+		return 0
+	}
+	return int64(d)
+}
+
+func (l line) request() *wire.Request { return &wire.Request{Id: l.words["id"]} }
+
+// message is the request that a line stands for, nil where it is none.
+func (l line) message() proto.Message {
+	switch l.verb {
+	case "create":
+		return &wire.CreateMachine{Request: l.request(), Name: l.name, Spec: &wire.Spec{
+			Cpus: 1, Memory: 64 << 20, Backend: "sim", Restart: l.words["restart"],
+		}}
+	case "start":
+		return &wire.StartMachine{Request: l.request(), Name: l.name, TimeoutNanos: l.duration("timeout")}
+	case "stop":
+		return &wire.StopMachine{
+			Request: l.request(), Name: l.name, TimeoutNanos: l.duration("timeout"), Kill: l.has("kill"), NoKill: l.has("no-kill"),
+		}
+	case "restart":
+		return &wire.RestartMachine{Request: l.request(), Name: l.name, TimeoutNanos: l.duration("timeout"), Kill: l.has("kill")}
+	case "rm":
+		return &wire.RemoveMachine{Request: l.request(), Name: l.name, Force: l.has("force")}
+	case "wait":
+		m := &wire.AwaitMachine{Name: l.name, TimeoutNanos: l.duration("timeout")}
+		for until := range l.words {
+			if until != "timeout" {
+				m.Until = until
+			}
+		}
+		return m
+	case "engine-stop":
+		return &wire.StopEngine{Request: l.request(), Machines: l.name == "machines"}
+	case "why":
+		return &wire.WhyMachine{Name: l.name}
+	}
+	return nil
+}
+
+// Play plays one line and tells what came of it: answers, and new records.
+func (s *Scenario) Play(text string) (string, error) {
+	l := parseLine(text)
+	if msg := l.message(); msg != nil {
+		who := l.words["as"]
+		if who == "" {
+			who = "uid:0"
+		}
+		name := s.Ask(who, msg)
+		s.open = append(s.open, name)
+		s.names[name] = l.verb + " " + l.name
+		if !l.later {
+			s.settle(s.Each)
+		}
+		return s.news(), nil
+	}
+	act := acts[l.verb]
+	if act == nil {
+		return "", fmt.Errorf("%q: there is no such line", text)
+	}
+	if err := act(s, l); err != nil {
+		return "", err
+	}
+	if l.verb == "list" {
+		return s.list(), nil
+	}
+	return s.news(), nil
+}
+
+// acts are the lines that are no requests.
+var acts = map[string]func(*Scenario, line) error{
+	"list": func(*Scenario, line) error { return nil },
+	"rest": func(s *Scenario, _ line) error { return s.Rest(s.Each) },
+	"tick": func(s *Scenario, l line) error {
+		d, err := time.ParseDuration(l.name)
+		s.Tick(d, s.Each)
+		return err
+	},
+	"clock": func(s *Scenario, l line) error {
+		d, err := time.ParseDuration(l.name)
+		s.Clock.Set(d)
+		return err
+	},
+	"pass": func(s *Scenario, l line) error {
+		n, err := strconv.Atoi(l.name)
+		s.Pass(n, s.Each)
+		return err
+	},
+	"script": func(s *Scenario, l line) error {
+		s.World.Script(l.name, Script{Launch: l.words["launch"], Boot: l.words["boot"], Stop: l.words["stop"]})
+		return nil
+	},
+	"happen": func(s *Scenario, l line) error {
+		for what := range l.words {
+			if Happens[what] == nil || !s.World.Happen(l.name, what) {
+				return fmt.Errorf("%s can't happen to %s", what, l.name)
+			}
+		}
+		s.settle(s.Each)
+		return nil
+	},
+	"disk": func(s *Scenario, l line) error {
+		s.Full.Store(l.name == "full")
+		return nil
+	},
+	"crash": (*Scenario).crash,
+}
+
+func (s *Scenario) crash(l line) error {
+	a := Aftermath{Reboot: l.name == "reboot"}
+	for k, v := range l.words {
+		if k == "unsynced" {
+			a.Unsynced, _ = strconv.Atoi(v)
+			continue
+		}
+		a.Machine, a.What = k, v
+	}
+	next, err := s.Crash(a, s.Each)
+	if err != nil {
+		return err
+	}
+	old := s.Engine
+	s.Engine, s.open = next, nil
+	if err := old.Close(); err != nil {
+		return err
+	}
+	s.settle(s.Each)
+	return nil
+}
+
+// Pass lets n things happen, and no more.
+func (e *Engine) Pass(n int, each Step) {
+	for ; n > 0; n-- {
+		synctestWait()
+		held := e.World.Gates.Held()
+		if len(held) == 0 {
+			return
+		}
+		if each != nil {
+			each(e, held[0])
+		}
+		e.World.Gates.Pass(held[0])
+	}
+	synctestWait()
+}
+
+// news is what was answered and recorded since the last time.
+func (s *Scenario) news() string {
+	var out []string
+	left := s.open[:0:0]
+	for _, name := range s.open {
+		if a := s.Answer(name); a != nil {
+			out = append(out, fmt.Sprintf("%s: %s", s.names[name], inWords(a)))
+		} else {
+			left = append(left, name)
+		}
+	}
+	s.open = left
+	records, err := s.Records()
+	if err != nil {
+		return err.Error()
+	}
+	for _, r := range records {
+		if r.Seq > s.records {
+			out = append(out, fmt.Sprintf("  %d %s", r.Seq, recordInWords(r, s.nameOf(r.Machine))))
+		}
+	}
+	s.records = uint64(len(records))
+	return strings.Join(out, "\n")
+}
+
+func (s *Scenario) nameOf(id string) string {
+	if m, ok := s.journal.Machine(id); ok {
+		return m.Name
+	}
+	return ""
+}
+
+func (s *Scenario) list() string {
+	var out []string
+	for _, m := range s.Machines() {
+		l := fmt.Sprintf("%s %s, desired %s, cid %d", m.Name, m.State, m.Desired, m.CID())
+		if m.Exit != nil && !m.State.Live() {
+			l += ", " + string(m.Exit.Cause)
+		}
+		if h := m.Health; h.Level != fsm.HealthOK {
+			l += fmt.Sprintf(", %s: %s", h.Level, h.Why)
+		}
+		out = append(out, l)
+	}
+	return strings.Join(out, "\n")
+}

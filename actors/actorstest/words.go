@@ -1,0 +1,121 @@
+package actorstest
+
+import (
+	"fmt"
+	"strings"
+	"testing/synctest"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+// synctestWait waits until nothing happens any more by itself.
+func synctestWait() { synctest.Wait() }
+
+// inWords is an answer as a scenario shows it.
+func inWords(msg proto.Message) string {
+	switch a := msg.(type) {
+	case *wire.Done:
+		s := "done"
+		if a.GetMachine() != nil {
+			s += ", " + a.GetMachine().GetState()
+		}
+		if a.GetKilled() {
+			s += ", killed"
+		}
+		if a.GetRepeated() {
+			s += ", repeated"
+		}
+		if a.GetNote() != "" {
+			s += " (" + a.GetNote() + ")"
+		}
+		return s
+	case *wire.Refused:
+		return strings.TrimPrefix(a.GetCode().String(), "CODE_") + ": " + strings.ReplaceAll(a.GetMessage(), "\n", " / ")
+	case *wire.Why:
+		return a.GetSentence()
+	}
+	return fmt.Sprint(msg)
+}
+
+// recordInWords is a record as a scenario shows it: kind, machine, who asked
+// and why, and what is special about it.
+func recordInWords(r fsm.Record, name string) string {
+	s := string(r.Kind)
+	if name != "" {
+		s += " " + name
+	}
+	if r.To != fsm.None {
+		s += " -> " + string(r.To)
+	}
+	if r.Principal != "engine" {
+		s += " by " + r.Principal
+	}
+	if r.Reason != "" {
+		s += " (" + string(r.Reason) + ")"
+	}
+	return s + factInWords(r)
+}
+
+func factInWords(r fsm.Record) string {
+	switch f := r.Fact.(type) {
+	case *fsm.StartRequestedFact:
+		s := fmt.Sprintf(" cid %d", r.CID)
+		if f.Attempt > 0 {
+			s += fmt.Sprintf(" attempt %d", f.Attempt)
+		}
+		return s
+	case *fsm.StopRequestedFact:
+		return stopInWords(f.Mode, f.NoKill, f.Then)
+	case *fsm.StopTightenedFact:
+		return stopInWords(f.Mode, f.NoKill, f.Then)
+	case *fsm.ExitedFact:
+		return " " + string(f.Cause) + planInWords(f.Plan)
+	case *fsm.RepairedFact:
+		return " " + string(f.Cause) + planInWords(f.Plan)
+	case *fsm.HealthChangedFact:
+		return strings.TrimRight(fmt.Sprintf(" %s %s", f.Health.Level, f.Health.Why), " ")
+	case *fsm.DesiredChangedFact:
+		return " " + string(f.Desired)
+	case *fsm.StrayFoundFact:
+		return fmt.Sprintf(" cid %d", f.CID)
+	}
+	return ""
+}
+
+func stopInWords(mode fsm.StopMode, noKill bool, then fsm.Then) string {
+	s := " " + string(mode)
+	if noKill {
+		s += " no-kill"
+	}
+	if then != fsm.ThenNothing {
+		s += " then " + string(then)
+	}
+	return s
+}
+
+func planInWords(p fsm.Plan) string {
+	switch {
+	case p.Start:
+		return fmt.Sprintf(", attempt %d", p.Attempt)
+	case p.Resting:
+		return ", rests"
+	}
+	return ""
+}
+
+// history is all records in words.
+func (e *Engine) history() string {
+	records, err := e.Records()
+	if err != nil {
+		return err.Error()
+	}
+	var out strings.Builder
+	for _, r := range records {
+		m, _ := e.journal.Machine(r.Machine)
+		fmt.Fprintf(&out, "%d %s\n", r.Seq, recordInWords(r, m.Name))
+	}
+	return out.String()
+}

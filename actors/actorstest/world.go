@@ -1,0 +1,394 @@
+package actorstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/actors"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+// World is a scripted host: directories, locks, VM hosts and guests, by
+// machine. It outlives engines. All that an engine does to it passes the gates.
+type World struct {
+	Gates *Gates
+
+	mu      sync.Mutex
+	clock   *Clock
+	places  map[string]*place // by machine id
+	scripts map[string]Script // by machine name
+	broken  []string          // what must never happen, and did
+}
+
+// The faces of the world.
+var (
+	_ actors.Hosts  = (*World)(nil)
+	_ actors.Guests = (*World)(nil)
+	_ actors.Dirs   = (*World)(nil)
+)
+
+// Script is how the VMs of one machine behave. The zero value is a good one.
+type Script struct {
+	Launch string // "fails": the VM host ends at once; "leaves": and something holds on to the lock
+	Boot   string // "hangs": its agent never answers; "hangs-once": the first launch's does not
+	Stop   string // "ignored": a shutdown is
+}
+
+// place is what one machine has on the host.
+type place struct {
+	name     string
+	dir      bool
+	lock     *lock // held by the engine
+	vm       *VM   // holds the lock otherwise
+	note     *actors.VMExit
+	noteOf   string // launch
+	launches int
+}
+
+// VM is one VM with its VM host.
+type VM struct {
+	Launch  string
+	CID     uint32
+	Mute    bool // its VM host does not answer
+	Hung    bool // its agent does not answer
+	Ignores bool // shutdowns
+	said    []said
+	ended   bool
+	changed chan struct{} // closed at the next change
+}
+
+type said struct {
+	event actors.VMEvent
+	why   string
+}
+
+// NewWorld is a host on which nothing runs.
+func NewWorld(c *Clock) *World {
+	return &World{Gates: &Gates{}, clock: c, places: map[string]*place{}, scripts: map[string]Script{}}
+}
+
+// clone is what is left of the world when the engine dies: its locks are free,
+// everything else stays.
+func (w *World) clone(c *Clock) *World {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := NewWorld(c)
+	for name, s := range w.scripts {
+		o.scripts[name] = s
+	}
+	for id, p := range w.places {
+		q := *p
+		q.lock = nil
+		if p.vm != nil {
+			vm := *p.vm
+			vm.said, vm.changed = slices.Clone(vm.said), make(chan struct{})
+			q.vm = &vm
+		}
+		o.places[id] = &q
+	}
+	o.broken = slices.Clone(w.broken)
+	return o
+}
+
+// Script says how a machine's next launches behave.
+func (w *World) Script(name string, s Script) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.scripts[name] = s
+}
+
+// Broken lists what must never happen, and did.
+func (w *World) Broken() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.broken)
+}
+
+// breach notes that a rule was broken. w.mu is held.
+func (w *World) breach(format string, args ...any) {
+	w.broken = append(w.broken, fmt.Sprintf(format, args...))
+}
+
+// at is a machine's place. w.mu is held.
+func (w *World) at(ref actors.Ref) *place {
+	p := w.places[ref.ID]
+	if p == nil {
+		p = &place{name: ref.Name}
+		w.places[ref.ID] = p
+	}
+	return p
+}
+
+// lock is a machine's lock in the hands of the engine.
+type lock struct {
+	w *World
+	p *place
+}
+
+// Close implements actors.Lock.
+func (l *lock) Close() error {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if l.p.lock == l {
+		l.p.lock = nil
+	}
+	return nil
+}
+
+// take takes a free lock. w.mu is held.
+func (w *World) take(p *place) *lock {
+	if p.vm != nil || p.lock != nil {
+		return nil
+	}
+	p.lock = &lock{w, p}
+	return p.lock
+}
+
+// Prepare implements actors.Hosts.
+func (w *World) Prepare(ctx context.Context, ref actors.Ref, _ fsm.Spec) (actors.Lock, error) {
+	if err := w.Gates.Wait(ctx, ref.Name+" prepare"); err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	p := w.at(ref)
+	p.dir = true
+	l := w.take(p)
+	w.mu.Unlock()
+	if l == nil {
+		return nil, actors.ErrLockHeld
+	}
+	_ = w.Gates.Wait(context.WithoutCancel(ctx), ref.Name+" prepared") // what was done is done
+	return l, nil
+}
+
+// errLaunch is what a VM host says that does not come up.
+var errLaunch = errors.New("the hypervisor ended at once")
+
+// Launch implements actors.Hosts.
+func (w *World) Launch(ctx context.Context, ref actors.Ref, held actors.Lock, o actors.Order) (fsm.LaunchedFact, actors.Lock, error) {
+	if err := w.Gates.Wait(ctx, ref.Name+" launch"); err != nil {
+		return fsm.LaunchedFact{}, held, err
+	}
+	back, err := w.launch(ref, held.(*lock), o)
+	_ = w.Gates.Wait(context.WithoutCancel(ctx), ref.Name+" launched")
+	if back == nil { // never a nil *lock in an interface
+		return fsm.LaunchedFact{Driver: "scripted", Version: "1"}, nil, err
+	}
+	return fsm.LaunchedFact{}, back, err
+}
+
+func (w *World) launch(ref actors.Ref, held *lock, o actors.Order) (*lock, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.at(ref)
+	if p.lock != held || p.vm != nil {
+		w.breach("%s: launched without its lock", ref.Name)
+	}
+	for _, other := range w.places {
+		if other.vm != nil && other.vm.CID == o.CID {
+			w.breach("%s and %s: two VMs with CID %d", ref.Name, other.name, o.CID)
+		}
+	}
+	p.launches++
+	s := w.scripts[ref.Name]
+	if s.Launch == "fails" {
+		return held, errLaunch
+	}
+	p.lock, p.note = nil, nil
+	p.vm = &VM{
+		Launch: o.Launch, CID: o.CID, Ignores: s.Stop == "ignored", changed: make(chan struct{}),
+		Hung: s.Boot == "hangs" || s.Boot == "hangs-once" && p.launches == 1,
+	}
+	if s.Launch == "leaves" {
+		p.vm.Mute = true
+		return nil, errLaunch
+	}
+	return nil, nil
+}
+
+// end ends a VM, with an exit note or without. w.mu is held.
+func (w *World) end(p *place, exit *actors.VMExit) {
+	vm := p.vm
+	if vm == nil {
+		return
+	}
+	p.vm = nil
+	if exit != nil {
+		p.note, p.noteOf = exit, vm.Launch
+	}
+	vm.ended = true
+	vm.change()
+}
+
+func (vm *VM) change() {
+	close(vm.changed)
+	vm.changed = make(chan struct{})
+}
+
+// muteTime bounds a call to a VM host that does not answer.
+const muteTime = 10 * time.Second
+
+// until waits until what holds of a machine's VM, or ctx is over. It returns
+// with w.mu held.
+func (w *World) until(ctx context.Context, ref actors.Ref, what func(*VM) bool) error {
+	for {
+		w.mu.Lock()
+		vm := w.at(ref).vm
+		if ctx.Err() != nil || what(vm) {
+			return context.Cause(ctx)
+		}
+		var changed <-chan struct{} // without a VM nothing changes until ctx is over
+		if vm != nil {
+			changed = vm.changed
+		}
+		w.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// limited is ctx with a time limit on the world's clock.
+func (w *World) limited(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := w.clock.AfterFunc(d, func() { cancel(context.DeadlineExceeded) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+func answers(vm *VM) bool { return vm == nil || !vm.Mute }
+
+// Look implements actors.Hosts.
+func (w *World) Look(ctx context.Context, ref actors.Ref, launch string) (actors.Sight, error) {
+	if err := w.Gates.Wait(ctx, ref.Name+" look"); err != nil {
+		return actors.Sight{}, err
+	}
+	_ = w.until(ctx, ref, answers)
+	defer w.mu.Unlock()
+	p := w.at(ref)
+	switch vm := p.vm; {
+	case vm != nil && vm.Mute:
+		return actors.Sight{Found: fsm.HeldMute}, nil
+	case vm != nil && vm.Launch == launch:
+		return actors.Sight{Found: fsm.HeldByThis, Launch: launch, CID: vm.CID, Version: "1"}, nil
+	case vm != nil:
+		return actors.Sight{Found: fsm.HeldByOther, Launch: vm.Launch, CID: vm.CID, Version: "1"}, nil
+	}
+	l := w.take(p)
+	if l == nil {
+		return actors.Sight{Found: fsm.HeldMute}, nil // by this engine itself
+	}
+	s := actors.Sight{Found: fsm.Free, Lock: l}
+	if p.note != nil && p.noteOf == launch {
+		note := *p.note
+		note.Note = true
+		s.Found, s.Exit = fsm.FreeWithNote, &note
+	}
+	return s, nil
+}
+
+// errGone is a VM host that is not there.
+var errGone = errors.New("nobody listens")
+
+// Watch implements actors.Hosts.
+func (w *World) Watch(ctx context.Context, ref actors.Ref, launch string, each func(actors.VMEvent, string)) error {
+	if err := w.Gates.Wait(ctx, ref.Name+" watch"); err != nil {
+		return err
+	}
+	limited, cancel := w.limited(ctx, muteTime)
+	err := w.until(limited, ref, answers)
+	vm := w.at(ref).vm
+	w.mu.Unlock()
+	cancel()
+	if err == nil && (vm == nil || vm.Launch != launch) {
+		err = errGone
+	}
+	if err != nil {
+		return err
+	}
+	each(actors.VMAnswered, "")
+	for told := 0; ; {
+		w.mu.Lock()
+		news, ended, changed := slices.Clone(vm.said[told:]), vm.ended, vm.changed
+		w.mu.Unlock()
+		for _, s := range news {
+			told++
+			each(s.event, s.why)
+		}
+		if ended {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Kill implements actors.Hosts.
+func (w *World) Kill(ctx context.Context, ref actors.Ref) error {
+	if err := w.Gates.Wait(ctx, ref.Name+" kill"); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	p := w.at(ref)
+	var exit *actors.VMExit
+	if p.vm != nil && !p.vm.Mute { // a mute one is killed by the kernel's word, and notes nothing
+		exit = &actors.VMExit{Cause: fsm.CauseKilled, Time: w.clock.Now()}
+	}
+	w.end(p, exit)
+	w.mu.Unlock()
+	_ = w.Gates.Wait(context.WithoutCancel(ctx), ref.Name+" killed")
+	return nil
+}
+
+// Delete implements actors.Dirs.
+func (w *World) Delete(ctx context.Context, ref actors.Ref, held actors.Lock) error {
+	if err := w.Gates.Wait(ctx, ref.Name+" delete"); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	if p := w.at(ref); p.vm != nil || p.lock == nil || held != actors.Lock(p.lock) {
+		w.breach("%s: deleted without its lock", ref.Name)
+	}
+	delete(w.places, ref.ID)
+	w.mu.Unlock()
+	_ = w.Gates.Wait(context.WithoutCancel(ctx), ref.Name+" deleted")
+	return nil
+}
+
+// IDs implements actors.Dirs.
+func (w *World) IDs(context.Context) ([]string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var ids []string
+	for id, p := range w.places {
+		if p.dir {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// Tail implements actors.Dirs.
+func (w *World) Tail(ref actors.Ref) string { return "the console of " + ref.Name }
+
+// Log implements actors.Dirs.
+func (w *World) Log(_ context.Context, ref actors.Ref, _ string, _ int64, _ bool, to net.Conn) error {
+	_, err := to.Write([]byte(w.Tail(ref)))
+	return err
+}
+
+// Path implements actors.Dirs.
+func (w *World) Path(ref actors.Ref) (dir, run string) { return "/m/" + ref.ID, "/r/" + ref.RunTag }
+
+// Open implements actors.Guests.
+func (w *World) Open(context.Context, actors.Ref, uint32, *os.File) error { return errGone }
