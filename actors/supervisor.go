@@ -259,11 +259,27 @@ func (s *supervisor) forward(ctx actor.Context) {
 	}
 	if r, ok := ctx.Message().(requester); ok {
 		if o, known := s.knows(ctx, r); known {
-			s.reply(ctx, &wire.Done{Seq: o.Seq, Repeated: true})
+			s.reply(ctx, orRefused(s.doneBefore(commandOf(ctx).verb, o, clip(name, 80))))
 			return
 		}
 	}
 	s.reply(ctx, refused(notFound(clip(name, 80)), nil))
+}
+
+// doneBefore answers a request that was carried out before for a machine that
+// is removed by now. Its stop and its removal came true by that; a start only
+// if it was ready in between.
+func (s *supervisor) doneBefore(v verb, o journal.Outcome, name string) (any, error) {
+	if v == verbStart || v == verbRestart {
+		es, err := s.Journal.Query(journal.Query{Machine: o.Machine, After: o.Seq, Kinds: []fsm.Kind{fsm.KindReady}, Limit: 1})
+		if err != nil {
+			return nil, fmt.Errorf("what became of the request: %w", err)
+		}
+		if len(es) == 0 {
+			return nil, refuse(wire.Code_CODE_CONFLICT, "arcbox journal why "+name, "machine %q was removed before it was Running", name)
+		}
+	}
+	return &wire.Done{Seq: o.Seq, Repeated: true}, nil
 }
 
 func (s *supervisor) inspect(ctx actor.Context, msg *wire.InspectMachine) {

@@ -77,10 +77,10 @@ var Happens = map[string]func(*World, *place){
 // usurp puts a VM in a machine's place that nobody asked for. w.mu is held.
 func (w *World) usurp(p *place, mute bool) {
 	w.end(p, nil)
-	cid := uint32(otherCID)
+	cid := uint32(otherCID) // downwards: the engine, which goes upwards, can't know of it
 	for _, o := range w.places {
-		if o.vm != nil && o.vm.CID >= cid {
-			cid = o.vm.CID + 1
+		if o.vm != nil && o.vm.CID > otherCID/2 {
+			cid = min(cid, o.vm.CID-1)
 		}
 	}
 	p.vm = &VM{Launch: otherLaunch, CID: cid, Mute: mute, changed: make(chan struct{})}

@@ -26,6 +26,7 @@ type asked struct {
 	msg     proto.Message
 	name    string        // of the last time it was sent; "" where that engine is dead
 	answer  proto.Message // the first one
+	again   bool          // it was sent more than once
 }
 
 // NewWalk starts a host and its first engine.
@@ -46,6 +47,7 @@ func (w *Walk) Send(who string, make func(*wire.Request) proto.Message) {
 // Again sends a request once more, as a client does that was cut off.
 func (w *Walk) Again(n int) {
 	a := w.asks[n]
+	a.again = true
 	a.name = w.Ask(a.who, a.msg)
 }
 
@@ -88,6 +90,7 @@ func (w *Walk) collect() {
 // Judge brings the host to rest and holds everything against the dumb reading
 // of its history.
 func (w *Walk) Judge() error {
+	w.Full.Store(false) // what is owed has to wait for space, for ever if need be
 	if err := w.Rest(nil); err != nil {
 		return err
 	}
@@ -145,8 +148,8 @@ func kept(a *asked, records []fsm.Record) error {
 		}
 		return fmt.Errorf("%s was told that %v is done at %d: no record of %v", a.who, a.msg, answer.GetSeq(), kinds)
 	case *wire.Refused:
-		if answer.GetCode() == wire.Code_CODE_FAILED || answer.GetCode() == wire.Code_CODE_TIMEOUT {
-			return nil // it was tried
+		if a.again || answer.GetCode() == wire.Code_CODE_FAILED || answer.GetCode() == wire.Code_CODE_TIMEOUT {
+			return nil // it was tried, or accepted another time
 		}
 		for _, r := range records {
 			if r.Request == a.id && r.Principal == a.who && r.Kind != fsm.KindStartRequested && r.Kind != fsm.KindStopRequested && r.Kind != fsm.KindStopTightened {
