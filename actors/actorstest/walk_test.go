@@ -15,6 +15,7 @@ import (
 // TestWalks walks at random and holds each walk against the dumb reading of
 // its history.
 func TestWalks(t *testing.T) {
+	t.Parallel()
 	walks := "10000"
 	switch {
 	case testing.Short():
@@ -32,7 +33,9 @@ func TestWalks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		rapid.Check(inBubble{t}, func(rt *rapid.T) { walk(rt, steps) })
 	})
-	t.Logf("steps: %v", steps)
+	if !t.Failed() {
+		figures(t, "%s walks, steps: %v", flag.Lookup("rapid.checks").Value, steps)
+	}
 }
 
 // inBubble hides the test's deadline, which a bubble's clock knows nothing of.
