@@ -31,7 +31,10 @@ func (w *World) Arm(context.Context, actors.Ref) error { return nil }
 func (w *World) Check(ctx context.Context, ref actors.Ref) error {
 	err := w.until(ctx, ref, well)
 	w.mu.Unlock()
-	return err
+	if err != nil {
+		return err
+	}
+	return w.Gates.Wait(ctx, ref.Name+" checked")
 }
 
 // Shutdown implements actors.Guests.

@@ -1,7 +1,9 @@
 package actorstest
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -240,13 +242,24 @@ func (s *Scenario) news() string {
 	if err != nil {
 		return err.Error()
 	}
-	for _, r := range records {
-		if r.Seq > s.records {
-			out = append(out, fmt.Sprintf("  %d %s", r.Seq, recordInWords(r, s.nameOf(r.Machine))))
-		}
+	// Machines write side by side: of one moment only each one's own order counts.
+	fresh := records[s.records:]
+	slices.SortStableFunc(fresh, func(a, b fsm.Record) int {
+		return cmp.Or(a.Time.Compare(b.Time), strings.Compare(rank(a), rank(b)))
+	})
+	for _, r := range fresh {
+		out = append(out, "  "+recordInWords(r, s.nameOf(r.Machine)))
 	}
 	s.records = uint64(len(records))
 	return strings.Join(out, "\n")
+}
+
+// rank is where a record stands among those of the same moment.
+func rank(r fsm.Record) string {
+	if r.Kind == fsm.KindEngineStopped {
+		return "~" // behind all machines
+	}
+	return r.Machine
 }
 
 func (s *Scenario) nameOf(id string) string {

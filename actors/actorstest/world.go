@@ -309,6 +309,9 @@ func (w *World) Watch(ctx context.Context, ref actors.Ref, launch string, each f
 	if err == nil && (vm == nil || vm.Launch != launch) {
 		err = errGone
 	}
+	if err == nil {
+		err = w.Gates.Wait(ctx, ref.Name+" answered")
+	}
 	if err != nil {
 		return err
 	}
