@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/arcboxlabs/arcbox-engine/fsm"
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -46,6 +47,21 @@ func ages(t testing.TB) []age {
 	app(t, j, engineStarted())
 	all = append(all, newAge(t, "after a reopen", fs, j))
 
+	if err := j.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	app(t, j, health(1, "v"))
+	all = append(all, newAge(t, "after a flush", fs, j))
+	closed(t, j)
+
+	// As a crash right behind a reopen leaves it: no compaction has come yet.
+	o.tune = func(p *pebble.Options) { p.DisableAutomaticCompactions = true }
+	j = open(t, o)
+	app(t, j, health(1, "w"))
+	all = append(all, newAge(t, "before a compaction", fs, j))
+	closed(t, j)
+	o.tune = nil
+	j = open(t, o)
 	if err := errors.Join(j.db.Flush(), j.db.Compact(t.Context(), []byte("a"), []byte("z"), false)); err != nil {
 		t.Fatal(err)
 	}

@@ -163,17 +163,26 @@ func (j *Journal) create() error {
 // openDB opens a database that is there. It never makes one: where the file is
 // missing that names the others, Pebble would delete them all as unknown.
 func (j *Journal) openDB(readOnly bool) error {
-	if err := j.checkTables(); err != nil {
-		return err
+	tables, bad, err := j.lookAtTables()
+	if err != nil {
+		return fmt.Errorf("look at the tables: %w", err)
 	}
 	o := j.o.pebble(readOnly)
 	o.ErrorIfNotExists = true
+	k := &keeper{FS: o.FS, hidden: bad}
+	o.FS = k
 	db, err := pebble.Open(j.dbDir(), o)
 	if err != nil {
-		return j.pebbleError(err)
+		return k.blame(j.pebbleError(err))
+	}
+	if err := j.checkForgotten(db, tables); err != nil {
+		return errors.Join(err, db.Close()) // and what it forgot stays on the disk
 	}
 	j.db, j.source = db, source{db}
-	return nil
+	if readOnly {
+		return nil
+	}
+	return k.letGo()
 }
 
 // pebbleError gives an error of opening the database its name. Pebble has none

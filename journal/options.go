@@ -35,6 +35,8 @@ type Options struct {
 	Floor     uint64       // bytes; with less free, DiskLow is true; 0 = DefaultFloor
 	Ballast   int64        // bytes of the ballast file; 0 = DefaultBallast, negative = none
 	Log       *slog.Logger // nil = nowhere
+
+	tune func(*pebble.Options) // tests only
 }
 
 func (o Options) withDefaults() Options {
@@ -102,6 +104,9 @@ func (o Options) pebble(readOnly bool) *pebble.Options {
 	// for the default scheduler's ten looks a second to find. Pebble v2.1.7
 	// exports the scheduler without them under this name only.
 	p.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
+	if o.tune != nil {
+		o.tune(p)
+	}
 	return p
 }
 

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -91,24 +90,11 @@ func (r *raw) table(name string) (err error) {
 			err = fmt.Errorf("read a table: %v", p)
 		}
 	}()
-	f, err := r.fs.Open(name)
+	it, done, err := openTable(r.o, name)
 	if err != nil {
 		return err
 	}
-	readable, err := sstable.NewSimpleReadable(f)
-	if err != nil {
-		return errors.Join(err, f.Close())
-	}
-	t, err := sstable.NewReader(context.Background(), readable, r.o.pebble(true).MakeReaderOptions())
-	if err != nil {
-		return errors.Join(err, readable.Close())
-	}
-	defer func() { err = errors.Join(err, t.Close()) }()
-	it, err := t.NewIter(sstable.NoTransforms, nil, nil, sstable.AssertNoBlobHandles)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer func() { err = errors.Join(err, done()) }()
 	return r.scan(it)
 }
 

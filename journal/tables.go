@@ -1,41 +1,46 @@
 package journal
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"path"
+	"slices"
+	"sync"
 
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// checkTables looks at how each table ends. That part has no checksum in the
-// format that we pin, and a table taken for one of another format makes Pebble
-// v2.1.7 panic, at whatever time it is read first. All tables of this major
-// format are of one format; who raises formatMajor must let the older one pass.
-func (j *Journal) checkTables() error {
+// lookAtTables lists the tables, and those that do not end as a table does, with
+// what they end with. That part has no checksum in the format that we pin, and a
+// table taken for one of another format makes Pebble v2.1.7 panic, at whatever
+// time it is read first. A crash leaves such tables too, but none that the
+// database knows. All tables of this major format are of one format; who raises
+// formatMajor must let the older one pass.
+func (j *Journal) lookAtTables() (good []string, bad map[string]string, err error) {
 	names, err := j.o.FS.List(j.dbDir())
-	if err != nil {
-		return fmt.Errorf("look at the tables: %w", err)
-	}
 	magic, version := formatMajor.MaxTableFormat().AsTuple()
 	want := string(binary.LittleEndian.AppendUint32(nil, version)) + magic
+	bad = map[string]string{}
 	for _, n := range names {
 		if path.Ext(n) != ".sst" {
 			continue
 		}
 		name := j.o.FS.PathJoin(j.dbDir(), n)
-		got, err := lastBytes(j.o.FS, name, len(want))
-		if err != nil {
-			return fmt.Errorf("look at a table: %w", err)
+		got, readErr := lastBytes(j.o.FS, name, len(want))
+		if got == want {
+			good = append(good, name)
+		} else {
+			bad[name] = got
 		}
-		if got != want {
-			d := j.damaged(fmt.Errorf("the table ends with %x", got))
-			d.File = name
-			return d
-		}
+		err = errors.Join(err, readErr)
 	}
-	return nil
+	return good, bad, err
 }
 
 // lastBytes is how a file ends: fewer bytes where it is shorter.
@@ -53,4 +58,154 @@ func lastBytes(fsys vfs.FS, name string, n int) (string, error) {
 		_, err = f.ReadAt(b, st.Size()-int64(len(b)))
 	}
 	return string(b), errors.Join(err, f.Close())
+}
+
+// checkForgotten looks for tables that the database does not know. A crash leaves
+// some, and then their records stand elsewhere too. Where they don't, the file
+// that names the tables lost its end, which Pebble v2.1.7 takes for a crash: the
+// records of whole tables would be gone without a word.
+func (j *Journal) checkForgotten(db *pebble.DB, tables []string) error {
+	levels, err := db.SSTables()
+	if err != nil {
+		return fmt.Errorf("look at the tables: %w", err)
+	}
+	known := map[string]bool{}
+	for _, level := range levels {
+		for _, t := range level {
+			known[fmt.Sprintf("%06d.sst", uint64(t.BackingSSTNum))] = true
+		}
+	}
+	for _, name := range tables {
+		if known[path.Base(name)] {
+			continue
+		}
+		first, last, err := j.span(name)
+		if err != nil || first == 0 {
+			continue // not written to its end, or without a record
+		}
+		for _, seq := range []uint64{first, last} {
+			if _, err := (source{db}).get(keyRecord(seq)); errors.Is(err, pebble.ErrNotFound) {
+				d := j.damaged(fmt.Errorf("record %d stands in a table that the database has forgotten", seq))
+				d.File = name
+				return d
+			}
+		}
+	}
+	return nil
+}
+
+// span is the first and the last record in a table, 0 where there is none.
+func (j *Journal) span(name string) (first, last uint64, err error) {
+	defer func() { // Pebble v2.1.7 panics at some false footers
+		if p := recover(); p != nil {
+			err = fmt.Errorf("read a table: %v", p)
+		}
+	}()
+	it, done, err := openTable(j.o, name)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	if kv := it.SeekGE(keyRecord(0), 0); kv != nil {
+		_, first, _ = keyOf(kv.K.UserKey)
+	}
+	if kv := it.SeekLT(append(keyRecord(^uint64(0)), 0), 0); kv != nil {
+		_, last, _ = keyOf(kv.K.UserKey)
+	}
+	return first, last, it.Error()
+}
+
+// openTable reads one table by itself.
+func openTable(o Options, name string) (sstable.Iterator, func() error, error) {
+	f, err := o.FS.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	readable, err := sstable.NewSimpleReadable(f)
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	t, err := sstable.NewReader(context.Background(), readable, o.pebble(true).MakeReaderOptions())
+	if err != nil {
+		return nil, nil, errors.Join(err, readable.Close())
+	}
+	it, err := t.NewIter(sstable.NoTransforms, nil, nil, sstable.AssertNoBlobHandles)
+	if err != nil {
+		return nil, nil, errors.Join(err, t.Close())
+	}
+	return it, func() error { return errors.Join(it.Close(), t.Close()) }, nil
+}
+
+// keeper is a file system that keeps what Pebble wants to delete until the
+// journal is known to be whole, and hides tables that it must not read.
+type keeper struct {
+	vfs.FS
+	hidden map[string]string
+
+	mu   sync.Mutex
+	kept []string
+	free bool
+}
+
+// List implements vfs.FS.
+func (k *keeper) List(dir string) ([]string, error) {
+	names, err := k.FS.List(dir)
+	return slices.DeleteFunc(names, func(n string) bool {
+		_, hidden := k.hidden[k.PathJoin(dir, n)]
+		return hidden
+	}), err
+}
+
+// Open implements vfs.FS.
+func (k *keeper) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	if _, hidden := k.hidden[name]; hidden {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return k.FS.Open(name, opts...)
+}
+
+// Stat implements vfs.FS.
+func (k *keeper) Stat(name string) (vfs.FileInfo, error) {
+	if _, hidden := k.hidden[name]; hidden {
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
+	}
+	return k.FS.Stat(name)
+}
+
+// blame names a hidden table where Pebble would not open without.
+func (k *keeper) blame(err error) error {
+	d, ok := errors.AsType[*DamagedError](err)
+	if !ok || len(k.hidden) == 0 {
+		return err
+	}
+	d.File = slices.Sorted(maps.Keys(k.hidden))[0]
+	d.Err = fmt.Errorf("the table ends with %x: %w", k.hidden[d.File], d.Err)
+	return d
+}
+
+// Remove implements vfs.FS.
+func (k *keeper) Remove(name string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.free {
+		return k.FS.Remove(name)
+	}
+	k.kept = append(k.kept, name)
+	return nil
+}
+
+// letGo deletes what was kept and what was hidden, and what comes later at once.
+func (k *keeper) letGo() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.free = true
+	var errs []error
+	for _, name := range slices.AppendSeq(k.kept, maps.Keys(k.hidden)) {
+		errs = append(errs, k.FS.Remove(name))
+	}
+	k.kept = nil
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("delete old files: %w", err)
+	}
+	return nil
 }
