@@ -155,7 +155,7 @@ func TestExecSurroundings(t *testing.T) {
 		t.Errorf("%q, %q, %v", out, stderr.String(), err)
 	}
 	// Nothing of the agent's leaks in: no connection, own session, pipes that block.
-	script := `ls -l /proc/$$/fd | grep -c socket:; test $(ps -o sid= -p $$) = $$ && echo leader; grep -h flags: /proc/$$/fdinfo/[012]`
+	script := `ls -l /proc/$$/fd | grep -c socket:; test $(cut -d" " -f6 /proc/$$/stat) = $$ && echo leader; grep -h flags: /proc/$$/fdinfo/[012]`
 	if _, out, err := sh(t, ctx, c, ExecSpec{}, script); err != nil || !strings.HasPrefix(out, "0\nleader\n") || strings.Contains(out, "4000") {
 		t.Errorf("%q, %v", out, err)
 	}

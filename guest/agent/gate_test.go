@@ -153,6 +153,7 @@ func TestGateBoundsOpenConnections(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		synctest.Wait() // each has its place, before one more asks
 		over := l.dial()
 		if err := wire.SendPreface(over, testToken); err != nil || !ended(over) {
 			t.Error("one over the bound is kept")
@@ -163,6 +164,7 @@ func TestGateBoundsOpenConnections(t *testing.T) {
 		if err := wire.SendPreface(l.dial(), testToken); err != nil {
 			t.Error("a place that was given back is not used")
 		}
+		synctest.Wait()
 		over = l.dial()
 		if err := wire.SendPreface(over, testToken); err != nil || !ended(over) {
 			t.Error("a second place was given back")
