@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -59,17 +60,19 @@ func (a *app) printInspect(m *wire.Machine) error {
 	for _, o := range m.GetOwed() {
 		facts = append(facts, fact{"owed", a.owedText(o)})
 	}
-	if err := a.printFacts(facts); err != nil {
+	if err := a.printFacts(facts); err != nil || m.GetConsoleTail() == "" {
 		return err
 	}
-	var b strings.Builder
-	if tail := m.GetConsoleTail(); tail != "" {
-		fmt.Fprintln(&b, "console:")
-		for line := range strings.Lines(printableLines(tail) + "\n") {
-			b.WriteString("  " + line)
-		}
+	return a.printTail("console:\n", m.GetConsoleTail())
+}
+
+// printTail shows the last lines of a console, indented under a title.
+func (a *app) printTail(title, tail string) error {
+	b := bytes.NewBufferString(title)
+	for line := range strings.Lines(printableLines(tail) + "\n") {
+		b.WriteString("  " + line)
 	}
-	_, err := io.WriteString(a.stdout, b.String())
+	_, err := b.WriteTo(a.stdout)
 	return err
 }
 

@@ -73,5 +73,8 @@ func (a *app) printWhy(w *wire.Why) error {
 	for i, r := range w.GetChain() {
 		rows[i] = recordRow(r)
 	}
-	return a.printTable(recordHeader, rows)
+	if err := a.printTable(recordHeader, rows); err != nil || m.GetState() != "Stopped" || m.GetConsoleTail() == "" {
+		return err
+	}
+	return a.printTail("\nconsole:\n", m.GetConsoleTail())
 }
