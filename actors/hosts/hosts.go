@@ -135,8 +135,12 @@ func (w *World) assets(spec fsm.Spec) (kernel, initrd string, err error) {
 
 func readable(path string) error {
 	fi, err := os.Stat(path)
-	if err == nil && !fi.Mode().IsRegular() {
+	switch {
+	case err != nil:
+	case !fi.Mode().IsRegular():
 		err = errors.New("not a regular file")
+	case fi.Size() == 0:
+		err = errors.New("it is empty")
 	}
 	var f *os.File
 	if err == nil {

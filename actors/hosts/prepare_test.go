@@ -23,6 +23,10 @@ func TestPrepareRefuses(t *testing.T) {
 		return path
 	}
 	qemu, kernel := file("qemu", 0o700), file("kernel", 0o600)
+	empty := filepath.Join(dir, "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	ok := fsm.Spec{Backend: "qemu", Kernel: kernel, Initrd: kernel}
 	for name, c := range map[string]struct {
 		qemu string
@@ -41,6 +45,14 @@ func TestPrepareRefuses(t *testing.T) {
 		"initrd is a directory": {
 			qemu, fsm.Spec{Backend: "qemu", Kernel: kernel, Initrd: dir}, "run",
 			actors.Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: "initrd", Message: "not a regular file", Hint: "ls -l " + dir},
+		},
+		"initrd is a device": {
+			qemu, fsm.Spec{Backend: "qemu", Kernel: kernel, Initrd: "/dev/null"}, "run",
+			actors.Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: "initrd", Message: "not a regular file", Hint: "ls -l /dev/null"},
+		},
+		"kernel is empty": {
+			qemu, fsm.Spec{Backend: "qemu", Kernel: empty, Initrd: kernel}, "run",
+			actors.Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: "kernel", Message: "it is empty", Hint: "ls -l " + empty},
 		},
 		"sockets too far down": {
 			qemu, ok, strings.Repeat("x", 100),

@@ -44,6 +44,10 @@ func TestRefusalsDecideTheExitCode(t *testing.T) {
 
 func TestBadInput(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "kernel")
+	empty := filepath.Join(filepath.Dir(file), "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args string
 		want []string // what the error names
@@ -76,6 +80,8 @@ func TestBadInput(t *testing.T) {
 		{"create a --memory 5X", []string{"5X", "K, M, G or T"}},
 		{"create a --kernel " + file, []string{"--kernel", file, "no such file"}},
 		{"create a --initrd " + filepath.Dir(file), []string{"--initrd", "not a file"}},
+		{"create a --kernel /dev/null", []string{"--kernel \"/dev/null\"", "not a file"}},
+		{"create a --initrd " + empty, []string{"--initrd", empty, "it is empty"}},
 		{"create a --backend vbox", []string{"--backend", "vbox", "qemu, vz, sim"}},
 		{"create a --restart maybe", []string{"--restart", "maybe", "no, on-failure, always"}},
 		{"create a --accel fast", []string{"--accel", "fast", "auto, kvm, tcg"}},

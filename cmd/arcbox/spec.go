@@ -1,7 +1,8 @@
 package main
 
 import (
-	"fmt"
+	"errors"
+
 	"os"
 	"path/filepath"
 	"runtime"
@@ -112,13 +113,20 @@ func bootFile(flag, path string) (string, error) {
 		return "", badInput(flag, "--%s %q: %v", flag, path, err)
 	}
 	info, err := os.Stat(abs)
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("not a file")
+	switch {
+	case err != nil:
+		err = rootCause(err) // the path is named already
+	case !info.Mode().IsRegular():
+		err = errors.New("not a file")
+	case info.Size() == 0:
+		err = errors.New("it is empty")
 	}
 	if err == nil {
 		var f *os.File
 		if f, err = os.Open(abs); err == nil { //nolint:gosec // only to see that it can be read
 			err = f.Close()
+		} else {
+			err = rootCause(err)
 		}
 	}
 	if err != nil {
