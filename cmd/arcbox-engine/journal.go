@@ -18,7 +18,6 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/actors"
 	"github.com/arcboxlabs/arcbox-engine/actors/hosts"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
-	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
 	"github.com/arcboxlabs/arcbox-engine/journal"
 )
 
@@ -54,7 +53,7 @@ func journalCommand() *cobra.Command {
 
 // open reads the journal, and says that no engine did.
 func openHistory() (*actors.History, func(), error) {
-	h, err := home.Find(os.Getenv)
+	h, err := findHome()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -179,13 +178,16 @@ func sinceTime(s string, now time.Time) (time.Time, error) {
 // recoverJournal salvages into a new journal, and puts it in the old one's
 // place, which is kept beside it.
 func recoverJournal(cmd *cobra.Command, _ []string) error {
-	h, err := home.Find(os.Getenv)
+	h, err := findHome()
 	if err != nil {
 		return err
 	}
 	if _, err := os.Stat(h.Journal()); errors.Is(err, fs.ErrNotExist) {
 		return &actors.Refusal{Code: wire.Code_CODE_NOT_FOUND, Hint: "arcbox engine start",
 			Message: "there is no journal to recover: " + h.Journal() + " is not there"}
+	}
+	if err := checkOwner(h.Data); err != nil {
+		return explain(h, err)
 	}
 	lock, err := lockHome(h)
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arcboxlabs/arcbox-engine/actors"
-	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
 )
 
 // version is set by the linker.
@@ -45,6 +44,8 @@ func run(ctx context.Context, args []string) int {
 	return 1
 }
 
+const usageHint = "arcbox-engine --help"
+
 // exit is an exit code that says it all.
 type exit int
 
@@ -54,9 +55,10 @@ func root() *cobra.Command {
 	var allowSim, debug bool
 	cmd := &cobra.Command{
 		Use: "arcbox-engine", Short: "Run the engine", Version: version,
-		SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs,
+		SilenceUsage: true, SilenceErrors: true,
+		Args: func(cmd *cobra.Command, args []string) error { return badUsage(cobra.NoArgs(cmd, args), usageHint) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			h, err := home.Find(os.Getenv)
+			h, err := findHome()
 			if err != nil {
 				return err
 			}
@@ -65,6 +67,7 @@ func root() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&allowSim, "allow-sim", false, "allow machines of the backend sim, in which nothing really runs")
 	cmd.Flags().BoolVar(&debug, "debug", false, "log more")
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return badUsage(err, cmd.CommandPath()+" --help") })
 	cmd.AddCommand(prepareCommand(), journalCommand())
 	return cmd
 }

@@ -26,6 +26,9 @@ const endTime = 5 * time.Second
 func serve(ctx context.Context, h home.Home, allowSim, debug bool) (err error) {
 	defer func() { err = explain(h, err) }()
 	log := newLog(debug)
+	if err := checkOwner(h.Data); err != nil {
+		return err
+	}
 	for _, dir := range []string{h.Data, h.Run, h.Machines()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("data directory: %w", err)

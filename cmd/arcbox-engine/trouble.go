@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"syscall"
 	"time"
 
@@ -37,6 +38,40 @@ func explain(h home.Home, err error) error {
 		return err
 	}
 	return &actors.Refusal{Code: wire.Code_CODE_LACKING, Message: err.Error(), Hint: hint}
+}
+
+// findHome is where this engine's things lie.
+func findHome() (home.Home, error) {
+	h, err := home.Find(os.Getenv)
+	return h, badUsage(err, home.Var+"=$HOME/.arcbox arcbox-engine")
+}
+
+// badUsage refuses what somebody typed.
+func badUsage(err error, hint string) error {
+	if err == nil {
+		return nil
+	}
+	return &actors.Refusal{Code: wire.Code_CODE_BAD_INPUT, Message: err.Error(), Hint: hint}
+}
+
+// checkOwner refuses a data directory of another user's: what root writes
+// there, its owner's engine could not read.
+func checkOwner(dir string) error {
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it will be ours
+	}
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(st.Uid) == os.Geteuid() {
+		return nil
+	}
+	return &actors.Refusal{
+		Code: wire.Code_CODE_UNSAFE, Field: home.Var, Hint: "set " + home.Var + " to a directory of your own, or ask as user " + fmt.Sprint(st.Uid),
+		Message: fmt.Sprintf("data directory %s: it belongs to user %d, and an engine of user %d may use only its own", dir, st.Uid, os.Geteuid()),
+	}
 }
 
 // lockWait is how long an engine waits for a journal that somebody else reads:

@@ -42,6 +42,50 @@ func TestTroubleNamesTheNextCommand(t *testing.T) {
 	}
 }
 
+// TestWhatIsTypedWrong: exit code 2 and the next command.
+func TestWhatIsTypedWrong(t *testing.T) {
+	for _, c := range []struct {
+		home string
+		args []string
+		want string
+	}{
+		{"/h", []string{"--bogus"}, "--bogus"},
+		{"/h", []string{"serve"}, "serve"},
+		{"/h", []string{"journal", "--bogus"}, "--bogus"},
+		{"/" + strings.Repeat("x", 150), nil, "limited to 103"},
+		{"/" + strings.Repeat("x", 150), []string{"journal"}, "limited to 103"},
+	} {
+		t.Setenv(home.Var, c.home)
+		cmd := root()
+		cmd.SetArgs(c.args)
+		r, ok := errors.AsType[*actors.Refusal](cmd.ExecuteContext(t.Context()))
+		if !ok || r.Code.ExitCode() != 2 || !strings.Contains(r.Message, c.want) || !strings.Contains(r.Hint, "arcbox-engine") {
+			t.Errorf("%v: %+v", c.args, r)
+		}
+	}
+}
+
+// TestDataDirectoryOfSomebodyElse: root, too, leaves it alone.
+func TestDataDirectoryOfSomebodyElse(t *testing.T) {
+	dir := t.TempDir()
+	for _, mine := range []string{dir, filepath.Join(dir, "none")} {
+		if err := checkOwner(mine); err != nil {
+			t.Errorf("%s: %v", mine, err)
+		}
+	}
+	theirs := "/" // root's, where we are not
+	if os.Geteuid() == 0 {
+		theirs = dir
+		if err := os.Chown(dir, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, ok := errors.AsType[*actors.Refusal](checkOwner(theirs))
+	if !ok || r.Code.ExitCode() != 7 || !strings.Contains(r.Message, theirs) || !strings.Contains(r.Hint, home.Var) {
+		t.Errorf("%s: %+v", theirs, r)
+	}
+}
+
 func TestLossInARowIsALine(t *testing.T) {
 	got := spans([]journal.Fault{{Seq: 1, What: "missing"}, {Seq: 2, What: "missing"}, {Seq: 3, What: "flipped"}, {Seq: 5, What: "flipped"}})
 	want := "[lost 1 to 2: missing lost 3: flipped lost 5: flipped]"
