@@ -38,8 +38,12 @@ func launchEngine(_ context.Context, h home.Home, flags []string) (*child, error
 	}
 	log, from, err := openLog(h)
 	if err != nil {
+		hint := otherHome
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			hint = "df -h"
+		}
 		return nil, &failure{
-			code: exitNoEngine, kind: "unavailable", hint: otherHome, cause: err,
+			code: exitNoEngine, kind: "unavailable", hint: hint, cause: err,
 			message: fmt.Sprintf("no engine is running, and none can be started: %v", err),
 		}
 	}
@@ -132,8 +136,17 @@ func (c *child) died(code int) error {
 	f.message = fmt.Sprintf("the engine ended at once with status %d", code)
 	if tail := tailOf(c.log, c.from); tail != "" {
 		f.message += "; it said:\n" + tail
+	} else if dir := filepath.Dir(c.log); full(dir) {
+		f.message += ", and could not say why: no space is left for its log"
+		f.hint = "df -h " + dir
 	}
 	return f
+}
+
+// full tells whether a directory has no room for a few lines.
+func full(dir string) bool {
+	var st syscall.Statfs_t
+	return syscall.Statfs(dir, &st) == nil && st.Bavail*uint64(st.Bsize) < logTail //nolint:gosec,unconvert // a size is positive; its type is the system's
 }
 
 // tailOf is the last lines of a file, behind an offset.
