@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -165,8 +164,7 @@ func (a *app) printFailure(f *failure) {
 			Error failureJSON `json:"error"`
 		}
 		out.Error = failureJSON{f.kind, f.code, f.message, f.hint, f.field, f.machine, f.state}
-		line, _ := json.Marshal(out) // strings and a number can't fail
-		fmt.Fprintf(a.stderr, "%s\n", line)
+		_ = writeJSON(a.stderr, out, "") // strings and a number can't fail
 		return
 	}
 	fmt.Fprintf(a.stderr, "arcbox: %s\n", printableLines(f.message))

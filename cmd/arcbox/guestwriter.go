@@ -1,6 +1,9 @@
 package main
 
-import "io"
+import (
+	"io"
+	"unicode/utf8"
+)
 
 // guestWriter keeps a guest from driving the reader's terminal. What goes into
 // a file or a pipe is left as it is.
@@ -11,11 +14,13 @@ func (a *app) guestWriter(w io.Writer) io.Writer {
 	return &tame{w: w}
 }
 
-// tame drops control characters and escape sequences, over the borders of
-// writes. Line ends and tabs stay.
+// tame drops control characters (C0, DEL, C1), what turns the direction of
+// writing, and escape sequences, over the borders of writes. Line ends and tabs
+// stay. What is no UTF-8 becomes U+FFFD: raw C1 bytes drive some terminals.
 type tame struct {
-	w  io.Writer
-	in escape
+	w    io.Writer
+	in   escape
+	part []byte // a character whose end has not come
 }
 
 type escape int
@@ -31,40 +36,48 @@ const (
 
 // Write implements io.Writer.
 func (t *tame) Write(p []byte) (int, error) {
-	out := make([]byte, 0, len(p))
-	for _, b := range p {
-		if t.keep(b) {
-			out = append(out, b)
+	in := append(t.part, p...)
+	out := make([]byte, 0, len(in))
+	for utf8.FullRune(in) {
+		r, n := utf8.DecodeRune(in)
+		if t.keep(r) {
+			out = utf8.AppendRune(out, r)
 		}
+		in = in[n:]
 	}
+	t.part = append([]byte(nil), in...) // at most three bytes
 	if _, err := t.w.Write(out); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
 
-func (t *tame) keep(b byte) bool {
-	const esc, bel, del = 0x1b, 0x07, 0x7f
-	if b == esc && t.in != str {
+func (t *tame) keep(r rune) bool {
+	const esc, bel, c1, c1End, st = 0x1b, 0x07, 0x80, 0x9f, 0x9c
+	switch {
+	case r == esc && t.in != str:
 		t.in = started
+		return false
+	case r >= c1 && r <= c1End && t.in != str: // ESC and a letter in one
+		t.in = behindEscape(r - c1 + '@')
 		return false
 	}
 	switch t.in {
 	case text:
-		return b >= ' ' && b != del || b == '\n' || b == '\r' || b == '\t'
+		return !drives(r) || r == '\n' || r == '\r' || r == '\t'
 	case started:
-		t.in = behindEscape(b)
+		t.in = behindEscape(r)
 	case control:
-		if b >= '@' && b <= '~' {
+		if r >= '@' && r <= '~' {
 			t.in = text
 		}
 	case designed:
 		t.in = text
 	case str:
-		switch b {
-		case bel, '\n': // a line end too: a string cut short must not hide the rest
+		switch r {
+		case bel, st, '\n': // a line end too: a string cut short must not hide the rest
 			t.in = text
-			return b == '\n'
+			return r == '\n'
 		case esc:
 			t.in = strEnd
 		}
@@ -74,13 +87,13 @@ func (t *tame) keep(b byte) bool {
 	return false
 }
 
-func behindEscape(b byte) escape {
+func behindEscape(r rune) escape {
 	switch {
-	case b == '[':
+	case r == '[':
 		return control
-	case b == ']' || b == 'P' || b == '^' || b == '_' || b == 'X':
+	case r == ']' || r == 'P' || r == '^' || r == '_' || r == 'X':
 		return str
-	case b >= 0x20 && b <= 0x2f:
+	case r >= 0x20 && r <= 0x2f:
 		return designed
 	}
 	return text

@@ -1,13 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 )
+
+// drives tells whether a character is an order to a terminal, and no text: a
+// control character (C0, DEL, C1), or one that turns the direction of writing,
+// so that a line reads otherwise than it is.
+func drives(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
 
 // printable makes one line that can't drive a terminal.
 func printable(s string) string {
@@ -15,7 +23,7 @@ func printable(s string) string {
 		switch {
 		case r == '\n' || r == '\t':
 			return ' '
-		case unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r):
+		case drives(r):
 			return unicode.ReplacementChar
 		}
 		return r
@@ -76,16 +84,29 @@ func tableRow(cells []string) table.Row {
 }
 
 // printJSON prints a document for people and programs.
-func (a *app) printJSON(v any) error {
-	e := json.NewEncoder(a.stdout)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
+func (a *app) printJSON(v any) error { return writeJSON(a.stdout, v, "  ") }
 
 // printLine prints an object on a line of its own.
-func (a *app) printLine(v any) error {
-	e := json.NewEncoder(a.stdout)
+func (a *app) printLine(v any) error { return writeJSON(a.stdout, v, "") }
+
+// writeJSON is all JSON that this program prints. Go's encoder escapes only C0
+// in strings, and a terminal obeys more than that.
+func writeJSON(w io.Writer, v any, indent string) error {
+	var doc bytes.Buffer
+	e := json.NewEncoder(&doc)
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	e.SetIndent("", indent)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	out := make([]byte, 0, doc.Len())
+	for _, r := range doc.String() { // valid UTF-8: the encoder sees to it
+		if drives(r) && r != '\n' { // line ends outside of strings
+			out = fmt.Appendf(out, `\u%04x`, r)
+		} else {
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	_, err := w.Write(out)
+	return err
 }
