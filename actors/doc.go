@@ -19,6 +19,13 @@
 // has settled what the lock and the VM host say, so that there is no second
 // code path. An actor waits for nothing but its own append.
 //
+// # Pace
+//
+// What a guest can cause (rebooted, health-changed) is written at once up to a
+// burst and then at most once in an interval, so that no guest fills the
+// journal: reboots are counted in the next such record, and of the health the
+// last word is written, which till then may be one interval old.
+//
 // # Locks
 //
 // A machine's lock is held by the engine from before start-requested until the

@@ -233,7 +233,7 @@ func (m *machine) beginReady(d fsm.Duty) {
 
 func (m *machine) beginMonitor(d fsm.Duty) {
 	s, ref, pause, misses := m.shared, m.ref, checkEvery, 0
-	if m.state().Health.Level != fsm.HealthOK {
+	if m.latest().Level != fsm.HealthOK {
 		pause = checkAgain
 	}
 	m.run(d, func(ctx context.Context, say func(any)) any {

@@ -34,6 +34,7 @@ type machine struct {
 	adopt     bool      // append adopted when the VM host answers
 	killStray *command  // somebody wants the stray gone
 	remover   *command  // who wants a machine removed that does not run, even if they have gone
+	pace      pace      // of what the guest makes us write
 	done      bool      // removed and cleaned
 	void      bool      // its create was refused: it never was
 }
@@ -190,6 +191,7 @@ func (m *machine) append(recs ...fsm.Record) error {
 		if err := m.life.Apply(r); err != nil {
 			panic(err) // the journal and the lifecycle share one table
 		}
+		m.pace.moved(r)
 		m.Log.Info("record", "machine", m.ref.Name, "kind", r.Kind, "state", m.state().State, "seq", r.Seq, "by", r.Principal)
 	}
 	m.publish()

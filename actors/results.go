@@ -152,7 +152,8 @@ func (m *machine) ended(g gone, c fsm.Cause, status int, detail string, note boo
 		g.tail = ""
 	}
 	plan := fsm.PlanAfter(st, c, m.when(), m.Clock.Now(), m.Clock.Moment())
-	m.observed(fsm.Record{Fact: &fsm.ExitedFact{Cause: c, Status: status, Detail: detail, Note: note, Tail: g.tail, Plan: plan}})
+	m.observed(append(m.untoldReboots(),
+		fsm.Record{Fact: &fsm.ExitedFact{Cause: c, Status: status, Detail: detail, Note: note, Tail: g.tail, Plan: plan}})...)
 	m.verdict, m.relaunch, m.adopt = "", "", false
 	m.closeLock(g.lock)
 	m.send(m.sup, cidFreed{m.ref.ID, cid})
@@ -265,15 +266,11 @@ func (m *machine) vmSaid(s vmSaid) {
 			m.adopt = false
 			m.observed(fsm.Record{Fact: &fsm.AdoptedFact{At: m.Clock.Moment()}})
 		}
-		if m.state().Health.Level == fsm.HealthUnknown {
+		if m.latest().Level == fsm.HealthUnknown {
 			m.well()
 		}
 	case VMRebooted:
-		if err := m.append(fsm.Record{Fact: &fsm.RebootedFact{}}); err != nil {
-			m.Log.Warn("rebooted", "machine", m.ref.Name, "err", err)
-			return
-		}
-		m.health(fsm.HealthDegraded, rebooting)
+		m.rebooted()
 		m.checkSooner()
 	case VMPaused:
 		m.health(fsm.HealthDegraded, "its hypervisor paused it: "+s.why)
@@ -299,7 +296,7 @@ const rebooting = "the guest rebooted and its agent has not answered yet"
 
 // checked: what the checks of the guest say.
 func (m *machine) checked(err error) {
-	h := m.state().Health
+	h := m.latest()
 	switch {
 	case err == nil && h.Level != fsm.HealthOK:
 		m.well()
@@ -313,16 +310,4 @@ func (m *machine) checked(err error) {
 func (m *machine) well() {
 	h := m.state().WellHealth()
 	m.health(h.Level, h.Why)
-}
-
-// health records a change of health, once.
-func (m *machine) health(l fsm.HealthLevel, why string) {
-	h := fsm.Health{Level: l, Why: why}
-	if old := m.state().Health; old.Level == l && (old.Why == why || l == fsm.HealthUnknown) {
-		return
-	}
-	if !fsm.May(m.state().State, fsm.KindHealthChanged) {
-		return
-	}
-	m.observed(fsm.Record{Fact: &fsm.HealthChangedFact{Health: h}})
 }

@@ -113,6 +113,8 @@ func (m *machine) oddDone(w *work, result any) {
 		}
 	case looked:
 		m.lookedAtBoot(r)
+	case untold:
+		m.tell()
 	}
 }
 

@@ -143,7 +143,9 @@ var folds = map[Kind]func(*Machine, Record){
 	KindRepaired:       foldRepaired,
 	KindRemoved:        func(m *Machine, _ Record) { m.Launch, m.Stray = nil, nil },
 	KindBooted:         func(m *Machine, _ Record) { m.launch(func(l *Launch) { l.Booted = true }) },
-	KindRebooted:       func(m *Machine, _ Record) { m.launch(func(l *Launch) { l.Reboots++ }) },
+	KindRebooted: func(m *Machine, r Record) {
+		m.launch(func(l *Launch) { l.Reboots += max(r.Fact.(*RebootedFact).Times, 1) })
+	},
 	KindDesiredChanged: foldDesiredChanged,
 	KindSpecChanged:    func(m *Machine, r Record) { m.Spec = r.Fact.(*SpecChangedFact).Spec },
 	KindDiskFormatted: func(m *Machine, r Record) {

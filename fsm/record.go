@@ -213,7 +213,11 @@ type BootedFact struct {
 }
 
 // RebootedFact is the payload of rebooted.
-type RebootedFact struct{}
+type RebootedFact struct {
+	// Times is how often, where the guest rebooted faster than is written down;
+	// 0 = once.
+	Times int `cbor:"1,keyasint,omitempty" json:"times,omitempty"`
+}
 
 // DesiredChangedFact is the payload of desired-changed.
 type DesiredChangedFact struct {

@@ -30,7 +30,7 @@ var facts = []fsm.Fact{
 	&fsm.LaunchedFact{At: fsm.Moment{Boot: "b", Mono: 7}, Driver: "d", Version: "v", Accel: "tcg", Note: "n"},
 	&fsm.AdoptedFact{At: fsm.Moment{Boot: "b", Mono: 7}, Version: "v"},
 	&fsm.BootedFact{Phases: map[string]int64{"init": 9}},
-	&fsm.RebootedFact{},
+	&fsm.RebootedFact{Times: 3},
 	&fsm.DesiredChangedFact{Desired: fsm.DesiredRunning},
 	&fsm.StopTightenedFact{Mode: fsm.StopKill, Deadline: fsm.Moment{Boot: "b", Mono: 8}, NoKill: true, Then: fsm.ThenRemove},
 	&fsm.SpecChangedFact{Spec: fsm.Spec{Version: 1, CPUs: 4}},

@@ -77,6 +77,10 @@ func factInWords(r fsm.Record) string {
 		return " " + string(f.Cause) + planInWords(f.Plan)
 	case *fsm.HealthChangedFact:
 		return strings.TrimRight(fmt.Sprintf(" %s %s", f.Health.Level, f.Health.Why), " ")
+	case *fsm.RebootedFact:
+		if f.Times > 1 {
+			return fmt.Sprintf(" %d times", f.Times)
+		}
 	case *fsm.DesiredChangedFact:
 		return " " + string(f.Desired)
 	case *fsm.StrayFoundFact:
