@@ -42,11 +42,25 @@ const (
 	connWindow   = 1 << 20
 )
 
+// Bounds of one message and of its headers, by call. A message becomes many
+// times its size in memory where it has as many empty parts as fit, so that
+// none may be longer than an honest one.
+const (
+	maxHeaders = 64 << 10
+	maxShort   = 4 << 10
+	maxHello   = 64 << 10
+	maxInfo    = 256 << 10
+	maxStream  = wire.MaxChunk + 1<<10
+)
+
+func upTo(n int) grpc.CallOption { return grpc.MaxCallRecvMsgSize(n) }
+
 // Dialer connects to a guest's agent. The token was shown already.
 type Dialer func(ctx context.Context) (net.Conn, error)
 
 // Client calls one agent over one connection.
 type Client struct {
+	raw   net.Conn
 	conn  *grpc.ClientConn
 	agent wire.AgentClient
 	hello *wire.HelloReply
@@ -63,17 +77,15 @@ func Connect(ctx context.Context, dial Dialer) (*Client, error) {
 		raw.Close()
 		return nil, fmt.Errorf("guest agent: %w", err)
 	}
-	c := &Client{conn: conn, agent: wire.NewAgentClient(conn)}
-	c.hello, err = c.agent.Hello(ctx, &wire.HelloRequest{Protocol: wire.Protocol})
+	c := &Client{raw: raw, conn: conn, agent: wire.NewAgentClient(conn)}
+	c.hello, err = c.agent.Hello(ctx, &wire.HelloRequest{Protocol: wire.Protocol}, upTo(maxHello))
 	if err != nil {
 		err = callError(ctx, "hello", err)
 	} else {
 		err = checkHello(c.hello)
 	}
 	if err != nil {
-		conn.Close()
-		raw.Close() // gRPC may not have come to take it
-		return nil, err
+		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
@@ -95,7 +107,8 @@ func options(raw net.Conn) []grpc.DialOption {
 		grpc.WithIdleTimeout(0),
 		grpc.WithInitialWindowSize(streamWindow),
 		grpc.WithInitialConnWindowSize(connWindow),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage)),
+		grpc.WithMaxHeaderListSize(maxHeaders),
+		grpc.WithDefaultCallOptions(upTo(maxShort), grpc.MaxCallSendMsgSize(wire.MaxMessage)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 30 * time.Second}),
 	}
 }
@@ -164,8 +177,10 @@ func short(s string) string {
 // not be changed.
 func (c *Client) Hello() *wire.HelloReply { return c.hello }
 
-// Close ends the connection and with it every call.
+// Close ends the connection and with it every call. gRPC says goodbye first,
+// for five seconds where nobody reads it: so the connection ends before.
 func (c *Client) Close() error {
+	_ = c.raw.Close() // gRPC closes it too
 	if err := c.conn.Close(); err != nil {
 		return fmt.Errorf("guest agent: close: %w", err)
 	}
@@ -188,7 +203,7 @@ func (c *Client) Ping(ctx context.Context) (*wire.PingReply, error) {
 // SystemInfo asks what the guest is. Its texts are the guest's: they are to be
 // quoted where they are shown.
 func (c *Client) SystemInfo(ctx context.Context) (*wire.SystemInfoReply, error) {
-	reply, err := c.agent.SystemInfo(ctx, &wire.SystemInfoRequest{})
+	reply, err := c.agent.SystemInfo(ctx, &wire.SystemInfoRequest{}, upTo(maxInfo))
 	if err != nil {
 		return nil, callError(ctx, "system info", err)
 	}

@@ -44,7 +44,7 @@ type ExecResult struct {
 func (c *Client) Exec(ctx context.Context, spec ExecSpec) (ExecResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stream, err := c.agent.Exec(ctx)
+	stream, err := c.agent.Exec(ctx, upTo(maxStream))
 	if err != nil {
 		return ExecResult{}, callError(ctx, "exec", err)
 	}

@@ -26,8 +26,15 @@ type hostile struct {
 	wire.UnimplementedAgentServer
 	hello *wire.HelloReply
 	ping  *wire.PingReply
+	info  *wire.SystemInfoReply
 	exec  []*wire.ExecReply
 	err   error
+	// stream plays exec where it is set.
+	stream func(wire.Agent_ExecServer) error
+}
+
+func (h *hostile) SystemInfo(context.Context, *wire.SystemInfoRequest) (*wire.SystemInfoReply, error) {
+	return h.info, nil
 }
 
 func (h *hostile) Hello(context.Context, *wire.HelloRequest) (*wire.HelloReply, error) {
@@ -39,6 +46,9 @@ func (h *hostile) Ping(context.Context, *wire.PingRequest) (*wire.PingReply, err
 }
 
 func (h *hostile) Exec(stream wire.Agent_ExecServer) error {
+	if h.stream != nil {
+		return h.stream(stream)
+	}
 	for _, reply := range h.exec {
 		if err := stream.Send(reply); err != nil {
 			return err
