@@ -40,6 +40,7 @@ type Engine struct {
 	ids     *atomic.Uint64
 
 	each  Step        // before each thing that happens while it starts
+	last  uint32      // where CIDs begin anew; 0 = as in real life
 	Full  atomic.Bool // the disk has no room: what grows it is refused
 	Dead  atomic.Bool // every write fails
 	fatal atomic.Pointer[error]
@@ -57,8 +58,13 @@ const journalDir = "/journal"
 // New starts the first engine of a host. It has to be called in a synctest
 // bubble, like everything here.
 func New(each Step) (*Engine, error) {
+	return first(each, 0)
+}
+
+// first starts it with so many CIDs that they begin anew behind the last.
+func first(each Step, last uint32) (*Engine, error) {
 	c := NewClock()
-	e := &Engine{World: NewWorld(c), Clock: c, disk: vfs.NewCrashableMem(), ids: &atomic.Uint64{}, each: each}
+	e := &Engine{World: NewWorld(c), Clock: c, disk: vfs.NewCrashableMem(), ids: &atomic.Uint64{}, each: each, last: last}
 	return e, e.start()
 }
 
@@ -95,7 +101,7 @@ func (e *Engine) startActors() (*actors.Engine, error) {
 			Journal: e.journal, Clock: e.Clock, Hosts: e.World, Guests: e.World, Dirs: e.World,
 			Tickets:  func(string, func(context.Context, *net.UnixConn) error) (string, string) { return "", "" },
 			Limits:   actors.Limits{CPUs: 8, Memory: 1 << 40},
-			AllowSim: true, Version: "test", Home: "/home", Launches: 64, NewID: e.newID,
+			AllowSim: true, Version: "test", Home: "/home", Launches: 64, LastCID: e.last, NewID: e.newID,
 			Stopped: func() { e.stopped.Store(true) }, Fatal: e.die, Log: slog.New(slog.DiscardHandler),
 		})
 	}()
@@ -211,7 +217,7 @@ type Aftermath struct {
 // killed again a little later.
 func (e *Engine) Crash(a Aftermath, each Step) (*Engine, error) {
 	c := e.Clock.clone(a.Reboot)
-	next := &Engine{World: e.World.clone(c), Clock: c, ids: &atomic.Uint64{}, each: each}
+	next := &Engine{World: e.World.clone(c), Clock: c, ids: &atomic.Uint64{}, each: each, last: e.last}
 	next.ids.Store(e.ids.Load() + 1000)
 	next.Full.Store(e.Full.Load())
 	next.disk = e.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: a.Unsynced, RNG: rand.New(rand.NewPCG(a.Seed, 1))})

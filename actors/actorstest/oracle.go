@@ -262,6 +262,28 @@ func obeyed(m *actors.Seen) error {
 	return nil
 }
 
+// shown: what anybody can see is on the disk, and what is no longer to be seen
+// is gone from it.
+func (e *Engine) shown() error {
+	if e.engine == nil {
+		return nil // it is starting, and shows nothing
+	}
+	listed := map[string]bool{}
+	for _, m := range e.Machines() {
+		listed[m.ID] = true
+		kept, known := e.journal.Machine(m.ID)
+		if ahead := kept.Seq < m.Seq || kept.Seq == m.Seq && !reflect.DeepEqual(kept, m.Machine); ahead || !known {
+			return fmt.Errorf("%s is shown as %s (record %d), on the disk it is %s (record %d)", m.Name, m.State, m.Seq, kept.State, kept.Seq)
+		}
+	}
+	for _, m := range e.journal.Machines() {
+		if !listed[m.ID] && m.Seq != m.StateAt { // else it was created just now
+			return fmt.Errorf("%s is not shown, on the disk it is %s (record %d)", m.Name, m.State, m.Seq)
+		}
+	}
+	return nil
+}
+
 // strayTookOver is what repaired says where another launch was found.
 const strayTookOver = "another launch answers"
 

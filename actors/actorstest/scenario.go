@@ -26,6 +26,7 @@ import (
 //	tick D | rest | pass N       time passes; or N things happen, and no more
 //	clock D                      somebody sets the wall clock
 //	disk full|free               its space
+//	cids N                       the next engine's CIDs begin anew behind N
 //	crash [reboot] [unsynced=N] [NAME=WHAT]     the engine dies, and the next starts
 //
 // With & a request is only sent, and what follows from it happens later.
@@ -131,7 +132,7 @@ func (s *Scenario) Play(text string) (string, error) {
 		name := s.Ask(who, msg)
 		s.open = append(s.open, name)
 		s.names[name] = l.verb + " " + l.name
-		if !l.later {
+		if synctestWait(); !l.later {
 			s.settle(s.Each)
 		}
 		return s.news(), nil
@@ -184,6 +185,11 @@ var acts = map[string]func(*Scenario, line) error{
 	"disk": func(s *Scenario, l line) error {
 		s.Full.Store(l.name == "full")
 		return nil
+	},
+	"cids": func(s *Scenario, l line) error {
+		n, err := strconv.ParseUint(l.name, 10, 32)
+		s.last = uint32(n)
+		return err
 	},
 	"crash": (*Scenario).crash,
 }

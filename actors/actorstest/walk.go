@@ -29,9 +29,12 @@ type asked struct {
 	again   bool          // it was sent more than once
 }
 
+// walkCIDs are few, so that they come round, and more than machines.
+const walkCIDs = 6
+
 // NewWalk starts a host and its first engine.
 func NewWalk() (*Walk, error) {
-	e, err := New(nil)
+	e, err := first(nil, 3+walkCIDs-1)
 	return &Walk{Engine: e}, err
 }
 
