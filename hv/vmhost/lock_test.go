@@ -71,6 +71,26 @@ func TestNoteBeforeLock(t *testing.T) {
 	}
 }
 
+// A hypervisor that outlives its VM host holds the lock until it is dead.
+func TestHypervisorHoldsTheLock(t *testing.T) {
+	w := newWorld(t, "outlives")
+	w.spec.Backend = "fork"
+	w.launch()
+	host, hypervisor := w.only("arcbox-vmhost"), w.only("hypervisor")
+	t.Cleanup(func() { _ = unix.Kill(hypervisor, unix.SIGKILL) }) // nobody else can, where it has no lock
+	if err := unix.Kill(host, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the VM host is gone", func() bool { return len(w.pids("arcbox-vmhost")) == 0 })
+	if w.only("hypervisor") == hypervisor && w.free() {
+		t.Fatal("the lock is free while the hypervisor lives")
+	}
+	if err := unix.Kill(hypervisor, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the lock is free", w.free)
+}
+
 // The lock stays with the hypervisor, which dies with its VM host.
 func TestLockHandedDown(t *testing.T) {
 	w := newWorld(t, "")

@@ -145,6 +145,25 @@ func TestLateHelloIsKilled(t *testing.T) {
 	}
 }
 
+// A kill waits for nothing, least of all for the VM's start.
+func TestKillOvertakesTheStart(t *testing.T) {
+	w := newWorld(t, "start-takes=1h")
+	engine := w.engine()
+	w.eventually("the socket is there", func() bool {
+		_, err := os.Stat(filepath.Join(w.spec.RunDir, api.HostSocket))
+		return err == nil
+	})
+	if err := client.Connect(w.place()).Kill(w.ctx()); err != nil {
+		t.Errorf("kill: %v", err)
+	}
+	w.eventually("the lock is free", w.free)
+	if note, err := client.ReadNote(w.place()); err != nil || note == nil || note.Cause != hv.ExitKilled {
+		t.Errorf("note: %+v, %v", note, err)
+	}
+	_ = engine.Process.Kill()
+	_ = engine.Wait()
+}
+
 // A spec that is cut short or changed ends the process without a VM.
 func TestDamagedSpec(t *testing.T) {
 	w := newWorld(t, "console=must never be printed")
