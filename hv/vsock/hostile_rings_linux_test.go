@@ -158,6 +158,27 @@ func TestHostileChains(t *testing.T) {
 	r.settle(fds, routines)
 }
 
+// The walk itself ends at a loop, whatever is in it.
+func TestLoopsEnd(t *testing.T) {
+	desc := make([]byte, 2*descLen)
+	putDescriptor(desc, descriptor{0, 0, descNext, 1})
+	putDescriptor(desc[descLen:], descriptor{0, 0, descNext, 0})
+	r := ring{num: 2, desc: desc}
+	end := make(chan error, 1)
+	go func() {
+		_, err := r.chain(nil, 0, false, nil)
+		end <- err
+	}()
+	select {
+	case err := <-end:
+		if err == nil {
+			t.Error("a loop was taken for a chain")
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the walk goes round for ever")
+	}
+}
+
 // A descriptor may span regions, not gaps.
 func TestRegions(t *testing.T) {
 	const half = rigSize / 2
