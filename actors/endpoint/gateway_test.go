@@ -18,6 +18,15 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 )
 
+func TestWhoIsAllowed(t *testing.T) {
+	own := uint32(os.Geteuid())
+	for uid, want := range map[uint32]bool{0: true, own: true, own + 1: false, own + 1000: false, ^uint32(0): false} {
+		if got := ownOrRoot(uid); got != want {
+			t.Errorf("user %d is allowed: %t, want %t", uid, got, want)
+		}
+	}
+}
+
 func TestPrincipalIsTheKernelsWord(t *testing.T) {
 	e := startEngine(t, Limits{}, ownOrRoot)
 	r := connected(t, e)
