@@ -64,6 +64,9 @@ func (e *Engine) foundBy(before []fsm.Record, least uint64) (found, error) {
 			f.at = r.Seq
 		}
 	}
+	if f.at == 0 {
+		return f, errors.New("lost: the engine has started, and no record says so")
+	}
 	kept := records[:f.at-1]
 	if uint64(len(kept)) < least {
 		return f, fmt.Errorf("lost: %d records are left, %d were promised", len(kept), least)
