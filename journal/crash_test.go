@@ -142,7 +142,7 @@ func TestDiskErrorsEndTheEngine(t *testing.T) {
 		armed.Store(true)
 		_, err := j.Append(health(1, "x"))
 		if !errors.Is(err, ErrClosed) {
-			t.Errorf("%v: append returned %v", kind, err)
+			t.Fatalf("%v: append returned %v", kind, err)
 		}
 		if err := <-ended; !errors.Is(err, syscall.ENOSPC) && !strings.Contains(err.Error(), "no space") {
 			t.Errorf("%v: the engine ended with %v", kind, err)
