@@ -55,6 +55,7 @@ var table = map[string]row{
 		"actors/client", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "hv", "hv/qemu", "hv/vmhost/client", "journal",
 	}},
 	"cmd/internal/bench/idle": {},
+	"cmd/internal/faults":     {},
 
 	// The commands wire packages together. Drivers go into arcbox-vmhost alone.
 	"cmd/arcbox": {may: []string{"actors/client", "actors/wire", "cmd/internal/home", "guest", "guest/wire"}},

@@ -1,0 +1,146 @@
+package main
+
+// engineFaults are in the lifecycle and in the actors.
+var engineFaults = []fault{
+	{
+		name:   "view published before sync",
+		breaks: "nothing is shown that a crash can take back",
+		file:   "actors/machine.go",
+		was: `	stored, err := m.Journal.Append(recs...)
+`,
+		now: `	ahead := m.state()
+	ahead.State = state
+	m.view.publish(&Seen{Machine: ahead, Unseen: m.unseen})
+	stored, err := m.Journal.Append(recs...)
+`,
+		pkg: "./actors/actorstest", run: "TestCrashAtEveryStep/names",
+	},
+	{
+		name:   "name freed before removed is synced",
+		breaks: "a name has one machine",
+		file:   "actors/machine.go",
+		was: `	stored, err := m.Journal.Append(recs...)
+`,
+		now: `	if state == fsm.Removed {
+		m.send(m.sup, nameFreed{m.ref.ID})
+	}
+	stored, err := m.Journal.Append(recs...)
+`,
+		pkg: "./actors/actorstest", run: "TestScenarios/names",
+	},
+	{
+		name:   "CID freed at stop-requested",
+		breaks: "no two live VMs share a CID",
+		file:   "actors/commands.go",
+		was: `	if err := m.append(fsm.Record{Principal: c.principal, Request: c.request, Reason: c.reason, Fact: fact}); err != nil {
+		return err
+	}
+`,
+		now: `	if err := m.append(fsm.Record{Principal: c.principal, Request: c.request, Reason: c.reason, Fact: fact}); err != nil {
+		return err
+	}
+	m.send(m.sup, cidFreed{m.ref.ID, m.state().CID()})
+`,
+		pkg: "./actors/actorstest", run: "TestScenarios/cids",
+	},
+	{
+		name:   "CID of a stray given away",
+		breaks: "no two live VMs share a CID",
+		file:   "actors/boot.go",
+		was: `	if cid != 0 {
+		m.send(m.sup, cidKept{m.ref.ID, cid})
+	}
+`,
+		now: ``,
+		pkg: "./actors/actorstest", run: "TestScenarios/stray",
+	},
+	{
+		name:   "late result of an older record accepted",
+		breaks: "a worker's result counts for the record that owed it",
+		file:   "actors/results.go",
+		was: `		if w.called && w.duty.Kind != fsm.DutyLaunch {
+			delete(m.work, w.duty)
+			m.discard(d.result)
+		} else {
+			m.dutyDone(w, d.result)
+		}
+`,
+		now: `		m.dutyDone(w, d.result)
+`,
+		pkg: "./actors/actorstest", run: "TestScenarios/hangs",
+	},
+	{
+		name:   "kill waits behind the boot",
+		breaks: "a kill overtakes a boot",
+		file:   "actors/commands.go",
+		was: `	if (m.unseen && c.verb != verbAwait && c.verb != verbLog) || m.start != nil {
+`,
+		now: `	if (m.unseen && c.verb != verbAwait && c.verb != verbLog) || m.start != nil || fsm.May(m.state().State, fsm.KindReady) {
+`,
+		pkg: "./actors/actorstest", run: "TestScenarios/kill",
+	},
+	{
+		name:   "request id forgotten",
+		breaks: "a repeat of a request does nothing twice",
+		file:   "actors/commands.go",
+		was: `	if done, err := m.repeated(c); done || err != nil {
+		return err
+	}
+`,
+		now: ``,
+		pkg: "./actors/actorstest", run: "TestScenarios/requests",
+	},
+	{
+		name:   "exit note ignored",
+		breaks: "a guest that powered off unseen is not taken for a crash",
+		file:   "actors/boot.go",
+		was: `		fsm.RemedyExited:        (*machine).repairExited,
+`,
+		now: `		fsm.RemedyExited:        (*machine).repairRepaired,
+`,
+		pkg: "./actors/actorstest", run: "TestScenarios/adopt",
+	},
+	{
+		name:   "exit note of another launch believed",
+		breaks: "the cause is the true one",
+		file:   "actors/hosts/hosts.go",
+		was: `		if f.Note != nil && f.Note.Launch == launch {
+`,
+		now: `		if f.Note != nil {
+`,
+		pkg: "./actors/hosts", run: "TestNoteIsOfItsLaunch",
+	},
+	{
+		name:   "repair skipped for Stopping",
+		breaks: "after a crash the next boot resolves every half-done operation",
+		file:   "fsm/repair.go",
+		was: `	{[]State{Starting, Running, Stopping}, [5]Remedy{RemedyExited, RemedyRepaired, RemedyAdopt, RemedyRepairedStray, RemedyWait}},
+`,
+		now: `	{[]State{Starting, Running}, [5]Remedy{RemedyExited, RemedyRepaired, RemedyAdopt, RemedyRepairedStray, RemedyWait}},
+`,
+		pkg: "./fsm", run: "TestRepairIsTotal",
+	},
+	{
+		name:   "restart policy against a person's stop",
+		breaks: "a person's stop wins until a person starts it again",
+		file:   "fsm/restart.go",
+		was: `	if m.Desired != DesiredRunning || !ShouldRestart(m.Spec.Restart, c, stop, w) {
+`,
+		now: `	if !ShouldRestart(m.Spec.Restart, c, stop, w) {
+`,
+		pkg: "./fsm", run: "TestPlanBacksOffAndRests",
+	},
+	{
+		name:   "a person's stop not remembered",
+		breaks: "a person's stop wins until a person starts it again",
+		file:   "fsm/machine.go",
+		was: `		NoKill: f.NoKill, Then: f.Then, Was: m.Desired, Time: r.Time,
+	}
+	m.want(r.Reason, wantedAfter(f.Then))
+`,
+		now: `		NoKill: f.NoKill, Then: f.Then, Was: m.Desired, Time: r.Time,
+	}
+`,
+		pkg: "./actors/actorstest", run: "TestScenarios/hangs",
+	},
+}
