@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 	"unicode"
@@ -25,6 +26,8 @@ var (
 	ErrProtocol = errors.New("guest agent speaks another protocol")
 	// ErrGone: the connection has ended. The guest may live on.
 	ErrGone = errors.New("connection to the guest agent has ended")
+	// ErrUnable: the agent is older than what it is asked for.
+	ErrUnable = errors.New("guest agent can't do that")
 )
 
 // oldestProtocol is the oldest agent's that this client can talk to: a machine
@@ -33,8 +36,9 @@ const oldestProtocol = 1
 
 // Bounds of what a guest says of itself.
 const (
-	maxText   = 256
-	maxPhases = 64
+	maxText      = 256
+	maxPhases    = 64
+	maxAbilities = 64
 )
 
 const (
@@ -133,7 +137,19 @@ func checkHello(h *wire.HelloReply) error {
 			return fmt.Errorf("%w: hello: phases: %w", ErrProtocol, err)
 		}
 	}
+	if n := len(h.GetAbilities()); n > maxAbilities {
+		return fmt.Errorf("%w: hello: abilities: %d, at most %d", ErrProtocol, n, maxAbilities)
+	}
 	return nil
+}
+
+// need refuses what the agent would pass over without a word.
+func (c *Client) need(ability string) error {
+	if slices.Contains(c.hello.GetAbilities(), ability) {
+		return nil
+	}
+	return fmt.Errorf("%w: %s: its version %s does not know it; a machine gets the newest agent when it is started again",
+		ErrUnable, ability, c.hello.GetVersion())
 }
 
 func checkText(s string) error {

@@ -30,6 +30,26 @@ type ExecSpec struct {
 	// Signals go to the program's process group; those that Linux does not
 	// have are dropped. nil = none.
 	Signals <-chan os.Signal
+	// Terminal gives the program one; all that it prints is then Stdout, and
+	// INT, QUIT and TSTP go to the foreground group there. When ctx is over it
+	// is hung up, and killed only where that does not end it. nil = none.
+	Terminal *Terminal
+	// Login runs the user's login shell: by itself where Argv is empty, else it
+	// runs Argv.
+	Login bool
+}
+
+// Terminal is a program's terminal in the guest.
+type Terminal struct {
+	Size    TerminalSize
+	Resizes <-chan TerminalSize // nil = it keeps its size
+}
+
+// TerminalSize is what a program formats its output for; 0 = unknown.
+type TerminalSize struct{ Rows, Columns uint16 }
+
+func (s TerminalSize) wire() *wire.TerminalSize {
+	return &wire.TerminalSize{Rows: uint32(s.Rows), Columns: uint32(s.Columns)}
 }
 
 // ExecResult is how a program ended.
@@ -42,6 +62,10 @@ type ExecResult struct {
 // Exec runs a program and carries its streams until it has ended. When ctx is
 // over, or a stream fails, the program's process group is killed.
 func (c *Client) Exec(ctx context.Context, spec ExecSpec) (ExecResult, error) {
+	start, err := c.start(spec)
+	if err != nil {
+		return ExecResult{}, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stream, err := c.agent.Exec(ctx, upTo(maxStream))
@@ -50,9 +74,6 @@ func (c *Client) Exec(ctx context.Context, spec ExecSpec) (ExecResult, error) {
 	}
 	x := &execution{ctx: ctx, cancel: cancel, stream: stream, spec: spec,
 		credit: wire.StdinWindow, credited: make(chan struct{}, 1)}
-	start := &wire.ExecStart{
-		Argv: spec.Argv, Env: spec.Env, Dir: spec.Dir, User: spec.User, TimeoutNanos: int64(spec.Timeout),
-	}
 	// A failed send says only io.EOF: why, comes with receive.
 	if err := x.send(&wire.ExecRequest{Msg: &wire.ExecRequest_Start{Start: start}}); err != nil && err != io.EOF {
 		return ExecResult{}, callError(ctx, "exec", err)
@@ -67,6 +88,23 @@ func (c *Client) Exec(ctx context.Context, spec ExecSpec) (ExecResult, error) {
 		return ExecResult{Status: int(done.GetErrorStatus())}, fmt.Errorf("%w: %q", ErrNotRun, short(done.GetError()))
 	}
 	return ExecResult{Status: int(done.GetStatus()), Signal: int(done.GetSignal()), TimedOut: done.GetTimedOut()}, nil
+}
+
+// start is what the agent is asked for, all of which it must know.
+func (c *Client) start(spec ExecSpec) (*wire.ExecStart, error) {
+	start := &wire.ExecStart{
+		Argv: spec.Argv, Env: spec.Env, Dir: spec.Dir, User: spec.User, TimeoutNanos: int64(spec.Timeout), Login: spec.Login,
+	}
+	if spec.Login {
+		if err := c.need(wire.AbilityLogin); err != nil {
+			return nil, err
+		}
+	}
+	if spec.Terminal != nil {
+		start.Terminal = spec.Terminal.Size.wire()
+		return start, c.need(wire.AbilityTerminal)
+	}
+	return start, nil
 }
 
 // execution is one Exec under way.
@@ -200,9 +238,16 @@ func (x *execution) sendAll(b []byte) bool {
 	return true
 }
 
+// sendSignals passes on what is to overtake stdin: signals and resizes.
 func (x *execution) sendSignals() {
+	var resizes <-chan TerminalSize
+	if x.spec.Terminal != nil {
+		resizes = x.spec.Terminal.Resizes
+	}
 	for {
 		select {
+		case size := <-resizes:
+			x.send(&wire.ExecRequest{Msg: &wire.ExecRequest_Resize{Resize: size.wire()}}) //nolint:errcheck // receive tells
 		case sig, ok := <-x.spec.Signals:
 			if !ok {
 				return

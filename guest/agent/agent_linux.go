@@ -153,6 +153,8 @@ func (a *Agent) Hello(_ context.Context, req *wire.HelloRequest) (*wire.HelloRep
 		BootId:   a.bootID,
 		Cid:      a.cid(),
 		Phases:   a.opts.Phases.all(),
+
+		Abilities: []string{wire.AbilityTerminal, wire.AbilityLogin},
 	}, nil
 }
 

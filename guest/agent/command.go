@@ -17,6 +17,8 @@ const (
 	maxEnv    = 4096
 	maxString = 128<<10 - 1
 
+	// defaultTerm is for clients that don't say what their terminal is.
+	defaultTerm = "xterm"
 	defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
@@ -26,10 +28,10 @@ func checkStart(s *wire.ExecStart) error {
 	if s == nil {
 		return fmt.Errorf("start: missing, want it as the first message")
 	}
-	if n := len(s.GetArgv()); n == 0 || n > maxArgs {
+	if n := len(s.GetArgv()); n == 0 && !s.GetLogin() || n > maxArgs {
 		return fmt.Errorf("argv: %d strings, want 1 to %d", n, maxArgs)
 	}
-	if s.GetArgv()[0] == "" {
+	if len(s.GetArgv()) > 0 && s.GetArgv()[0] == "" {
 		return fmt.Errorf("argv[0]: empty, want a program")
 	}
 	for i, arg := range s.GetArgv() {
@@ -60,6 +62,16 @@ func checkStart(s *wire.ExecStart) error {
 	if t := s.GetTimeoutNanos(); t < 0 {
 		return fmt.Errorf("timeout: %v, want 0 (none) or more", time.Duration(t))
 	}
+	if err := checkSize(s.GetTerminal()); err != nil {
+		return fmt.Errorf("terminal: %w", err)
+	}
+	return nil
+}
+
+func checkSize(t *wire.TerminalSize) error {
+	if t.GetRows() > wire.MaxSide || t.GetColumns() > wire.MaxSide {
+		return fmt.Errorf("%d rows and %d columns, at most %d of each", t.GetRows(), t.GetColumns(), wire.MaxSide)
+	}
 	return nil
 }
 
@@ -75,7 +87,7 @@ func checkString(s string) error {
 
 // environment is what a login of the account would set, and over it what was
 // asked for.
-func environment(a account, asked map[string]string) []string {
+func environment(a account, s *wire.ExecStart) []string {
 	env := map[string]string{
 		"PATH":    defaultPath,
 		"HOME":    a.home,
@@ -83,11 +95,29 @@ func environment(a account, asked map[string]string) []string {
 		"LOGNAME": a.name,
 		"SHELL":   a.shell,
 	}
-	maps.Copy(env, asked)
+	if s.GetTerminal() != nil {
+		env["TERM"] = defaultTerm
+	}
+	maps.Copy(env, s.GetEnv())
 	out := make([]string, 0, len(env))
 	for name, value := range env {
 		out = append(out, name+"="+value)
 	}
 	slices.Sort(out)
 	return out
+}
+
+// login is the command line of a user's login shell: argv[0] begins with a
+// hyphen, by which shells know that they are one. Words that it is to run are
+// quoted, so that it takes them as they are.
+func login(shell string, words []string) []string {
+	argv := []string{"-" + filepath.Base(shell)}
+	if len(words) == 0 {
+		return argv
+	}
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	return append(argv, "-c", strings.Join(quoted, " "))
 }

@@ -46,6 +46,11 @@
 // output is at its end; a child that it left behind and that holds the output
 // open gets a fifth of a second, then its output is cut off and it runs on.
 //
+// With a terminal, the program's session has it as its controlling one, and
+// INT, QUIT and TSTP go to the foreground group, as keys do. When the client
+// goes the terminal is hung up; two seconds later what is left of the group is
+// killed.
+//
 // # Concurrency
 //
 // All exit statuses are collected in one place (children), under the lock

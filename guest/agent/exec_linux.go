@@ -15,9 +15,14 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 )
 
-// lingerTime is how long output is still awaited from children that a program
-// left behind.
-const lingerTime = 200 * time.Millisecond
+const (
+	// lingerTime is how long output is still awaited from children that a
+	// program left behind.
+	lingerTime = 200 * time.Millisecond
+	// hangUpTime is how long a program may take to end by itself once its
+	// terminal was hung up.
+	hangUpTime = 2 * time.Second
+)
 
 // execution is one exec while it runs. Its messages to the client come from
 // several goroutines: send takes its turn.
@@ -26,7 +31,7 @@ type execution struct {
 	stream wire.Agent_ExecServer
 	child  *child
 	stdin  *stdinQueue
-	pipes  pipes
+	io     streams
 
 	sending sync.Mutex
 }
@@ -52,12 +57,12 @@ func (a *Agent) Exec(stream wire.Agent_ExecServer) error {
 		return done(stream, err)
 	}
 	x := &execution{agent: a, stream: stream, stdin: newStdinQueue()}
-	if x.pipes, err = newPipes(); err != nil {
-		return status.Errorf(codes.ResourceExhausted, "pipes: %v", err)
+	if x.io, err = p.streams(start.GetTerminal()); err != nil {
+		return status.Errorf(codes.ResourceExhausted, "the program's streams: %v", err)
 	}
-	defer x.pipes.close()
-	x.child, err = a.children.start(p.path, start.GetArgv(), p.attr(x.pipes))
-	x.pipes.closeTheirs()
+	defer x.io.close()
+	x.child, err = a.children.start(p.path, p.argv, p.attr(x.io))
+	x.io.closeTheirs()
 	if err != nil {
 		return done(stream, notRun(p.path, err))
 	}
@@ -89,23 +94,25 @@ func (x *execution) run(limit time.Duration) error {
 	var feeding, reading sync.WaitGroup
 	feeding.Go(func() { x.feed() })
 	reading.Go(func() {
-		x.pump(x.pipes.stdout, func(b []byte) *wire.ExecReply {
+		x.pump(x.io.stdout, func(b []byte) *wire.ExecReply {
 			return &wire.ExecReply{Msg: &wire.ExecReply_Stdout{Stdout: b}}
 		})
 	})
-	reading.Go(func() {
-		x.pump(x.pipes.stderr, func(b []byte) *wire.ExecReply {
-			return &wire.ExecReply{Msg: &wire.ExecReply_Stderr{Stderr: b}}
+	if x.io.stderr != nil {
+		reading.Go(func() {
+			x.pump(x.io.stderr, func(b []byte) *wire.ExecReply {
+				return &wire.ExecReply{Msg: &wire.ExecReply_Stderr{Stderr: b}}
+			})
 		})
-	})
+	}
 	timedOut := x.wait(ctx, limit)
-	x.pipes.linger()
+	x.io.linger()
 	defer x.stdin.close()
 	if err := x.drained(ctx, &reading); err != nil {
-		return err // the goroutines end with the stream and the pipes
+		return err // the goroutines end with the stream and the files
 	}
 	x.stdin.close()
-	x.pipes.stdin.Close() // ends a write under way
+	x.io.stdin.Close() // ends a write under way
 	feeding.Wait()
 	return x.send(&wire.ExecReply{Msg: &wire.ExecReply_Done{Done: result(x.child.status, timedOut)}})
 }
@@ -141,10 +148,26 @@ func (x *execution) wait(ctx context.Context, limit time.Duration) (timedOut boo
 			timedOut = true
 			x.signal(unix.SIGKILL)
 		case <-ctx.Done():
-			x.signal(unix.SIGKILL)
+			x.abandon()
 			return timedOut
 		}
 	}
+}
+
+// abandon ends a program whose client has gone. With a terminal that is a
+// hang-up: the kernel tells the session, and what does not want to hear it has
+// a moment to go.
+func (x *execution) abandon() {
+	if x.io.terminal {
+		x.io.stdin.Close()
+		grace := time.NewTimer(hangUpTime)
+		defer grace.Stop()
+		select {
+		case <-x.child.ended:
+		case <-grace.C:
+		}
+	}
+	x.signal(unix.SIGKILL)
 }
 
 // signal is for a program that may have ended meanwhile: then it is nothing.
@@ -188,9 +211,26 @@ func (x *execution) take(req *wire.ExecRequest) error {
 		if msg.Signal < 1 || msg.Signal > 64 {
 			return status.Errorf(codes.InvalidArgument, "signal: %d, want 1 to 64", msg.Signal)
 		}
-		x.signal(unix.Signal(msg.Signal))
+		if sig := unix.Signal(msg.Signal); !x.io.interrupt(sig) {
+			x.signal(sig)
+		}
+	case *wire.ExecRequest_Resize:
+		return x.resize(msg.Resize)
 	default:
-		return status.Error(codes.InvalidArgument, "message: want stdin, close_stdin or signal")
+		return status.Error(codes.InvalidArgument, "message: want stdin, close_stdin, signal or resize")
+	}
+	return nil
+}
+
+func (x *execution) resize(size *wire.TerminalSize) error {
+	if !x.io.terminal {
+		return status.Error(codes.InvalidArgument, "resize: the program has no terminal")
+	}
+	if err := checkSize(size); err != nil {
+		return status.Errorf(codes.InvalidArgument, "resize: %v", err)
+	}
+	if err := x.io.resize(size); err != nil && !errors.Is(err, os.ErrClosed) {
+		x.agent.opts.Log.Warn("exec", "resize", err)
 	}
 	return nil
 }
@@ -198,15 +238,16 @@ func (x *execution) take(req *wire.ExecRequest) error {
 // feed passes stdin on, and gives the client back what it took. Once the
 // program has closed its end the rest is taken all the same.
 func (x *execution) feed() {
-	broken := false
+	broken, line := false, false
 	for {
 		b := x.stdin.take()
 		if b == nil {
-			x.pipes.stdin.Close()
+			x.io.endInput(line)
 			return
 		}
+		line = b[len(b)-1] != '\n'
 		if !broken {
-			_, err := x.pipes.stdin.Write(b)
+			_, err := x.io.stdin.Write(b)
 			broken = err != nil
 		}
 		x.stdin.passed()
@@ -249,70 +290,4 @@ func result(ws unix.WaitStatus, timedOut bool) *wire.ExecDone {
 		d.Status = int32(ws.ExitStatus())
 	}
 	return d
-}
-
-// stdinQueue holds the client's stdin until the program reads it.
-type stdinQueue struct {
-	mu       sync.Mutex
-	changed  sync.Cond
-	buf      []byte
-	out      int  // bytes that were taken and not passed on yet
-	finished bool // nothing more comes
-	closed   bool // nothing more is wanted
-}
-
-func newStdinQueue() *stdinQueue {
-	q := &stdinQueue{}
-	q.changed.L = &q.mu
-	return q
-}
-
-// put reports whether the client stayed within the window.
-func (q *stdinQueue) put(b []byte) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.buf)+q.out+len(b) > wire.StdinWindow {
-		return false
-	}
-	if !q.finished {
-		q.buf = append(q.buf, b...)
-	}
-	q.changed.Signal()
-	return true
-}
-
-// take waits for bytes; nil is the end.
-func (q *stdinQueue) take() []byte {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for len(q.buf) == 0 && !q.finished && !q.closed {
-		q.changed.Wait()
-	}
-	if q.closed || len(q.buf) == 0 {
-		return nil
-	}
-	b := q.buf
-	q.buf, q.out = nil, len(b)
-	return b
-}
-
-// passed says that the program has what was taken: before the client is told.
-func (q *stdinQueue) passed() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.out = 0
-}
-
-func (q *stdinQueue) finish() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.finished = true
-	q.changed.Signal()
-}
-
-func (q *stdinQueue) close() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.closed = true
-	q.changed.Signal()
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,6 +52,9 @@ func TestCheckStart(t *testing.T) {
 		{"relative", &wire.ExecStart{Argv: []string{"ls"}, Dir: "tmp"}, "dir:"},
 		{"NUL in dir", &wire.ExecStart{Argv: []string{"ls"}, Dir: "/\x00"}, "dir:"},
 		{"NUL in user", &wire.ExecStart{Argv: []string{"ls"}, User: "\x00"}, "user:"},
+		{"login", &wire.ExecStart{Login: true}, ""},
+		{"login, no program", &wire.ExecStart{Login: true, Argv: []string{""}}, "argv[0]: empty"},
+		{"terminal", &wire.ExecStart{Argv: []string{"ls"}, Terminal: &wire.TerminalSize{Columns: wire.MaxSide + 1}}, "terminal: 0 rows and 65536 columns"},
 		{"negative", &wire.ExecStart{Argv: []string{"ls"}, TimeoutNanos: -1}, "timeout:"},
 	} {
 		err := checkStart(test.start)
@@ -68,7 +72,7 @@ func FuzzCheckStart(f *testing.F) {
 		if checkStart(s) != nil {
 			return
 		}
-		for _, word := range append(environment(root, s.GetEnv()), program, arg, dir) {
+		for _, word := range append(environment(root, s), program, arg, dir) {
 			if strings.ContainsRune(word, 0) {
 				t.Fatalf("%q would not pass the kernel", word)
 			}
@@ -76,10 +80,57 @@ func FuzzCheckStart(f *testing.F) {
 	})
 }
 
+// FuzzLogin: a shell reads back the very words.
+func FuzzLogin(f *testing.F) {
+	f.Add("echo", "it's", "$(reboot)")
+	f.Add("", "'", "\\'\n'")
+	f.Fuzz(func(t *testing.T, a, b, c string) {
+		words := []string{a, b, c}
+		argv := login("/bin/sh", words)
+		if len(argv) != 3 || argv[0] != "-sh" || argv[1] != "-c" {
+			t.Fatalf("%q", argv)
+		}
+		if got := unquote(argv[2]); !slices.Equal(got, words) {
+			t.Errorf("%q is read as %q, want %q", argv[2], got, words)
+		}
+	})
+}
+
+// unquote reads words as sh does: '…' as they are, \ before one character,
+// a blank between two.
+func unquote(line string) []string {
+	words, quoted := []string{""}, false
+	for i := 0; i < len(line); i++ {
+		last := &words[len(words)-1]
+		switch b := line[i]; {
+		case b == '\'':
+			quoted = !quoted
+		case quoted:
+			*last += string([]byte{b})
+		case b == '\\':
+			i++
+			*last += line[i : i+1]
+		case b == ' ':
+			words = append(words, "")
+		default:
+			*last += "?" // a shell might do anything with it
+		}
+	}
+	return words
+}
+
 func TestEnvironment(t *testing.T) {
 	a := account{name: "ann", home: "/home/ann", shell: "/bin/zsh"}
 	want := []string{"A=1", "HOME=/elsewhere", "LOGNAME=ann", "PATH=" + defaultPath, "SHELL=/bin/zsh", "USER=ann"}
-	if diff := cmp.Diff(want, environment(a, map[string]string{"HOME": "/elsewhere", "A": "1"})); diff != "" {
+	if diff := cmp.Diff(want, environment(a, &wire.ExecStart{Env: map[string]string{"HOME": "/elsewhere", "A": "1"}})); diff != "" {
 		t.Error(diff)
+	}
+	withTerminal := &wire.ExecStart{Terminal: &wire.TerminalSize{}, Env: map[string]string{}}
+	if env := environment(a, withTerminal); !slices.Contains(env, "TERM="+defaultTerm) {
+		t.Errorf("with a terminal: %q", env)
+	}
+	withTerminal.Env["TERM"] = "linux"
+	if env := environment(a, withTerminal); !slices.Contains(env, "TERM=linux") {
+		t.Errorf("with a terminal that is known: %q", env)
 	}
 }

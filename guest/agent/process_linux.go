@@ -8,9 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 )
@@ -45,6 +42,7 @@ func notRun(what string, err error) error {
 // process is a program, looked up.
 type process struct {
 	path string
+	argv []string
 	dir  string
 	env  []string
 	cred *syscall.Credential
@@ -63,7 +61,7 @@ func prepare(s *wire.ExecStart) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{dir: s.GetDir(), env: environment(a, s.GetEnv())}
+	p := &process{argv: s.GetArgv(), dir: s.GetDir(), env: environment(a, s)}
 	if os.Geteuid() == 0 {
 		p.cred = &syscall.Credential{Uid: a.uid, Gid: a.gid, Groups: a.groups}
 	} else if int(a.uid) != os.Geteuid() {
@@ -76,7 +74,11 @@ func prepare(s *wire.ExecStart) (*process, error) {
 	} else if !isDir(p.dir) {
 		return nil, &notRunError{status: statusCantRun, what: p.dir, err: errors.New("not a directory in the guest")}
 	}
-	p.path, err = lookUp(s.GetArgv()[0], p.dir, pathOf(p.env))
+	if s.GetLogin() {
+		p.path, p.argv = a.shell, login(a.shell, p.argv)
+		return p, nil
+	}
+	p.path, err = lookUp(p.argv[0], p.dir, pathOf(p.env))
 	return p, err
 }
 
@@ -119,90 +121,22 @@ func lookUp(name, dir, path string) (string, error) {
 }
 
 // attr makes the program the leader of a session, and so of a process group.
-func (p *process) attr(io pipes) *syscall.ProcAttr {
+// A terminal becomes the session's controlling one.
+func (p *process) attr(io streams) *syscall.ProcAttr {
 	return &syscall.ProcAttr{
-		Dir: p.dir, Env: p.env,
-		Files: []uintptr{uintptr(io.theirs[0]), uintptr(io.theirs[1]), uintptr(io.theirs[2])},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: p.cred},
+		Dir: p.dir, Env: p.env, Files: io.theirFiles(),
+		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: io.terminal, Credential: p.cred},
 	}
 }
 
-// pipes are the ends of a program's standard streams. Ours don't block a
-// thread; theirs must be the ordinary kind, since programs expect it.
-type pipes struct {
-	stdin, stdout, stderr *os.File
-	theirs                *[3]int
-}
-
-func newPipes() (pipes, error) {
-	p := pipes{theirs: &[3]int{-1, -1, -1}}
-	for i, ours := range []**os.File{&p.stdin, &p.stdout, &p.stderr} {
-		var fd [2]int
-		if err := unix.Pipe2(fd[:], unix.O_CLOEXEC); err != nil {
-			p.close()
-			return p, err
-		}
-		mine, other := fd[0], fd[1]
-		if i == 0 {
-			mine, other = other, mine
-		}
-		p.theirs[i] = other
-		if err := unix.SetNonblock(mine, true); err != nil {
-			unix.Close(mine)
-			p.close()
-			return p, err
-		}
-		*ours = os.NewFile(uintptr(mine), [...]string{"stdin", "stdout", "stderr"}[i])
+// streams makes what the program's standard streams are joined to.
+func (p *process) streams(terminal *wire.TerminalSize) (streams, error) {
+	if terminal == nil {
+		return newPipes()
 	}
-	return p, nil
-}
-
-func (p pipes) closeTheirs() {
-	for i, fd := range p.theirs {
-		if fd >= 0 {
-			unix.Close(fd)
-			p.theirs[i] = -1
-		}
+	owner := -1
+	if p.cred != nil {
+		owner = int(p.cred.Uid)
 	}
-}
-
-func (p pipes) close() {
-	p.closeTheirs()
-	for _, f := range []*os.File{p.stdin, p.stdout, p.stderr} {
-		if f != nil {
-			f.Close() // a second time is harmless
-		}
-	}
-}
-
-// linger gives output that is still open its last time.
-func (p pipes) linger() {
-	until := time.Now().Add(lingerTime)
-	for _, f := range []*os.File{p.stdout, p.stderr} {
-		f.SetReadDeadline(until) //nolint:errcheck // it fails only where the file can't wait, and then nothing hangs
-	}
-}
-
-// pipeMost is the most that a pipe holds, unless root has raised the limit.
-const pipeMost = 1 << 20
-
-// rest sends what is in a pipe now: the program wrote it before it ended,
-// however slow the client was. It takes no more than a pipe holds, or a child
-// left behind could write for ever.
-func rest(r *os.File, buf []byte, send func([]byte) error) {
-	conn, err := r.SyscallConn()
-	if err != nil || r.SetReadDeadline(time.Time{}) != nil {
-		return
-	}
-	for taken := 0; taken < pipeMost; {
-		n := 0
-		err := conn.Read(func(fd uintptr) bool {
-			n, _ = unix.Read(int(fd), buf) // -1 where it would wait
-			return true
-		})
-		if err != nil || n <= 0 || send(buf[:n]) != nil {
-			return
-		}
-		taken += n
-	}
+	return newTerminal(terminal, owner)
 }

@@ -253,6 +253,7 @@ func TestExecRefusesBadMessages(t *testing.T) {
 		{"signal", []*wire.ExecRequest{{Msg: &wire.ExecRequest_Signal{Signal: 65}}}, "signal: 65"},
 		{"no signal", []*wire.ExecRequest{{Msg: &wire.ExecRequest_Signal{Signal: 0}}}, "signal: 0"},
 		{"nothing", []*wire.ExecRequest{{}}, "message: want"},
+		{"resize of none", []*wire.ExecRequest{{Msg: &wire.ExecRequest_Resize{Resize: &wire.TerminalSize{}}}}, "has no terminal"},
 		{"second start", []*wire.ExecRequest{{Msg: &wire.ExecRequest_Start{Start: &wire.ExecStart{}}}}, "message: want"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -269,6 +270,18 @@ func TestExecRefusesBadMessages(t *testing.T) {
 	}
 	send(t, stream, stdin(1))
 	wantCode(t, end(stream), codes.InvalidArgument, "start: missing")
+}
+
+func TestResizeIsBounded(t *testing.T) {
+	ctx, c := serve(t, nil)
+	stream, err := c.Exec(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := &wire.TerminalSize{Rows: wire.MaxSide, Columns: wire.MaxSide}
+	send(t, stream, &wire.ExecRequest{Msg: &wire.ExecRequest_Start{Start: &wire.ExecStart{Argv: []string{"sleep", "1000"}, Terminal: size}}})
+	send(t, stream, &wire.ExecRequest{Msg: &wire.ExecRequest_Resize{Resize: &wire.TerminalSize{Rows: wire.MaxSide + 1}}})
+	wantCode(t, end(stream), codes.InvalidArgument, "resize: 65536 rows and 0 columns")
 }
 
 func TestExecIsBounded(t *testing.T) {

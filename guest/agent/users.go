@@ -53,6 +53,9 @@ func findUser(passwd []byte, who string) (account, error) {
 			continue
 		}
 		a := account{name: fields[0], uid: uid, gid: gid, home: fields[5], shell: fields[6]}
+		if a.shell == "" {
+			a.shell = root.shell // as passwd(5) has it
+		}
 		if a.name == who {
 			return a, nil
 		}

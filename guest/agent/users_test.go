@@ -15,6 +15,7 @@ ann:x:1000:1000:Ann,,,:/home/ann:/bin/zsh
 42:x:7:8:named like a number:/home/42:/bin/sh
 bob:x:1001:100::/home/bob:/bin/sh
 unchanged:x:4294967295:0::/:/bin/sh
+plain:x:1002:100::/home/plain:
 `
 	testGroup = `root:x:0:
 users:x:100:ann
@@ -44,6 +45,7 @@ func TestFindAccount(t *testing.T) {
 		{spec: "ann:docker", want: annIn(998)},
 		{spec: "1000:7", want: annIn(7)},
 		{spec: "bob", want: account{name: "bob", uid: 1001, gid: 100, groups: []uint32{998, 10}, home: "/home/bob", shell: "/bin/sh"}},
+		{spec: "plain", want: account{name: "plain", uid: 1002, gid: 100, home: "/home/plain", shell: "/bin/sh"}},
 		{spec: "42", want: account{name: "42", uid: 7, gid: 8, home: "/home/42", shell: "/bin/sh"}},
 		{spec: "5000", want: account{name: "5000", uid: 5000, gid: 5000, home: "/", shell: "/bin/sh"}},
 		{spec: "nobody-here", err: `user "nobody-here"`},

@@ -86,7 +86,11 @@ type HelloReply struct {
 	Cid      uint32                 `protobuf:"varint,5,opt,name=cid,proto3" json:"cid,omitempty"`                       // as the guest sees it
 	// Milliseconds from the guest kernel's start to each step of the boot, by
 	// name: "init", "modules", "mounts", "listening".
-	Phases        map[string]int64 `protobuf:"bytes,6,rep,name=phases,proto3" json:"phases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Phases map[string]int64 `protobuf:"bytes,6,rep,name=phases,proto3" json:"phases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// What it can do that the first agents of this protocol could not:
+	// "terminal" and "login" of ExecStart. Those pass over what they don't know,
+	// so a client must look here first.
+	Abilities     []string `protobuf:"bytes,7,rep,name=abilities,proto3" json:"abilities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -159,6 +163,13 @@ func (x *HelloReply) GetCid() uint32 {
 func (x *HelloReply) GetPhases() map[string]int64 {
 	if x != nil {
 		return x.Phases
+	}
+	return nil
+}
+
+func (x *HelloReply) GetAbilities() []string {
+	if x != nil {
+		return x.Abilities
 	}
 	return nil
 }
@@ -519,6 +530,7 @@ type ExecRequest struct {
 	//	*ExecRequest_Stdin
 	//	*ExecRequest_CloseStdin
 	//	*ExecRequest_Signal
+	//	*ExecRequest_Resize
 	Msg           isExecRequest_Msg `protobuf_oneof:"msg"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -597,6 +609,15 @@ func (x *ExecRequest) GetSignal() int32 {
 	return 0
 }
 
+func (x *ExecRequest) GetResize() *TerminalSize {
+	if x != nil {
+		if x, ok := x.Msg.(*ExecRequest_Resize); ok {
+			return x.Resize
+		}
+	}
+	return nil
+}
+
 type isExecRequest_Msg interface {
 	isExecRequest_Msg()
 }
@@ -616,7 +637,12 @@ type ExecRequest_CloseStdin struct {
 }
 
 type ExecRequest_Signal struct {
-	Signal int32 `protobuf:"varint,4,opt,name=signal,proto3,oneof"` // sent to the process group
+	// Sent to the process group; with a terminal, to its foreground group.
+	Signal int32 `protobuf:"varint,4,opt,name=signal,proto3,oneof"`
+}
+
+type ExecRequest_Resize struct {
+	Resize *TerminalSize `protobuf:"bytes,5,opt,name=resize,proto3,oneof"` // of the terminal that start asked for
 }
 
 func (*ExecRequest_Start) isExecRequest_Msg() {}
@@ -627,13 +653,22 @@ func (*ExecRequest_CloseStdin) isExecRequest_Msg() {}
 
 func (*ExecRequest_Signal) isExecRequest_Msg() {}
 
+func (*ExecRequest_Resize) isExecRequest_Msg() {}
+
 type ExecStart struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Argv          []string               `protobuf:"bytes,1,rep,name=argv,proto3" json:"argv,omitempty"`
-	Env           map[string]string      `protobuf:"bytes,2,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Dir           string                 `protobuf:"bytes,3,opt,name=dir,proto3" json:"dir,omitempty"`                                        // "" = the user's home
-	User          string                 `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`                                      // name, uid, name:group or uid:gid; "" = root
-	TimeoutNanos  int64                  `protobuf:"varint,5,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"` // 0 = none; past it the process group is killed
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Argv         []string               `protobuf:"bytes,1,rep,name=argv,proto3" json:"argv,omitempty"`
+	Env          map[string]string      `protobuf:"bytes,2,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Dir          string                 `protobuf:"bytes,3,opt,name=dir,proto3" json:"dir,omitempty"`                                        // "" = the user's home
+	User         string                 `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`                                      // name, uid, name:group or uid:gid; "" = root
+	TimeoutNanos int64                  `protobuf:"varint,5,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"` // 0 = none; past it the process group is killed
+	// Present: the program gets a terminal of this size, as the controlling one
+	// of its session. All output is stdout, the end of stdin is an end of file
+	// typed there, and when the client goes the terminal is hung up.
+	Terminal *TerminalSize `protobuf:"bytes,7,opt,name=terminal,proto3" json:"terminal,omitempty"`
+	// The user's login shell is run: by itself where argv is empty, else it runs
+	// argv, each of its words as it is.
+	Login         bool `protobuf:"varint,8,opt,name=login,proto3" json:"login,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -703,6 +738,72 @@ func (x *ExecStart) GetTimeoutNanos() int64 {
 	return 0
 }
 
+func (x *ExecStart) GetTerminal() *TerminalSize {
+	if x != nil {
+		return x.Terminal
+	}
+	return nil
+}
+
+func (x *ExecStart) GetLogin() bool {
+	if x != nil {
+		return x.Login
+	}
+	return false
+}
+
+type TerminalSize struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rows          uint32                 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"` // at most 65535, as is columns; 0 = unknown
+	Columns       uint32                 `protobuf:"varint,2,opt,name=columns,proto3" json:"columns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TerminalSize) Reset() {
+	*x = TerminalSize{}
+	mi := &file_guest_wire_agent_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TerminalSize) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TerminalSize) ProtoMessage() {}
+
+func (x *TerminalSize) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TerminalSize.ProtoReflect.Descriptor instead.
+func (*TerminalSize) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *TerminalSize) GetRows() uint32 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *TerminalSize) GetColumns() uint32 {
+	if x != nil {
+		return x.Columns
+	}
+	return 0
+}
+
 type ExecReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Msg:
@@ -719,7 +820,7 @@ type ExecReply struct {
 
 func (x *ExecReply) Reset() {
 	*x = ExecReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[9]
+	mi := &file_guest_wire_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -731,7 +832,7 @@ func (x *ExecReply) String() string {
 func (*ExecReply) ProtoMessage() {}
 
 func (x *ExecReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[9]
+	mi := &file_guest_wire_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -744,7 +845,7 @@ func (x *ExecReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecReply.ProtoReflect.Descriptor instead.
 func (*ExecReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{9}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ExecReply) GetMsg() isExecReply_Msg {
@@ -844,7 +945,7 @@ type ExecStarted struct {
 
 func (x *ExecStarted) Reset() {
 	*x = ExecStarted{}
-	mi := &file_guest_wire_agent_proto_msgTypes[10]
+	mi := &file_guest_wire_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -856,7 +957,7 @@ func (x *ExecStarted) String() string {
 func (*ExecStarted) ProtoMessage() {}
 
 func (x *ExecStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[10]
+	mi := &file_guest_wire_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -869,7 +970,7 @@ func (x *ExecStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStarted.ProtoReflect.Descriptor instead.
 func (*ExecStarted) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{10}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExecStarted) GetPid() int32 {
@@ -893,7 +994,7 @@ type ExecDone struct {
 
 func (x *ExecDone) Reset() {
 	*x = ExecDone{}
-	mi := &file_guest_wire_agent_proto_msgTypes[11]
+	mi := &file_guest_wire_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +1006,7 @@ func (x *ExecDone) String() string {
 func (*ExecDone) ProtoMessage() {}
 
 func (x *ExecDone) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[11]
+	mi := &file_guest_wire_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +1019,7 @@ func (x *ExecDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecDone.ProtoReflect.Descriptor instead.
 func (*ExecDone) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{11}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ExecDone) GetStatus() int32 {
@@ -967,7 +1068,7 @@ type ClockRequest struct {
 
 func (x *ClockRequest) Reset() {
 	*x = ClockRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[12]
+	mi := &file_guest_wire_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +1080,7 @@ func (x *ClockRequest) String() string {
 func (*ClockRequest) ProtoMessage() {}
 
 func (x *ClockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[12]
+	mi := &file_guest_wire_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +1093,7 @@ func (x *ClockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockRequest.ProtoReflect.Descriptor instead.
 func (*ClockRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{12}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ClockRequest) GetUnixNanos() int64 {
@@ -1013,7 +1114,7 @@ type ClockReply struct {
 
 func (x *ClockReply) Reset() {
 	*x = ClockReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[13]
+	mi := &file_guest_wire_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1025,7 +1126,7 @@ func (x *ClockReply) String() string {
 func (*ClockReply) ProtoMessage() {}
 
 func (x *ClockReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[13]
+	mi := &file_guest_wire_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1038,7 +1139,7 @@ func (x *ClockReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockReply.ProtoReflect.Descriptor instead.
 func (*ClockReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{13}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ClockReply) GetUnixNanos() int64 {
@@ -1071,7 +1172,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[14]
+	mi := &file_guest_wire_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1184,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[14]
+	mi := &file_guest_wire_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +1197,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{14}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ShutdownRequest) GetGraceNanos() int64 {
@@ -1114,7 +1215,7 @@ type ShutdownReply struct {
 
 func (x *ShutdownReply) Reset() {
 	*x = ShutdownReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[15]
+	mi := &file_guest_wire_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1227,7 @@ func (x *ShutdownReply) String() string {
 func (*ShutdownReply) ProtoMessage() {}
 
 func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[15]
+	mi := &file_guest_wire_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1240,7 @@ func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownReply.ProtoReflect.Descriptor instead.
 func (*ShutdownReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{15}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{16}
 }
 
 var File_guest_wire_agent_proto protoreflect.FileDescriptor
@@ -1149,7 +1250,7 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x16guest/wire/agent.proto\x12\x0farcbox.agent.v1\"D\n" +
 	"\fHelloRequest\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\"\x84\x02\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"\xa2\x02\n" +
 	"\n" +
 	"HelloReply\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
@@ -1157,7 +1258,8 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\bagent_id\x18\x03 \x01(\tR\aagentId\x12\x17\n" +
 	"\aboot_id\x18\x04 \x01(\tR\x06bootId\x12\x10\n" +
 	"\x03cid\x18\x05 \x01(\rR\x03cid\x12?\n" +
-	"\x06phases\x18\x06 \x03(\v2'.arcbox.agent.v1.HelloReply.PhasesEntryR\x06phases\x1a9\n" +
+	"\x06phases\x18\x06 \x03(\v2'.arcbox.agent.v1.HelloReply.PhasesEntryR\x06phases\x12\x1c\n" +
+	"\tabilities\x18\a \x03(\tR\tabilities\x1a9\n" +
 	"\vPhasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"'\n" +
@@ -1191,23 +1293,29 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x1c\n" +
 	"\taddresses\x18\x03 \x03(\tR\taddresses\x12\x0e\n" +
-	"\x02up\x18\x04 \x01(\bR\x02up\"\x9d\x01\n" +
+	"\x02up\x18\x04 \x01(\bR\x02up\"\xd6\x01\n" +
 	"\vExecRequest\x122\n" +
 	"\x05start\x18\x01 \x01(\v2\x1a.arcbox.agent.v1.ExecStartH\x00R\x05start\x12\x16\n" +
 	"\x05stdin\x18\x02 \x01(\fH\x00R\x05stdin\x12!\n" +
 	"\vclose_stdin\x18\x03 \x01(\bH\x00R\n" +
 	"closeStdin\x12\x18\n" +
-	"\x06signal\x18\x04 \x01(\x05H\x00R\x06signalB\x05\n" +
-	"\x03msg\"\xdf\x01\n" +
+	"\x06signal\x18\x04 \x01(\x05H\x00R\x06signal\x127\n" +
+	"\x06resize\x18\x05 \x01(\v2\x1d.arcbox.agent.v1.TerminalSizeH\x00R\x06resizeB\x05\n" +
+	"\x03msg\"\xb0\x02\n" +
 	"\tExecStart\x12\x12\n" +
 	"\x04argv\x18\x01 \x03(\tR\x04argv\x125\n" +
 	"\x03env\x18\x02 \x03(\v2#.arcbox.agent.v1.ExecStart.EnvEntryR\x03env\x12\x10\n" +
 	"\x03dir\x18\x03 \x01(\tR\x03dir\x12\x12\n" +
 	"\x04user\x18\x04 \x01(\tR\x04user\x12#\n" +
-	"\rtimeout_nanos\x18\x05 \x01(\x03R\ftimeoutNanos\x1a6\n" +
+	"\rtimeout_nanos\x18\x05 \x01(\x03R\ftimeoutNanos\x129\n" +
+	"\bterminal\x18\a \x01(\v2\x1d.arcbox.agent.v1.TerminalSizeR\bterminal\x12\x14\n" +
+	"\x05login\x18\b \x01(\bR\x05login\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x06\x10\a\"\xd4\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x06\x10\a\"<\n" +
+	"\fTerminalSize\x12\x12\n" +
+	"\x04rows\x18\x01 \x01(\rR\x04rows\x12\x18\n" +
+	"\acolumns\x18\x02 \x01(\rR\acolumns\"\xd4\x01\n" +
 	"\tExecReply\x128\n" +
 	"\astarted\x18\x01 \x01(\v2\x1c.arcbox.agent.v1.ExecStartedH\x00R\astarted\x12\x18\n" +
 	"\x06stdout\x18\x02 \x01(\fH\x00R\x06stdout\x12\x18\n" +
@@ -1258,7 +1366,7 @@ func file_guest_wire_agent_proto_rawDescGZIP() []byte {
 	return file_guest_wire_agent_proto_rawDescData
 }
 
-var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_guest_wire_agent_proto_goTypes = []any{
 	(*HelloRequest)(nil),      // 0: arcbox.agent.v1.HelloRequest
 	(*HelloReply)(nil),        // 1: arcbox.agent.v1.HelloReply
@@ -1269,40 +1377,43 @@ var file_guest_wire_agent_proto_goTypes = []any{
 	(*Interface)(nil),         // 6: arcbox.agent.v1.Interface
 	(*ExecRequest)(nil),       // 7: arcbox.agent.v1.ExecRequest
 	(*ExecStart)(nil),         // 8: arcbox.agent.v1.ExecStart
-	(*ExecReply)(nil),         // 9: arcbox.agent.v1.ExecReply
-	(*ExecStarted)(nil),       // 10: arcbox.agent.v1.ExecStarted
-	(*ExecDone)(nil),          // 11: arcbox.agent.v1.ExecDone
-	(*ClockRequest)(nil),      // 12: arcbox.agent.v1.ClockRequest
-	(*ClockReply)(nil),        // 13: arcbox.agent.v1.ClockReply
-	(*ShutdownRequest)(nil),   // 14: arcbox.agent.v1.ShutdownRequest
-	(*ShutdownReply)(nil),     // 15: arcbox.agent.v1.ShutdownReply
-	nil,                       // 16: arcbox.agent.v1.HelloReply.PhasesEntry
-	nil,                       // 17: arcbox.agent.v1.ExecStart.EnvEntry
+	(*TerminalSize)(nil),      // 9: arcbox.agent.v1.TerminalSize
+	(*ExecReply)(nil),         // 10: arcbox.agent.v1.ExecReply
+	(*ExecStarted)(nil),       // 11: arcbox.agent.v1.ExecStarted
+	(*ExecDone)(nil),          // 12: arcbox.agent.v1.ExecDone
+	(*ClockRequest)(nil),      // 13: arcbox.agent.v1.ClockRequest
+	(*ClockReply)(nil),        // 14: arcbox.agent.v1.ClockReply
+	(*ShutdownRequest)(nil),   // 15: arcbox.agent.v1.ShutdownRequest
+	(*ShutdownReply)(nil),     // 16: arcbox.agent.v1.ShutdownReply
+	nil,                       // 17: arcbox.agent.v1.HelloReply.PhasesEntry
+	nil,                       // 18: arcbox.agent.v1.ExecStart.EnvEntry
 }
 var file_guest_wire_agent_proto_depIdxs = []int32{
-	16, // 0: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
+	17, // 0: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
 	6,  // 1: arcbox.agent.v1.SystemInfoReply.interfaces:type_name -> arcbox.agent.v1.Interface
 	8,  // 2: arcbox.agent.v1.ExecRequest.start:type_name -> arcbox.agent.v1.ExecStart
-	17, // 3: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
-	10, // 4: arcbox.agent.v1.ExecReply.started:type_name -> arcbox.agent.v1.ExecStarted
-	11, // 5: arcbox.agent.v1.ExecReply.done:type_name -> arcbox.agent.v1.ExecDone
-	0,  // 6: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
-	2,  // 7: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
-	4,  // 8: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
-	7,  // 9: arcbox.agent.v1.Agent.Exec:input_type -> arcbox.agent.v1.ExecRequest
-	12, // 10: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
-	14, // 11: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
-	1,  // 12: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
-	3,  // 13: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
-	5,  // 14: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
-	9,  // 15: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
-	13, // 16: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
-	15, // 17: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
-	12, // [12:18] is the sub-list for method output_type
-	6,  // [6:12] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	9,  // 3: arcbox.agent.v1.ExecRequest.resize:type_name -> arcbox.agent.v1.TerminalSize
+	18, // 4: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
+	9,  // 5: arcbox.agent.v1.ExecStart.terminal:type_name -> arcbox.agent.v1.TerminalSize
+	11, // 6: arcbox.agent.v1.ExecReply.started:type_name -> arcbox.agent.v1.ExecStarted
+	12, // 7: arcbox.agent.v1.ExecReply.done:type_name -> arcbox.agent.v1.ExecDone
+	0,  // 8: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
+	2,  // 9: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
+	4,  // 10: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
+	7,  // 11: arcbox.agent.v1.Agent.Exec:input_type -> arcbox.agent.v1.ExecRequest
+	13, // 12: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
+	15, // 13: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
+	1,  // 14: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
+	3,  // 15: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
+	5,  // 16: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
+	10, // 17: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
+	14, // 18: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
+	16, // 19: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
+	14, // [14:20] is the sub-list for method output_type
+	8,  // [8:14] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_guest_wire_agent_proto_init() }
@@ -1315,8 +1426,9 @@ func file_guest_wire_agent_proto_init() {
 		(*ExecRequest_Stdin)(nil),
 		(*ExecRequest_CloseStdin)(nil),
 		(*ExecRequest_Signal)(nil),
+		(*ExecRequest_Resize)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[9].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[10].OneofWrappers = []any{
 		(*ExecReply_Started)(nil),
 		(*ExecReply_Stdout)(nil),
 		(*ExecReply_Stderr)(nil),
@@ -1329,7 +1441,7 @@ func file_guest_wire_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_guest_wire_agent_proto_rawDesc), len(file_guest_wire_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

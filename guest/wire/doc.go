@@ -33,6 +33,15 @@ const (
 	StdinWindow = 256 << 10
 )
 
+// Abilities that an agent may have beyond the first ones of its protocol.
+const (
+	AbilityTerminal = "terminal" // ExecStart.terminal, ExecRequest.resize
+	AbilityLogin    = "login"    // ExecStart.login
+)
+
+// MaxSide is the most rows or columns that a terminal has.
+const MaxSide = 1<<16 - 1
+
 // ErrRefused is the agent's answer to a wrong token.
 var ErrRefused = errors.New("guest agent refused the token")
 
