@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,11 +13,13 @@ import (
 
 // execFlags say how a program is run in the guest.
 type execFlags struct {
-	env     []string
-	dir     string
-	user    string
-	timeout limitValue
-	noStdin bool
+	env         []string
+	dir         string
+	user        string
+	timeout     limitValue
+	interactive bool
+	noStdin     bool
+	tty         bool
 
 	name string
 	argv []string
@@ -32,12 +32,16 @@ func newExec(a *app) *cobra.Command {
 		Short: "Run a program in a machine",
 		Long: "Run a program in a machine, its streams joined to these. Standard input is always\n" +
 			"passed on, also from a terminal; -n passes on none, as for a job in the\n" +
-			"background. There is no terminal in the guest.\n\n" +
+			"background.\n\n" +
 			"INT, TERM, HUP and QUIT go to the program in the guest; the third Ctrl-C within a\n" +
 			"second ends arcbox itself, and with it the program.\n\n" +
+			"With -t the program has a terminal of its own, as large as this one and following\n" +
+			"it, and TERM from here. Every key goes to the guest, Ctrl-C and Ctrl-Z too. TERM\n" +
+			"and HUP to arcbox are passed on, and two seconds later it leaves, which hangs the\n" +
+			"guest's terminal up. This terminal is put back as it was.\n\n" +
 			"The exit code is the program's, 128+n where signal n ended it, 126 or 127 where\n" +
 			"it can't be run or was not found, 124 past --timeout, and 125 for a fault of arcbox.",
-		Example: "  arcbox exec web -- uname -a\n  arcbox exec web -w /srv -e MODE=test -- ./run\n  tar c . | arcbox exec web -- tar x -C /srv",
+		Example: "  arcbox exec web -- uname -a\n  arcbox exec web -w /srv -e MODE=test -- ./run\n  arcbox exec -it web top\n  tar c . | arcbox exec web -- tar x -C /srv",
 		Args: func(cmd *cobra.Command, args []string) (err error) {
 			x.name, x.argv, err = execArgs(cmd, args)
 			return err
@@ -50,7 +54,11 @@ func newExec(a *app) *cobra.Command {
 	f.StringVarP(&x.dir, "workdir", "w", "", "directory to run in (default: the user's home)")
 	f.StringVarP(&x.user, "user", "u", "", "name, uid, name:group or uid:gid (default: root)")
 	f.Var(&x.timeout, "timeout", "kill the program after so long (default: never)")
+	f.BoolVarP(&x.interactive, "interactive", "i", false, "pass on standard input (the default)")
 	f.BoolVarP(&x.noStdin, "no-stdin", "n", false, "pass on no standard input")
+	f.BoolVarP(&x.tty, "tty", "t", false, "give the program a terminal, joined to this one")
+	oneOf(cmd, "interactive", "no-stdin")
+	oneOf(cmd, "tty", "no-stdin")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		a.ran = true
 		return a.execute1(cmd.Context(), &x)
@@ -84,7 +92,7 @@ func (x *execFlags) spec(a *app) (guest.ExecSpec, error) {
 		Argv: x.argv, Dir: x.dir, User: x.user, Timeout: time.Duration(x.timeout), Env: map[string]string{},
 		Stdout: a.stdout, Stderr: a.stderr,
 	}
-	if !x.noStdin {
+	if x.interactive || !x.noStdin {
 		spec.Stdin = a.stdin
 	}
 	for _, pair := range x.env {
@@ -107,17 +115,32 @@ func (a *app) execute1(ctx context.Context, x *execFlags) error {
 	if err != nil {
 		return err
 	}
+	var t *terminal
+	if x.tty {
+		if t, err = a.terminal(); err != nil {
+			return err
+		}
+		spec.Terminal = &guest.Terminal{}
+		if term := a.env("TERM"); term != "" && spec.Env["TERM"] == "" {
+			spec.Env["TERM"] = term
+		}
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	caught, stop := a.signals(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	r, stop := a.relay(t, cancel)
 	defer stop()
-	r := relay{caught: caught, out: make(chan os.Signal, 8), attached: make(chan struct{}), cancel: cancel, now: a.now}
 	go r.run(ctx)
 	spec.Signals = r.out
 	return a.withGuest(ctx, x.name, func(ctx context.Context, c *guest.Client) error {
 		close(r.attached)
-		result, err := c.Exec(ctx, spec)
-		return execEnd(result, err)
+		if t != nil {
+			if err := t.raw(); err != nil {
+				return err
+			}
+			defer t.restore()
+			spec.Terminal.Size, spec.Terminal.Resizes = t.size(), r.resizes
+		}
+		return execEnd(c.Exec(ctx, spec))
 	})
 }
 
@@ -136,49 +159,4 @@ func execEnd(r guest.ExecResult, err error) error {
 		return exitWith(r.Status)
 	}
 	return nil
-}
-
-// relay carries signals to the guest.
-type relay struct {
-	caught   <-chan os.Signal
-	out      chan os.Signal
-	attached chan struct{} // closed when the program is about to run
-	cancel   context.CancelCauseFunc
-	now      func() time.Time
-	last     [2]time.Time // of the last two Ctrl-C
-}
-
-func (r *relay) run(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case sig := <-r.caught:
-			if !r.pass(sig) {
-				r.cancel(errInterrupted)
-				return
-			}
-		}
-	}
-}
-
-// pass hands a signal on; false = it is meant for us.
-func (r *relay) pass(sig os.Signal) bool {
-	select {
-	case <-r.attached:
-	default:
-		return false
-	}
-	if sig == os.Interrupt {
-		now := r.now()
-		if now.Sub(r.last[0]) < time.Second {
-			return false
-		}
-		r.last = [2]time.Time{r.last[1], now}
-	}
-	select {
-	case r.out <- sig:
-	default: // eight wait already
-	}
-	return true
 }

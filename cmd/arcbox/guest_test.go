@@ -26,7 +26,9 @@ type fakeAgent struct {
 }
 
 func (a *fakeAgent) Hello(context.Context, *guestwire.HelloRequest) (*guestwire.HelloReply, error) {
-	return &guestwire.HelloReply{Protocol: guestwire.Protocol, Version: "1.0"}, nil
+	return &guestwire.HelloReply{
+		Protocol: guestwire.Protocol, Version: "1.0", Abilities: []string{guestwire.AbilityTerminal, guestwire.AbilityLogin},
+	}, nil
 }
 
 func (a *fakeAgent) Ping(ctx context.Context, r *guestwire.PingRequest) (*guestwire.PingReply, error) {
@@ -169,7 +171,7 @@ func TestExecWithoutInput(t *testing.T) {
 }
 
 func TestExecOwnFaults(t *testing.T) {
-	for _, args := range []string{"exec", "exec web", "exec web --", "exec web --bogus -- ls", "exec a/b ls", "exec web -e =x -- ls", "exec --timeout 0 web ls"} {
+	for _, args := range []string{"exec", "exec web", "exec web --", "exec web --bogus -- ls", "exec a/b ls", "exec web -e =x -- ls", "exec --timeout 0 web ls", "exec -i -n web ls", "exec -t -n web ls"} {
 		b := newBench(t, answers(nil, refusal(wire.Code_CODE_CONFLICT)))
 		if code := b.run(t, strings.Fields(args)...); code != exitExecFault || b.err.Len() == 0 {
 			t.Errorf("%s: exit %d, %q", args, code, b.err.String())
