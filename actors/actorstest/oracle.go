@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/actors"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
@@ -27,7 +28,10 @@ func (e *Engine) Judge(a Aftermath) (err error) {
 	if err != nil {
 		return errors.Join(fmt.Errorf("after the crash: %w", err), next.Close())
 	}
-	defer func() { err = errors.Join(err, next.Close()) }()
+	defer func() {
+		err = errors.Join(err, next.Close())
+		time.Sleep(time.Minute) // of the bubble: timers of libraries hold on to the whole engine
+	}()
 	c, err := next.foundBy(before, least)
 	if err != nil {
 		return err
