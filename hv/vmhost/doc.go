@@ -30,7 +30,8 @@
 // # API
 //
 // It listens on <run dir>/h.sock (0600), peer uid its own or 0. One request a
-// connection: a line of JSON, at most 64 KiB, answered by a line of JSON. The
+// connection: a line of JSON, at most 64 KiB, answered by a line of JSON. Where
+// too many say nothing, the one that has been silent longest is cut off. The
 // operations hello, wait, power-button, kill and dial are frozen for ever;
 // what goes beyond them is listed in hello's "ops".
 //

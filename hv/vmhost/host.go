@@ -37,6 +37,7 @@ type host struct {
 	over    chan struct{} // closed when the VM has ended: only wait still answers
 	forced  chan hv.Exit  // an end that the driver did not report in time
 	kills   sync.Once
+	lobby   lobby
 	conns   chan struct{} // one token a connection
 	streams chan struct{} // one token a connection that lasts
 }

@@ -38,6 +38,7 @@ type requestReader struct{ c *requester }
 func (r requestReader) Read(p []byte) (int, error) {
 	oob := make([]byte, unix.CmsgSpace(maxFDs*4))
 	n, oobn, flags, _, err := r.c.ReadMsgUnix(p, oob)
+	n, oobn = max(n, 0), max(oobn, 0) // with an error, both may be -1
 	messages, parseErr := unix.ParseSocketControlMessage(oob[:oobn])
 	for _, m := range messages {
 		if fds, err := unix.ParseUnixRights(&m); err == nil {

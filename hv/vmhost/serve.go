@@ -16,11 +16,13 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
 )
 
-// Bounds of the socket. The lasting connections (wait, dial) leave some for
-// hello and kill.
+// Bounds of the socket. Whatever may last (wait, dial, all that waits for the
+// driver) and whoever has said nothing yet leave room for hello and kill, which
+// wait for nothing.
 const (
 	maxConns   = 1024
-	maxStreams = maxConns - 64
+	maxSilent  = 128 // whose request has not come yet: 64 KiB each at most
+	maxStreams = maxConns - 2*maxSilent
 	maxFDs     = 4 // descriptors taken off a request; only one is ever used
 )
 
@@ -98,16 +100,14 @@ func (h *host) serve(ctx context.Context, l *net.UnixListener) {
 			time.Sleep(10 * time.Millisecond)
 			continue
 		}
-		select {
-		case h.conns <- struct{}{}:
-			h.drain.enter()
-			go func() {
-				defer func() { <-h.conns }()
-				h.handle(ctx, &requester{UnixConn: c, answered: sync.OnceFunc(h.drain.leave)})
-			}()
-		default:
-			_ = c.Close()
-		}
+		r := &requester{UnixConn: c, answered: sync.OnceFunc(h.drain.leave)}
+		h.lobby.enter(r)
+		h.conns <- struct{}{} // there is room, or somebody is just leaving
+		h.drain.enter()
+		go func() {
+			defer func() { <-h.conns }()
+			h.handle(ctx, r)
+		}()
 	}
 }
 
@@ -115,7 +115,11 @@ func (h *host) serve(ctx context.Context, l *net.UnixListener) {
 func (h *host) handle(ctx context.Context, c *requester) {
 	defer c.answered()
 	defer c.shut()
+	defer h.lobby.leave(c)
 	uid, err := peerUID(c.UnixConn)
+	if errors.Is(err, net.ErrClosed) {
+		return // it had to make room
+	}
 	if err != nil || (uid != 0 && int64(uid) != int64(os.Geteuid())) {
 		h.log.Warn("a stranger was turned away", "uid", uid, "err", err)
 		return
@@ -123,6 +127,7 @@ func (h *host) handle(ctx context.Context, c *requester) {
 	_ = c.SetReadDeadline(time.Now().Add(readTime))
 	line, rest, err := api.ReadLine(requestReader{c})
 	_ = c.SetReadDeadline(time.Time{})
+	h.lobby.leave(c)
 	c.rest = rest
 	var req api.Request
 	if err == nil {
@@ -163,10 +168,10 @@ func (h *host) perform(ctx context.Context, c *requester, req api.Request) error
 	case api.OpBridge:
 		return h.stream(func() error { return h.bridge(ctx, c, req) })
 	case api.OpPowerButton:
-		return h.short(ctx, c, h.vm.PowerButton)
+		return h.stream(func() error { return h.short(ctx, c, h.vm.PowerButton) })
 	case api.OpAllowReboot:
 		if r, ok := h.vm.(hv.Rebooter); ok {
-			return h.short(ctx, c, r.AllowReboot)
+			return h.stream(func() error { return h.short(ctx, c, r.AllowReboot) })
 		}
 	}
 	return &refusal{api.CodeUnsupported, fmt.Errorf("operation %q is not known to this VM host", req.Op)}
@@ -180,13 +185,15 @@ func (h *host) awaitVM(ctx context.Context, c *requester) error {
 	select {
 	case <-h.up:
 	default:
-		err := c.whileHere(ctx, func(ctx context.Context) error {
-			select {
-			case <-h.up:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+		err := h.stream(func() error {
+			return c.whileHere(ctx, func(ctx context.Context) error {
+				select {
+				case <-h.up:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			})
 		})
 		if err != nil {
 			return err

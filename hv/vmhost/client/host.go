@@ -49,8 +49,24 @@ func (h *Host) hello(ctx context.Context) (api.Hello, error) {
 // PowerButton asks the guest to shut down.
 func (h *Host) PowerButton(ctx context.Context) error { return h.do(ctx, api.OpPowerButton) }
 
-// Kill has the VM killed; Wait says when it is gone.
-func (h *Host) Kill(ctx context.Context) error { return h.do(ctx, api.OpKill) }
+// Kill has the VM killed; Wait says when it is gone. A VM host that has more
+// callers than it bears may end a connection without a word: then it is asked
+// again.
+func (h *Host) Kill(ctx context.Context) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	for {
+		err := h.do(ctx, api.OpKill)
+		if !cutOff(err) || pause(ctx, busyPause) != nil {
+			return err
+		}
+	}
+}
+
+// cutOff tells whether somebody took the connection, and ended it.
+func cutOff(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)
+}
 
 // AllowReboot makes a reset of the guest a reboot, where before it was the end.
 func (h *Host) AllowReboot(ctx context.Context) error { return h.do(ctx, api.OpAllowReboot) }
@@ -156,7 +172,7 @@ func (h *Host) call(ctx context.Context, req api.Request, f *os.File) (*conn, er
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil:
 		return nil, fmt.Errorf("%w: %s: %w", ErrMute, req.Op, ctx.Err())
-	case errors.Is(err, io.EOF), errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
+	case cutOff(err):
 		return nil, fmt.Errorf("%w: %s: %w", ErrGone, req.Op, err)
 	}
 	return nil, fmt.Errorf("%s: %w", req.Op, err)

@@ -1,0 +1,5 @@
+//go:build !race
+
+package vmhost_test
+
+const raceFactor = 1
