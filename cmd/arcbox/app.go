@@ -55,7 +55,7 @@ type app struct {
 	noAutostart bool
 
 	ran  bool // a verb was reached: what fails from here on is no fault of usage
-	exec bool // the verb is exec, whose own faults have one code
+	exec bool // the verb is exec or shell, whose own faults have one code
 }
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
@@ -77,7 +77,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root := newRoot(a)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
-	a.exec = cmd.Name() == "exec"
+	a.exec = cmd.Name() == "exec" || cmd.Name() == "shell"
 	if err != nil && !a.ran {
 		err = usage(cmd, err)
 	}

@@ -20,6 +20,7 @@ type execFlags struct {
 	interactive bool
 	noStdin     bool
 	tty         bool
+	login       bool
 
 	name string
 	argv []string
@@ -43,16 +44,15 @@ func newExec(a *app) *cobra.Command {
 			"it can't be run or was not found, 124 past --timeout, and 125 for a fault of arcbox.",
 		Example: "  arcbox exec web -- uname -a\n  arcbox exec web -w /srv -e MODE=test -- ./run\n  arcbox exec -it web top\n  tar c . | arcbox exec web -- tar x -C /srv",
 		Args: func(cmd *cobra.Command, args []string) (err error) {
-			x.name, x.argv, err = execArgs(cmd, args)
+			if x.name, x.argv, err = execArgs(cmd, args); err == nil && (len(x.argv) == 0 || x.argv[0] == "") {
+				err = badInput("argv", "exec: the program to run in %s is missing", x.name)
+			}
 			return err
 		},
 		ValidArgsFunction: a.completeNames(1),
 	}
+	x.add(cmd)
 	f := cmd.Flags()
-	f.SetInterspersed(false) // what follows the program is the program's
-	f.StringArrayVarP(&x.env, "env", "e", nil, "KEY=VALUE for the program; KEY alone takes the value from here")
-	f.StringVarP(&x.dir, "workdir", "w", "", "directory to run in (default: the user's home)")
-	f.StringVarP(&x.user, "user", "u", "", "name, uid, name:group or uid:gid (default: root)")
 	f.Var(&x.timeout, "timeout", "kill the program after so long (default: never)")
 	f.BoolVarP(&x.interactive, "interactive", "i", false, "pass on standard input (the default)")
 	f.BoolVarP(&x.noStdin, "no-stdin", "n", false, "pass on no standard input")
@@ -66,10 +66,19 @@ func newExec(a *app) *cobra.Command {
 	return cmd
 }
 
-// execArgs takes a command line apart: NAME [flags] [--] PROGRAM ARG…
+// add adds the flags that exec and shell share.
+func (x *execFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.SetInterspersed(false) // what follows the program is the program's
+	f.StringArrayVarP(&x.env, "env", "e", nil, "KEY=VALUE for the program; KEY alone takes the value from here")
+	f.StringVarP(&x.dir, "workdir", "w", "", "directory to run in (default: the user's home)")
+	f.StringVarP(&x.user, "user", "u", "", "name, uid, name:group or uid:gid (default: root)")
+}
+
+// execArgs takes a command line apart: NAME [flags] [--] [PROGRAM ARG…]
 func execArgs(cmd *cobra.Command, args []string) (string, []string, error) {
 	if len(args) == 0 {
-		return "", nil, badInput("name", "exec: the name of a machine is missing")
+		return "", nil, badInput("name", "%s: the name of a machine is missing", cmd.Name())
 	}
 	name, argv := args[0], args[1:]
 	if len(argv) > 0 && strings.HasPrefix(argv[0], "-") {
@@ -78,18 +87,12 @@ func execArgs(cmd *cobra.Command, args []string) (string, []string, error) {
 		}
 		argv = cmd.Flags().Args()
 	}
-	if err := checkName(name); err != nil {
-		return "", nil, err
-	}
-	if len(argv) == 0 || argv[0] == "" {
-		return "", nil, badInput("argv", "exec: the program to run in %s is missing", name)
-	}
-	return name, argv, nil
+	return name, argv, checkName(name)
 }
 
 func (x *execFlags) spec(a *app) (guest.ExecSpec, error) {
 	spec := guest.ExecSpec{
-		Argv: x.argv, Dir: x.dir, User: x.user, Timeout: time.Duration(x.timeout), Env: map[string]string{},
+		Argv: x.argv, Dir: x.dir, User: x.user, Timeout: time.Duration(x.timeout), Login: x.login, Env: map[string]string{},
 		Stdout: a.stdout, Stderr: a.stderr,
 	}
 	if x.interactive || !x.noStdin {

@@ -18,7 +18,7 @@ func newRoot(a *app) *cobra.Command {
 			"Machines outlive the engine, their whole life is in a journal, and\n" +
 			"arcbox journal why NAME tells what happened and what follows.",
 		Version:       buildVersion(),
-		Example:       "  arcbox up                       # a machine called default, running\n  arcbox exec default -- uname -a\n  arcbox journal why default",
+		Example:       "  arcbox up                       # a machine called default, running\n  arcbox shell\n  arcbox exec default -- uname -a\n  arcbox journal why default",
 		SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkGlobals() },
 	}
@@ -35,7 +35,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		newCreate(a), newStart(a), newStop(a), newRestart(a), newRemove(a), newUp(a),
 		newList(a), newInspect(a), newWait(a), newLogs(a),
-		newExec(a), newPing(a), newInfo(a),
+		newExec(a), newShell(a), newPing(a), newInfo(a),
 		newJournal(a), newEngine(a), newVersion(a),
 	)
 	root.InitDefaultCompletionCmd()
