@@ -131,6 +131,39 @@ var engineFaults = []fault{
 		pkg: "./fsm", run: "TestPlanBacksOffAndRests",
 	},
 	{
+		name:   "an engine's stop taken for a person's",
+		breaks: "what the engine's end stopped, the next engine starts again",
+		file:   "fsm/machine.go",
+		was: `	case ReasonPerson, ReasonRestart, ReasonRemove:
+		m.Desired = d
+	case ReasonEngineStop, ReasonHostShutdown, ReasonPolicy:
+`,
+		now: `	case ReasonPerson, ReasonRestart, ReasonRemove, ReasonEngineStop:
+		m.Desired = d
+	case ReasonHostShutdown, ReasonPolicy:
+`,
+		pkg: "./actors/actorstest", run: "TestScenarios/engine",
+	},
+	{
+		name:   "a later deadline loosens a stop",
+		breaks: "a stop ends when it was said to",
+		file:   "actors/commands.go",
+		was: `	if want.Deadline.Until(old.Deadline) < 0 {
+`,
+		now: `	if want.Deadline.Until(old.Deadline) != 0 {
+`,
+		pkg: "./actors/actorstest", run: "TestScenarios/tightened",
+	},
+	{
+		name:   "deadline held against a machine just adopted",
+		breaks: "ten seconds and a probe precede a timeout after adoption",
+		file:   "actors/machine.go",
+		was: `		left = max(left, l.Adopted.Add(adoptionGrace).Until(m.Clock.Moment()))
+`,
+		now: ``,
+		pkg: "./actors/actorstest", run: "TestScenarios/grace",
+	},
+	{
 		name:   "a person's stop not remembered",
 		breaks: "a person's stop wins until a person starts it again",
 		file:   "fsm/machine.go",

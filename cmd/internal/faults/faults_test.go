@@ -81,10 +81,10 @@ func TestJudge(t *testing.T) {
 	}{
 		"PASS\n": {nil, verdict{ran: true, passed: true}},
 		"testing: warning: no tests to run\nPASS\n": {nil, verdict{}},
-		"--- FAIL: TestX (0.1s)\n    x_test.go:3: lost: 3\n    x_test.go:4: more\nFAIL\n": {
+		"--- FAIL: TestX (0.1s)\n    x.go:9: a log\n    x_test.go:3: lost: 3\n    x_test.go:4: more\nFAIL\n": {
 			status, verdict{ran: true, failed: true, failure: "lost: 3"},
 		},
-		"--- FAIL: TestX (0.1s)\n    --- FAIL: TestX/a (0.1s)\n        d.go:3: \n            story.txt:4:\n              stop a\nFAIL\n": {
+		"--- FAIL: TestX (0.1s)\n    --- FAIL: TestX/a (0.1s)\n        d_test.go:3: \n            story.txt:4:\n              stop a\nFAIL\n": {
 			status, verdict{ran: true, failed: true, failure: "story.txt:4: stop a"},
 		},
 		"--- FAIL: TestX (0.1s)\npanic: nil dereference\n": {status, verdict{ran: true, failure: "panic: nil dereference"}},

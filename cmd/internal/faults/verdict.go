@@ -16,7 +16,7 @@ type verdict struct {
 var (
 	failedTest = regexp.MustCompile(`^\s*--- FAIL: `)
 	broke      = regexp.MustCompile(`^(panic|fatal error): `) // a timeout is one, too
-	place      = regexp.MustCompile(`^\s*\S+\.go:\d+: ?(.*)`)
+	place      = regexp.MustCompile(`^\s*\S+_test\.go:\d+: ?(.*)`)
 )
 
 // judge reads the output of a test binary that ended with or without an error.
