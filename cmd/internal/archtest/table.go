@@ -32,6 +32,9 @@ var table = map[string]row{
 	"guest/agent":       {may: []string{"guest/agent/early", "guest/wire"}},
 	"guest/boot":        {},
 
+	"guest/image/erofs/erofstest": {},
+	"guest/image/erofs":           {tests: []string{"guest/image/erofs/erofstest"}},
+
 	"actors/wire":       {},
 	"actors/client":     {may: []string{"actors/wire"}, tests: []string{"actors/endpoint"}},
 	"actors/actorstest": {may: []string{"actors", "actors/wire", "fsm", "journal"}},
