@@ -34,6 +34,7 @@ var table = map[string]row{
 
 	"guest/image/erofs/erofstest": {},
 	"guest/image/erofs":           {tests: []string{"guest/image/erofs/erofstest"}},
+	"guest/image/rootfs":          {may: []string{"guest/image/erofs"}, tests: []string{"guest/image/erofs/erofstest"}},
 
 	"actors/wire":       {},
 	"actors/client":     {may: []string{"actors/wire"}, tests: []string{"actors/endpoint"}},
