@@ -30,6 +30,7 @@ const (
 // in between still finds it held.
 func (w *World) Delete(_ context.Context, ref actors.Ref, lock actors.Lock) error {
 	p := w.place(ref)
+	w.forget(ref)
 	defer func() {
 		if lock != nil {
 			_ = lock.Close() // read-only; nothing can be lost

@@ -38,7 +38,7 @@ type Options struct {
 type World struct {
 	Options
 	mu   sync.Mutex
-	seen map[string]uint64 // by launch: the last event that was reported
+	seen map[string]reported // by machine, so that its launches leave nothing behind
 }
 
 // The three faces of the world.
@@ -49,7 +49,7 @@ var (
 )
 
 // New makes a world. It touches nothing.
-func New(o Options) *World { return &World{Options: o, seen: map[string]uint64{}} }
+func New(o Options) *World { return &World{Options: o, seen: map[string]reported{}} }
 
 // consoleBytes is how much of a console one file keeps; there are two.
 const consoleBytes = 1 << 20
@@ -164,7 +164,7 @@ func (w *World) Launch(ctx context.Context, ref actors.Ref, lock actors.Lock, o 
 	}
 	_, hello, err := client.Launch(ctx, w.VMHost, held, spec)
 	if err == nil {
-		w.reported(o.Launch, 0)
+		w.report(ref, o.Launch, 0)
 		return fsm.LaunchedFact{
 			Driver: string(hello.Backend), Version: hello.Version, Accel: string(hello.Accel), Note: hello.Note,
 		}, nil, nil
@@ -262,56 +262,6 @@ func (noLock) Close() error { return nil }
 
 func exitOf(e hv.Exit) *actors.VMExit {
 	return &actors.VMExit{Cause: fsm.Cause(e.Cause), Status: e.Status, Detail: e.Detail, Time: e.Time}
-}
-
-// errOther is a VM host that is not the launch's.
-var errOther = errors.New("another launch answers")
-
-// Watch implements actors.Hosts.
-func (w *World) Watch(ctx context.Context, ref actors.Ref, launch string, each func(actors.VMEvent, string)) error {
-	h := client.Connect(w.place(ref))
-	hello, err := h.Hello(ctx)
-	if err != nil {
-		return fmt.Errorf("watch: %w", err)
-	}
-	if hello.Launch != launch {
-		return fmt.Errorf("watch: %w", errOther)
-	}
-	each(actors.VMAnswered, "")
-	after, known := w.lastReported(launch)
-	if !known {
-		after = hello.Events // what came before was another engine's to record
-	}
-	err = h.Wait(ctx, after, func(e api.Event) {
-		w.reported(launch, e.Seq)
-		if e.Kind != hv.EventExit {
-			each(actors.VMEvent(e.Kind), e.Why)
-		}
-	})
-	if err != nil {
-		return fmt.Errorf("watch: %w", err)
-	}
-	w.forget(launch)
-	return nil
-}
-
-func (w *World) lastReported(launch string) (uint64, bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	seq, ok := w.seen[launch]
-	return seq, ok
-}
-
-func (w *World) reported(launch string, seq uint64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.seen[launch] = seq
-}
-
-func (w *World) forget(launch string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.seen, launch)
 }
 
 // politeTime is how long a VM host has to obey a kill before it is killed
