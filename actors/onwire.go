@@ -1,19 +1,35 @@
 package actors
 
 import (
+	"sort"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 )
 
-// listOnWire is every machine, without what only inspect shows.
-func listOnWire(s *shared) *wire.Machines {
+// pageBytes is how much one page of a list holds, but for its last machine: a
+// quarter of what a reply may have.
+const pageBytes = wire.MaxReply / 4
+
+// listOnWire is every machine, or a page of them, without what only inspect
+// shows.
+func listOnWire(s *shared, msg *wire.ListMachines) *wire.Machines {
 	seen, version := s.view.List()
+	if after := nameKey(msg.GetAfter()); after != "" {
+		seen = seen[sort.Search(len(seen), func(i int) bool { return nameKey(seen[i].Name) > after }):]
+	}
 	out := &wire.Machines{Version: version, Engine: engineOnWire(s)}
-	out.Machines = make([]*wire.Machine, 0, len(seen))
-	for _, m := range seen {
-		out.Machines = append(out.Machines, machineOnWire(s, m, false))
+	size := 0
+	for i, m := range seen {
+		w := machineOnWire(s, m, false)
+		out.Machines = append(out.Machines, w)
+		if size += proto.Size(w); msg.GetPaged() && size >= pageBytes && i < len(seen)-1 {
+			out.Next = nameKey(m.Name)
+			break
+		}
 	}
 	return out
 }

@@ -75,7 +75,7 @@ func (s *supervisor) Receive(ctx actor.Context) {
 func (s *supervisor) request(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
 	case *wire.ListMachines:
-		s.reply(ctx, listOnWire(s.shared))
+		s.reply(ctx, listOnWire(s.shared, msg))
 	case *wire.EngineStatus:
 		s.reply(ctx, engineOnWire(s.shared))
 	case *wire.InspectMachine:

@@ -822,8 +822,14 @@ func (x *Done) GetRepeated() bool {
 	return false
 }
 
+// ListMachines is answered with all machines, sorted by name, if one reply can
+// hold them; paged, with as many behind the name after as fit into a page. What
+// changes between two pages is in the one or the other or in neither, but no
+// machine that is there all the time is missing or shown twice.
 type ListMachines struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Paged         bool                   `protobuf:"varint,1,opt,name=paged,proto3" json:"paged,omitempty"`
+	After         string                 `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -858,11 +864,26 @@ func (*ListMachines) Descriptor() ([]byte, []int) {
 	return file_actors_wire_engine_proto_rawDescGZIP(), []int{10}
 }
 
+func (x *ListMachines) GetPaged() bool {
+	if x != nil {
+		return x.Paged
+	}
+	return false
+}
+
+func (x *ListMachines) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
 type Machines struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	Machines      []*Machine             `protobuf:"bytes,2,rep,name=machines,proto3" json:"machines,omitempty"`
 	Engine        *EngineInfo            `protobuf:"bytes,3,opt,name=engine,proto3" json:"engine,omitempty"`
+	Next          string                 `protobuf:"bytes,4,opt,name=next,proto3" json:"next,omitempty"` // what to ask with as after; "" = these are the last
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -916,6 +937,13 @@ func (x *Machines) GetEngine() *EngineInfo {
 		return x.Engine
 	}
 	return nil
+}
+
+func (x *Machines) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
 }
 
 type InspectMachine struct {
@@ -2567,12 +2595,15 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\amachine\x18\x02 \x01(\v2\x19.arcbox.engine.v1.MachineR\amachine\x12\x12\n" +
 	"\x04note\x18\x03 \x01(\tR\x04note\x12\x16\n" +
 	"\x06killed\x18\x04 \x01(\bR\x06killed\x12\x1a\n" +
-	"\brepeated\x18\x05 \x01(\bR\brepeated\"\x0e\n" +
-	"\fListMachines\"\x91\x01\n" +
+	"\brepeated\x18\x05 \x01(\bR\brepeated\":\n" +
+	"\fListMachines\x12\x14\n" +
+	"\x05paged\x18\x01 \x01(\bR\x05paged\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\"\xa5\x01\n" +
 	"\bMachines\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x125\n" +
 	"\bmachines\x18\x02 \x03(\v2\x19.arcbox.engine.v1.MachineR\bmachines\x124\n" +
-	"\x06engine\x18\x03 \x01(\v2\x1c.arcbox.engine.v1.EngineInfoR\x06engine\"$\n" +
+	"\x06engine\x18\x03 \x01(\v2\x1c.arcbox.engine.v1.EngineInfoR\x06engine\x12\x12\n" +
+	"\x04next\x18\x04 \x01(\tR\x04next\"$\n" +
 	"\x0eInspectMachine\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"]\n" +
 	"\fAwaitMachine\x12\x12\n" +

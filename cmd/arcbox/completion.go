@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 )
 
 // The command completion itself, for bash, zsh, fish and powershell, is
@@ -33,7 +31,7 @@ func (a *app) completeNames(most int) completer {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		defer e.Close()
-		all, _ := ask[*wire.Machines](ctx, e, &wire.ListMachines{})
+		all, _ := allMachines(ctx, e)
 		var names []string
 		for _, m := range byName(all.GetMachines()) {
 			if !slices.Contains(args, m.GetName()) {

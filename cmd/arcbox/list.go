@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/arcboxlabs/arcbox-engine/actors/client"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 )
 
@@ -28,13 +29,18 @@ func newList(a *app) *cobra.Command {
 				return err
 			}
 			defer e.Close()
-			all, err := ask[*wire.Machines](ctx, e, &wire.ListMachines{})
+			all, err := allMachines(ctx, e)
 			if err != nil {
 				return err
 			}
 			return a.printMachines(byName(all.GetMachines()), all.GetEngine())
 		}),
 	}
+}
+
+// allMachines asks for all machines.
+func allMachines(ctx context.Context, e engine) (*wire.Machines, error) {
+	return client.List(func(m *wire.ListMachines) (*wire.Machines, error) { return ask[*wire.Machines](ctx, e, m) })
 }
 
 func byName(ms []*wire.Machine) []*wire.Machine {

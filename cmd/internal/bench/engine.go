@@ -77,12 +77,18 @@ func (e *engine) start(ctx context.Context) (time.Duration, *wire.Machines, erro
 		e.kill()
 		return 0, nil, err
 	}
-	list, err := client.Call[*wire.Machines](ctx, e.Client, &wire.ListMachines{})
+	list, err := e.list(ctx)
 	if err != nil {
 		e.kill()
 		return 0, nil, err
 	}
 	return time.Since(begun), list, nil
+}
+
+func (e *engine) list(ctx context.Context) (*wire.Machines, error) {
+	return client.List(func(m *wire.ListMachines) (*wire.Machines, error) {
+		return client.Call[*wire.Machines](ctx, e.Client, m)
+	})
 }
 
 // connect tries until the engine listens.

@@ -25,7 +25,7 @@ func (e *engine) status(ctx context.Context) (*wire.EngineInfo, error) {
 // resting is the memory of an engine that has started, was listed once, and
 // has had nothing to do since.
 func (e *engine) resting(ctx context.Context) (float64, error) {
-	if _, err := client.Call[*wire.Machines](ctx, e.Client, &wire.ListMachines{}); err != nil {
+	if _, err := e.list(ctx); err != nil {
 		return 0, err
 	}
 	if _, err := e.settled(ctx, 0); err != nil {
