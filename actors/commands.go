@@ -32,7 +32,7 @@ func init() {
 		},
 		verbRestart: {
 			fsm.Created: (*machine).startAsked, fsm.Stopped: (*machine).startAsked,
-			fsm.Starting: (*machine).stopAsked, fsm.Running: (*machine).stopAsked, fsm.Stopping: (*machine).stopAgain,
+			fsm.Starting: (*machine).restartLive, fsm.Running: (*machine).restartLive, fsm.Stopping: (*machine).stopAgain,
 		},
 		verbRemove: {
 			fsm.Created: (*machine).removeIdle, fsm.Stopped: (*machine).removeIdle,
@@ -227,6 +227,14 @@ func (m *machine) stopAsked(c *command) error {
 		return err
 	}
 	return m.await(c)
+}
+
+// restartLive ends nothing that could not be started again.
+func (m *machine) restartLive(c *command) error {
+	if err := m.mayStart(); err != nil {
+		return err
+	}
+	return m.stopAsked(c)
 }
 
 // stopFact says how a stop is to go.

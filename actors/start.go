@@ -71,8 +71,10 @@ func (m *machine) owedStart(w *work) {
 	m.askCID(s)
 }
 
-// startRefused tries a start that is owed again, later, and says why.
+// startRefused tries a start that is owed again, later, and says why. Who asked
+// for a restart need not wait for that.
 func (m *machine) startRefused(w *work, err error) {
+	m.refuseWaiters(verbRestart, err)
 	m.health(fsm.HealthDegraded, "it should be started and can't be: "+err.Error())
 	delete(m.work, w.duty)
 	s := m.shared
