@@ -64,10 +64,10 @@ func (b *bulk) lost(from *Journal, s stored) error {
 	}
 	entries, err := from.lost(s)
 	if err != nil {
-		b.note(fmt.Sprintf("a part of the index: %v", err))
+		b.note("a part of the index: " + inLine(err))
 	}
 	for seq := s.seq; seq <= s.upto; seq++ {
-		f, known := Fault{Seq: seq, What: s.err.Error()}, false
+		f, known := Fault{Seq: seq, What: inLine(s.err)}, false
 		if len(entries) > 0 && entries[0].Seq == seq && !errors.Is(entries[0].Unreadable, errUnknownMachine) {
 			f.Machine, known = entries[0].Machine, true
 			entries = entries[1:]

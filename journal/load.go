@@ -126,12 +126,12 @@ func (j *Journal) hashOf(seq uint64, e end) hash {
 func (j *Journal) loadFold(e end) (*fold, error) {
 	f := newFold()
 	if err := j.loadSnapshots(f, e.seq); err != nil {
-		j.o.Log.Warn("journal: folding all records, because a snapshot can't be read", "err", err)
+		j.o.Log.Warn("journal: folding all records, because a snapshot can't be read", "err", inLine(err))
 		f, e.tail = newFold(), 1
 	}
 	f.changed = j.w.stale.add
 	err := j.foldRange(f, e.tail, e.seq, func(seq uint64, id string, err error) {
-		j.o.Log.Error("journal: damaged record", "seq", seq, "machine", id, "err", err)
+		j.o.Log.Error("journal: damaged record", "seq", seq, "machine", id, "err", inLine(err))
 	})
 	return f, err
 }

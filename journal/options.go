@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -92,10 +94,8 @@ func (o Options) pebble(readOnly bool) *pebble.Options {
 		MaxOpenFiles:       64,
 		Logger:             logger{o},
 		EventListener: &pebble.EventListener{
-			BackgroundError: func(err error) { o.Log.Error("journal: background work failed", "err", err) },
-			DataCorruption: func(i pebble.DataCorruptionInfo) {
-				o.Log.Error("journal: damaged data on disk", "file", i.Path, "err", i.Details)
-			},
+			BackgroundError: func(err error) { o.Log.Error("journal: background work failed", "err", inLine(err)) },
+			DataCorruption:  o.reportDamage(),
 		},
 	}
 	p.Experimental.FileCacheShards = 1
@@ -110,6 +110,25 @@ func (o Options) pebble(readOnly bool) *pebble.Options {
 	return p
 }
 
+// reportDamage logs what is damaged, once each: a damaged block is read again
+// and again.
+func (o Options) reportDamage() func(pebble.DataCorruptionInfo) {
+	var said sync.Map
+	return func(i pebble.DataCorruptionInfo) {
+		what := inLine(i.Details)
+		if _, again := said.LoadOrStore(i.Path+what, true); !again {
+			o.Log.Error("journal: damaged data on disk", "file", i.Path, "err", what)
+		}
+	}
+}
+
+// inLine is an error in one line. Pebble's bring marks of their own along, and,
+// where a log asks for it, the stack.
+func inLine(err error) string {
+	text := strings.ReplaceAll(err.Error(), "\n<corruption detail carrier>", "")
+	return strings.ReplaceAll(text, "\n", "; ")
+}
+
 // logger carries Pebble's words to slog, and its last ones to Fatal.
 type logger struct{ o Options }
 
@@ -120,8 +139,26 @@ func (l logger) Errorf(format string, args ...any) {
 }
 
 func (l logger) Fatalf(format string, args ...any) {
-	l.o.fatal(fmt.Errorf("journal: "+format, args...))
+	last := &lastWords{text: fmt.Sprintf("journal: "+format, args...)}
+	for _, a := range args {
+		if err, ok := a.(error); ok {
+			last.cause = err
+		}
+	}
+	l.o.fatal(last)
 }
+
+// lastWords are Pebble's, with the error that they tell of: its format has no %w.
+type lastWords struct {
+	text  string
+	cause error
+}
+
+// Error implements error.
+func (e *lastWords) Error() string { return e.text }
+
+// Unwrap gives the cause, or nil.
+func (e *lastWords) Unwrap() error { return e.cause }
 
 // The errors that callers tell apart.
 var (
@@ -142,8 +179,8 @@ type DamagedError struct {
 
 // Error names the file, both numbers, and the way on.
 func (e *DamagedError) Error() string {
-	return fmt.Sprintf("journal: %s is damaged: %v (record %d was written, the last one there is %d); "+
-		"see what can be saved with `arcbox journal recover`", e.File, e.Err, e.Head, e.Last)
+	return fmt.Sprintf("journal: %s is damaged: %s (record %d was written, the last one there is %d); "+
+		"see what can be saved with `arcbox journal recover`", e.File, inLine(e.Err), e.Head, e.Last)
 }
 
 // Unwrap is what was found.

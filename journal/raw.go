@@ -79,7 +79,7 @@ func (r *raw) files(dir string) error {
 }
 
 func (r *raw) note(file string, err error) {
-	r.notes = append(r.notes, fmt.Sprintf("a part of the file %s: %v", file, err))
+	r.notes = append(r.notes, fmt.Sprintf("a part of the file %s: %s", file, inLine(err)))
 }
 
 // table reads a table up to its first fault, and behind that whatever of its

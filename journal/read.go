@@ -54,7 +54,7 @@ func (j *Journal) Machine(id string) (fsm.Machine, bool) {
 	defer leave()
 	m, err := j.refold(k)
 	if err != nil {
-		j.o.Log.Error("journal: read a machine", "machine", id, "err", err)
+		j.o.Log.Error("journal: read a machine", "machine", id, "err", inLine(err))
 	}
 	return m, m.ID != ""
 }

@@ -91,7 +91,7 @@ func openCopy(src, work string, o Options) (*Journal, []string, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		notes = append([]string{damaged.Err.Error()}, notes...)
+		notes = append([]string{inLine(damaged.Err)}, notes...)
 	} else if err != nil {
 		return nil, nil, err
 	}

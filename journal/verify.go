@@ -115,7 +115,7 @@ func (j *Journal) await(ctx context.Context, seq uint64) error {
 
 func (v *verification) fault(seq uint64, machine, format string, args ...any) {
 	if len(v.rep.Faults) < maxFaults {
-		v.rep.Faults = append(v.rep.Faults, Fault{seq, machine, fmt.Sprintf(format, args...)})
+		v.rep.Faults = append(v.rep.Faults, Fault{seq, machine, inLine(fmt.Errorf(format, args...))})
 	}
 }
 

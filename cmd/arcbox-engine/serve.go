@@ -39,7 +39,7 @@ func serve(ctx context.Context, h home.Home, allowSim, debug bool) (err error) {
 		return err
 	}
 	defer lock.Close()
-	j, err := openJournal(ctx, h.Journal(), journal.Options{Log: log, Fatal: fatal(log)})
+	j, err := openJournal(ctx, h.Journal(), journal.Options{Log: log, Fatal: fatal(h, log)})
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, allowSim
 		},
 		Limits: actors.Limits{CPUs: runtime.NumCPU(), Memory: hostMemory()}, AllowSim: allowSim,
 		Version: version, Home: h.Data, Pid: os.Getpid(), Launches: runtime.NumCPU(),
-		Stopped: func() { time.AfterFunc(stopPause, cancel) }, Fatal: fatal(log), Log: log,
+		Stopped: func() { time.AfterFunc(stopPause, cancel) }, Fatal: fatal(h, log), Log: log,
 	})
 	if err != nil {
 		return err
@@ -108,10 +108,13 @@ func serveSockets(ctx context.Context, h home.Home, engine *actors.Engine, ticke
 
 // fatal ends the engine at once: what is on disk is the truth, and the next
 // engine repairs the rest.
-func fatal(log *slog.Logger) func(error) {
+func fatal(h home.Home, log *slog.Logger) func(error) {
 	return func(err error) {
-		log.Error("the engine can't go on", "err", err)
-		os.Exit(3)
+		log.Error("the engine can't go on", "err", err.Error())
+		if r, ok := errors.AsType[*actors.Refusal](explain(h, err)); ok {
+			fmt.Fprintln(os.Stderr, "hint:", r.Hint)
+		}
+		os.Exit(1)
 	}
 }
 
