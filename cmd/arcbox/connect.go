@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -98,6 +99,12 @@ func noEngine(h home.Home, err error) error {
 			message: fmt.Sprintf("the engine's socket %s can't be reached by you: %v", h.Socket(), rootCause(err)),
 		}
 	}
+	if uid, known := ownerOf(h.Socket()); errors.Is(err, client.ErrDisconnected) && known && uid != os.Geteuid() && os.Geteuid() != 0 {
+		return &failure{
+			code: exitNoEngine, kind: "unavailable", hint: otherHome, cause: err,
+			message: fmt.Sprintf("the engine on %s is user %d's, and answers him and root only", h.Socket(), uid),
+		}
+	}
 	if !errors.Is(err, client.ErrNoEngine) {
 		return err
 	}
@@ -105,6 +112,19 @@ func noEngine(h home.Home, err error) error {
 		code: exitNoEngine, kind: "unavailable", hint: "arcbox engine start", cause: client.ErrNoEngine,
 		message: fmt.Sprintf("no engine is running: nobody listens on %s", h.Socket()),
 	}
+}
+
+// ownerOf is the user whose file it is.
+func ownerOf(path string) (uid int, known bool) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return 0, false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int(st.Uid), true
 }
 
 // startEngine starts an engine and waits until one answers. That may be one
