@@ -22,22 +22,6 @@ func (b *bed) why(t *testing.T, name string, words ...string) {
 	}
 }
 
-// TestMuteGuest: a guest whose agent never answers is given up, with a cause.
-func TestMuteGuest(t *testing.T) {
-	b := newBed(t)
-	b.ok("create", "mute", "--memory", "128", "--cpus", "1", "--cmdline", "arcbox.test=no-agent")
-	r := b.run("start", "mute", "--timeout", "12s")
-	if r.code != 1 || !strings.Contains(r.err, "agent-timeout") {
-		t.Errorf("start of a guest without an agent: exit %d, %s", r.code, r.err)
-	}
-	m := b.inspect("mute")
-	if m.State != "Stopped" || m.Cause != "agent-timeout" {
-		t.Errorf("it is %s, %s", m.State, m.Cause)
-	}
-	b.nothingLeft(t, "a start that came to nothing", m, false)
-	b.why(t, "mute", "agent-timeout", "did not answer")
-}
-
 // TestStubbornGuest: a guest that ignores its shutdown.
 func TestStubbornGuest(t *testing.T) {
 	b := newBed(t)

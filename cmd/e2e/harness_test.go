@@ -21,6 +21,8 @@ type bed struct {
 	home  string
 	env   []string // beside the home
 	quiet bool     // commands are not logged: there are thousands of them
+	bin   string   // where the binaries are; "" = where ARCBOX_BIN says
+	uid   uint32   // who types; 0 = who runs the test
 }
 
 // newBed makes a home, and ends everything in it when the test is over.
@@ -59,8 +61,20 @@ const commandTime = 3 * time.Minute
 
 // command is a command line that has not been started.
 func (b *bed) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(os.Getenv("ARCBOX_BIN"), "arcbox"), args...)
+	return b.program(ctx, "arcbox", args...)
+}
+
+// program is a command line of one of the binaries.
+func (b *bed) program(ctx context.Context, name string, args ...string) *exec.Cmd {
+	bin := b.bin
+	if bin == "" {
+		bin = os.Getenv("ARCBOX_BIN")
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, name), args...)
 	cmd.Env = append(append(os.Environ(), "ARCBOX_HOME="+b.home), b.env...)
+	if b.uid != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: b.uid, Gid: b.uid}}
+	}
 	return cmd
 }
 
@@ -82,12 +96,23 @@ type running struct {
 // begin types a command and does not wait for its end.
 func (b *bed) begin(args ...string) *running {
 	b.t.Helper()
+	return b.beginProgram("arcbox", args...)
+}
+
+// daemon runs arcbox-engine where it must refuse to serve: it ends by itself.
+func (b *bed) daemon(args ...string) result {
+	b.t.Helper()
+	return b.beginProgram("arcbox-engine", args...).wait()
+}
+
+func (b *bed) beginProgram(name string, args ...string) *running {
+	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), commandTime)
-	r := &running{b: b, args: args, cmd: b.command(ctx, args...), cancel: cancel}
+	r := &running{b: b, args: args, cmd: b.program(ctx, name, args...), cancel: cancel}
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.err
 	if err := r.cmd.Start(); err != nil {
 		cancel()
-		b.t.Fatalf("arcbox %v: %v", args, err)
+		b.t.Fatalf("%s %v: %v", name, args, err)
 	}
 	return r
 }

@@ -30,6 +30,8 @@ type machineView struct {
 	HealthWhy string `json:"health_why"`
 	Cause     string `json:"cause"`
 	Detail    string `json:"cause_detail"`
+	Tail      string `json:"console_tail"`
+	Seq       uint64 `json:"seq"`
 	Dir       string `json:"dir"`
 	RunDir    string `json:"run_dir"`
 	CID       uint32 `json:"cid"`
