@@ -2,6 +2,8 @@ package actors
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
@@ -74,7 +76,7 @@ func (m *machine) owedStart(w *work) {
 // startRefused tries a start that is owed again, later, and says why. Who asked
 // for a restart need not wait for that.
 func (m *machine) startRefused(w *work, err error) {
-	m.refuseWaiters(verbRestart, err)
+	m.refuseWaiters(verbRestart, notAgain(m.ref.Name, err))
 	m.health(fsm.HealthDegraded, "it should be started and can't be: "+err.Error())
 	delete(m.work, w.duty)
 	s := m.shared
@@ -82,6 +84,17 @@ func (m *machine) startRefused(w *work, err error) {
 		sleep(ctx, s.Clock, startAgain)
 		return nil
 	})
+}
+
+// notAgain says what a restart came to.
+func notAgain(name string, err error) error {
+	r, ok := errors.AsType[*Refusal](err)
+	if !ok {
+		return fmt.Errorf("machine %q was stopped, and can't be started again: %w", name, err)
+	}
+	out := *r
+	out.Message = fmt.Sprintf("machine %q was stopped, and can't be started again: %s; it is tried again until you stop it", name, r.Message)
+	return &out
 }
 
 func (m *machine) askCID(s *starting) {

@@ -86,13 +86,14 @@ func (w *World) Prepare(ctx context.Context, ref actors.Ref, spec fsm.Spec) (act
 
 // check refuses what would fail for sure, before anything is recorded.
 func (w *World) check(spec fsm.Spec) error {
+	if err := runnable("the VM host", w.VMHost, "put arcbox-vmhost beside arcbox-engine, or into its PATH"); err != nil {
+		return err
+	}
 	if spec.Backend == string(hv.BackendSim) {
 		return nil
 	}
-	qemu := w.qemu()
-	if _, err := exec.LookPath(qemu); err != nil {
-		return &actors.Refusal{Code: wire.Code_CODE_LACKING, Hint: "apt-get install qemu-system-x86",
-			Message: fmt.Sprintf("QEMU can't be run: %v", err)}
+	if err := runnable("QEMU", w.qemu(), "apt-get install qemu-system-x86"); err != nil {
+		return err
 	}
 	kernel, initrd, err := w.assets(spec)
 	if err != nil {
@@ -105,6 +106,19 @@ func (w *World) check(spec fsm.Spec) error {
 		}
 	}
 	return nil
+}
+
+// runnable refuses a program that is not there, or is none.
+func runnable(what, program, hint string) error {
+	_, err := exec.LookPath(program)
+	if err == nil {
+		return nil
+	}
+	why := errors.Unwrap(err) // the program is named already
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		why = p.Err
+	}
+	return &actors.Refusal{Code: wire.Code_CODE_LACKING, Hint: hint, Message: fmt.Sprintf("%s can't be run: %s: %v", what, program, why)}
 }
 
 func (w *World) qemu() string {
