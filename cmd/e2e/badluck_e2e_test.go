@@ -229,3 +229,53 @@ func TestNoQEMU(t *testing.T) {
 		b.bare(t, c.env)
 	}
 }
+
+// TestNoVMHost: without its VM host nothing starts, and nothing is recorded. A
+// restart that finds it gone says so at once; it is owed, and is carried out when
+// there is one again.
+func TestNoVMHost(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.bin = filepath.Join(b.home, "bin")
+	if err := os.Mkdir(b.bin, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"arcbox", "arcbox-engine", vmhostProgram} {
+		if err := copyProgram(filepath.Join(os.Getenv("ARCBOX_BIN"), name), filepath.Join(b.bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.ok("engine", "start", "--allow-sim")
+	for _, name := range []string{"live", "idle"} {
+		b.ok("create", name, "--backend", "sim")
+	}
+	b.ok("start", "live")
+	launch := b.inspect("live").Launch
+	host := filepath.Join(b.bin, vmhostProgram)
+	if err := os.Rename(host, host+".away"); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{"start idle", "restart idle"} {
+		said := b.refused(t, 1, strings.Fields(args)...)
+		has(t, args, said.Message+"\n"+said.Hint, "the VM host can't be run", host, "put arcbox-vmhost beside arcbox-engine")
+	}
+	if m := b.inspect("idle"); m.State != "Created" {
+		t.Errorf("a machine whose start was refused is %s", m.State)
+	}
+	r := b.run("restart", "live")
+	if r.code != 1 {
+		t.Errorf("restart live: exit %d, want 1", r.code)
+	}
+	has(t, "restart live", r.err, "was stopped, and can't be started again", "the VM host can't be run", "tried again until you stop it")
+	b.why(t, "live", "Stopped", "it should be started and can't be", "the VM host can't be run")
+	if err := os.Rename(host+".away", host); err != nil {
+		t.Fatal(err)
+	}
+	b.ok("wait", "live", "running", "--timeout", "60s")
+	if m := b.inspect("live"); m.Launch == launch || m.Health != "ok" {
+		t.Errorf("it was launched anew: %+v, before: %s", m, launch)
+	}
+	if starts := len(b.journal("idle")); starts != 1 {
+		t.Errorf("what was refused left %d records", starts-1)
+	}
+}
