@@ -34,6 +34,7 @@ var table = map[string]row{
 
 	"guest/image/erofs/erofstest": {},
 	"guest/image/erofs":           {tests: []string{"guest/image/erofs/erofstest"}},
+	"guest/image":                 {may: []string{"guest/image/rootfs"}, tests: []string{"guest/image/erofs/erofstest"}},
 	"guest/image/rootfs":          {may: []string{"guest/image/erofs"}, tests: []string{"guest/image/erofs/erofstest"}},
 
 	"actors/wire":       {},

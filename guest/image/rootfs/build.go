@@ -10,9 +10,15 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/guest/image/erofs"
 )
 
+// Result is what became of the archives.
+type Result struct {
+	erofs.Stats
+	Release map[string]string // what the root file system's os-release says
+}
+
 // FromTar writes the EROFS of one root file system to an empty out, in one
 // pass. A tar with whiteouts has files of these names.
-func FromTar(ctx context.Context, out io.WriterAt, limits Limits, layer Layer) (erofs.Stats, error) {
+func FromTar(ctx context.Context, out io.WriterAt, limits Limits, layer Layer) (Result, error) {
 	w, t := erofs.NewWriter(out), newTree()
 	err := layer.read(ctx, func(_ int, h *tar.Header, data io.Reader) error {
 		if err := limits.count(h); err != nil {
@@ -22,16 +28,16 @@ func FromTar(ctx context.Context, out io.WriterAt, limits Limits, layer Layer) (
 		if err != nil || n == nil {
 			return err
 		}
-		return w.Data(n, h.Size, data)
+		return t.data(w, n, h, data)
 	})
 	if err != nil {
-		return erofs.Stats{}, err
+		return Result{}, err
 	}
 	return finish(w, t)
 }
 
 // FromLayers writes the EROFS of a container image, the lowest layer first.
-func FromLayers(ctx context.Context, out io.WriterAt, limits Limits, layers []Layer) (erofs.Stats, error) {
+func FromLayers(ctx context.Context, out io.WriterAt, limits Limits, layers []Layer) (Result, error) {
 	t := newTree()
 	files := make([]map[int]*erofs.Inode, len(layers)) // by entry: what its data is for
 	for i, layer := range layers {
@@ -47,7 +53,7 @@ func FromLayers(ctx context.Context, out io.WriterAt, limits Limits, layers []La
 			return err
 		})
 		if err != nil {
-			return erofs.Stats{}, layerError(i, err)
+			return Result{}, layerError(i, err)
 		}
 	}
 	w := erofs.NewWriter(out)
@@ -59,14 +65,14 @@ func FromLayers(ctx context.Context, out io.WriterAt, limits Limits, layers []La
 				return nil
 			}
 			delete(files[i], entry)
-			return w.Data(n, h.Size, data)
+			return t.data(w, n, h, data)
 		})
 		if err != nil {
-			return erofs.Stats{}, layerError(i, err)
+			return Result{}, layerError(i, err)
 		}
 		for _, n := range files[i] {
 			if left[n] {
-				return erofs.Stats{}, layerError(i, errors.New("it is not what it was at the first reading"))
+				return Result{}, layerError(i, errors.New("it is not what it was at the first reading"))
 			}
 		}
 	}
@@ -75,11 +81,12 @@ func FromLayers(ctx context.Context, out io.WriterAt, limits Limits, layers []La
 
 func layerError(i int, err error) error { return fmt.Errorf("layer %d: %w", i+1, err) }
 
-func finish(w *erofs.Writer, t *tree) (erofs.Stats, error) {
+func finish(w *erofs.Writer, t *tree) (Result, error) {
 	if len(t.root.Entries) == 0 {
-		return erofs.Stats{}, ErrEmpty
+		return Result{}, ErrEmpty
 	}
-	return w.Close(t.root)
+	st, err := w.Close(t.root)
+	return Result{Stats: st, Release: t.osRelease()}, err
 }
 
 // inodes are those that have a name.

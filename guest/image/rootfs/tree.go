@@ -27,10 +27,12 @@ type tree struct {
 	// fresh are the names that the present layer has said something of: its
 	// whiteouts are about older ones only. nil where there are no whiteouts.
 	fresh map[place]bool
+	// releases are the contents of what may be the os-release.
+	releases map[*erofs.Inode][]byte
 }
 
 func newTree() *tree {
-	return &tree{root: newDir()}
+	return &tree{root: newDir(), releases: map[*erofs.Inode][]byte{}}
 }
 
 func newDir() *erofs.Inode {

@@ -1,0 +1,104 @@
+package image
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/image/rootfs"
+)
+
+// ErrDigest means that something is not what it was said to be.
+var ErrDigest = errors.New("wrong digest")
+
+// errPlain is about what anybody on the way could have changed.
+var errPlain = errors.New("http is not protected: give the archive's SHA-256, or use https")
+
+// maxRest bounds what may follow the end of a compressed archive.
+const maxRest = 64 << 20
+
+// offerTarball is an archive of a root file system: a file or a URL.
+func (s *Store) offerTarball(ref Ref) offer {
+	o := Origin{Kind: Tarball, Reference: ref.Source, Architecture: s.opts.Architecture}
+	if ref.SHA256 != "" {
+		o.Digest = prefix + ref.SHA256
+	}
+	return offer{origin: o, build: func(ctx context.Context, _ *stage, out io.WriterAt, p *meter) (rootfs.Result, error) {
+		return s.archive(ctx, ref.Source, ref.SHA256, out, p)
+	}}
+}
+
+// archive builds the image while the archive is read, which is done once. The
+// digest is known at the end, when nothing of the image is in use yet.
+func (s *Store) archive(ctx context.Context, source, sum string, out io.WriterAt, p *meter) (rootfs.Result, error) {
+	raw, size, err := s.openArchive(ctx, source, sum)
+	if err != nil {
+		return rootfs.Result{}, err
+	}
+	defer raw.Close()
+	phase := Building
+	if isURL(source) {
+		phase = Downloading
+	}
+	p.phase(phase, size)
+	hash := sha256.New()
+	r := io.TeeReader(&metered{ctx: ctx, r: raw, seen: p.add}, hash)
+	made, err := rootfs.FromTar(ctx, out, s.opts.Limits, rootfs.Layer{
+		Open:    func() (io.ReadCloser, error) { return io.NopCloser(r), nil },
+		Trusted: sum != "",
+	})
+	if err == nil || sum != "" && ctx.Err() == nil {
+		// With another archive than was meant, that is the error to tell of.
+		if sumErr := check(r, hash.Sum, sum); sumErr != nil && (err == nil || errors.Is(sumErr, ErrDigest)) {
+			err = sumErr
+		}
+	}
+	return made, err
+}
+
+// check reads what is left of an archive and compares its digest.
+func check(r io.Reader, result func([]byte) []byte, want string) error {
+	n, err := io.Copy(io.Discard, io.LimitReader(r, maxRest))
+	if err != nil {
+		return err
+	}
+	if n == maxRest {
+		return fmt.Errorf("more than %d MiB behind its end: %w", maxRest>>20, rootfs.ErrLimit)
+	}
+	if got := fmt.Sprintf("%x", result(nil)); want != "" && got != want {
+		return fmt.Errorf("%w: the archive's SHA-256 is %s, not %s", ErrDigest, got, want)
+	}
+	return nil
+}
+
+func (s *Store) openArchive(ctx context.Context, source, sum string) (io.ReadCloser, int64, error) {
+	if isURL(source) {
+		if strings.HasPrefix(source, "http:") && sum == "" {
+			return nil, 0, errPlain
+		}
+		b, err := s.get(ctx, source)
+		if err != nil {
+			return nil, 0, err
+		}
+		return b, b.size, nil
+	}
+	f, err := os.Open(source)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = fmt.Errorf("%s is a directory: an archive of it is wanted (tar -C %s -cf x.tar .)", source, source)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
+
+func isURL(s string) bool { return strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") }
