@@ -45,6 +45,9 @@ func main() {
 func run() error {
 	only := flag.String("only", "", "regular expression: the names of the faults to make")
 	flag.Parse()
+	if runtime.GOOS != "linux" {
+		return errors.New("some of the tests that find faults are for Linux alone")
+	}
 	pick, err := regexp.Compile(*only)
 	if err != nil {
 		return fmt.Errorf("-only: %w", err)
@@ -64,8 +67,7 @@ func run() error {
 
 // all makes the faults, as many at once as there are processors.
 func (a *attempt) all(ctx context.Context, pick *regexp.Regexp) error {
-	begun, made := time.Now(), 0
-	var wrong []error
+	begun, made, wrong := time.Now(), 0, 0
 	var each sync.WaitGroup
 	for _, f := range all() {
 		if !pick.MatchString(f.name) {
@@ -75,14 +77,17 @@ func (a *attempt) all(ctx context.Context, pick *regexp.Regexp) error {
 		each.Go(func() {
 			a.turns <- struct{}{}
 			defer func() { <-a.turns }()
+			err, said := a.passesWithout(ctx, f), ""
 			began := time.Now()
-			said, err := a.make(ctx, f)
-			line := fmt.Sprintf("%-48s %-70s %4.0fs  %s", f.name, f.run+" "+f.pkg, time.Since(began).Seconds(), said)
+			if err == nil {
+				said, err = a.make(ctx, f)
+			}
+			line := fmt.Sprintf("%-50s %-65s %3.0f s  %s", f.name, f.run+" "+f.pkg, time.Since(began).Seconds(), said)
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			if err != nil {
-				wrong = append(wrong, err)
-				line = fmt.Sprintf("%-48s NOT CAUGHT: %v", f.name, err)
+				wrong++
+				line = fmt.Sprintf("%-50s FAILED: %v", f.name, err)
 			}
 			fmt.Println(line)
 		})
@@ -91,8 +96,8 @@ func (a *attempt) all(ctx context.Context, pick *regexp.Regexp) error {
 	if made == 0 {
 		return errors.New("-only: no fault has such a name")
 	}
-	if len(wrong) > 0 {
-		return fmt.Errorf("%d of %d faults were not caught", len(wrong), made)
+	if wrong > 0 {
+		return fmt.Errorf("%d of %d faults were not caught by a test", wrong, made)
 	}
 	fmt.Printf("%d faults, each caught, in %s\n", made, time.Since(begun).Round(time.Second))
 	return nil
@@ -109,9 +114,6 @@ func (a *attempt) make(ctx context.Context, f fault) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := a.passesWithout(ctx, f); err != nil {
-		return "", err
-	}
 	bin := filepath.Join(dir, "test")
 	if err := a.build(ctx, f.pkg, bin, "-overlay", list); err != nil {
 		return "", fmt.Errorf("with the fault: %w", err)
@@ -120,7 +122,7 @@ func (a *attempt) make(ctx context.Context, f fault) (string, error) {
 	case ctx.Err() != nil:
 		return "", context.Cause(ctx)
 	case v.passed:
-		return "", fmt.Errorf("%s passes with the fault (%s)", f.run, f.breaks)
+		return "", fmt.Errorf("not caught: %s passes, and it does not hold that %s", f.run, f.breaks)
 	case !v.failed:
 		return "", fmt.Errorf("%s ends without a judgment: %s", f.run, v.failure)
 	default:
