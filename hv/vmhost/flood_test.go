@@ -99,6 +99,11 @@ type flood struct {
 
 func (w *world) flood(conns int, say []byte) *flood {
 	w.t.Helper()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		w.t.Fatal(err)
+	}
+	conns = min(conns, int(limit.Cur)-256) // as many as this process may hold
 	f := &flood{w: w, say: say, full: make(chan struct{}), stop: make(chan struct{})}
 	f.all.Go(func() {
 		open, pace := make([]net.Conn, conns), time.NewTicker(time.Millisecond)
