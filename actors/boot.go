@@ -27,6 +27,34 @@ func (m *machine) lookAtBoot() {
 	})
 }
 
+// leftovers are machines with a directory that should have none: removed ones,
+// and those that no record says were ever started. An engine may have died in
+// between, or the journal is an older one, put back.
+type leftovers struct {
+	removed   []fsm.Machine
+	unstarted []string // ids
+}
+
+// leftovers looks before anybody is served: a machine that somebody removes
+// meanwhile would be taken for one of them.
+func (s *shared) leftovers() (left leftovers) {
+	ids, err := s.Dirs.IDs(s.life)
+	if err != nil {
+		s.Log.Warn("list directories", "err", err)
+		return left
+	}
+	for _, id := range ids {
+		switch m, ok := s.Journal.Machine(id); {
+		case !ok: // not ours; it is left alone
+		case m.State == fsm.Removed:
+			left.removed = append(left.removed, m)
+		case !m.Dir:
+			left.unstarted = append(left.unstarted, id)
+		}
+	}
+	return left
+}
+
 // lookFirst looks at a machine that has a directory and no start. Once somebody
 // has begun to start or remove it, its lock is asked for anyway.
 func (m *machine) lookFirst() {

@@ -53,12 +53,13 @@ func (e *Engine) start() error {
 	for _, m := range machines {
 		s.view.publish(&Seen{Machine: m, Unseen: m.State.Live() || m.Dir || m.Damaged})
 	}
+	left := s.leftovers()
 	root := s.sys.Root
 	// A machine's actor that panics is stopped, and spawned again from the
 	// journal by the supervisor, which hears of its end.
 	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
 	props := actor.PropsFromProducer(func() actor.Actor {
-		return &supervisor{shared: s, reg: newRegistry(s.LastCID), boot: machines}
+		return &supervisor{shared: s, reg: newRegistry(s.LastCID), boot: machines, left: left}
 	}, actor.WithSupervisor(stop))
 	if e.sup, err = root.SpawnNamed(props, wire.Supervisor); err != nil {
 		return fmt.Errorf("spawn supervisor: %w", err)

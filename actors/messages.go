@@ -29,13 +29,6 @@ type (
 	cleaned struct{ id string }
 	// stopForEngine asks a machine to stop with the engine.
 	stopForEngine struct{ c *command }
-	// leftovers are machines with a directory that should have none: removed
-	// ones, and those that no record says were ever started. An engine may have
-	// died in between, or the journal is an older one, put back.
-	leftovers struct {
-		removed   []fsm.Machine
-		unstarted []string // ids
-	}
 	// lookFirst tells a machine that was never started that it has a directory.
 	lookFirst struct{}
 )

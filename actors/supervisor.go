@@ -20,6 +20,7 @@ type supervisor struct {
 	*shared
 	reg      *registry
 	boot     []fsm.Machine // to be spawned at start
+	left     leftovers     // to be looked at by then
 	stopping *engineStop
 	ending   bool // the engine ends: machines' actors that end are not missed
 }
@@ -54,15 +55,6 @@ func (s *supervisor) Receive(ctx actor.Context) {
 		s.reg.leave(msg.id)
 	case cleaned:
 		s.cleaned(ctx, msg.id)
-	case leftovers:
-		for _, m := range msg.removed {
-			s.adopt(ctx, m)
-		}
-		for _, id := range msg.unstarted {
-			if mem := s.reg.ids[id]; mem != nil {
-				ctx.Send(mem.pid, lookFirst{})
-			}
-		}
 	case *wire.ClientGone:
 		for _, m := range s.reg.ids {
 			ctx.Send(m.pid, msg)
@@ -93,35 +85,20 @@ func (s *supervisor) request(ctx actor.Context) {
 	}
 }
 
-// begin spawns the machines that the journal knows, and looks for directories
-// that should not be there: of machines that are removed, or never started.
-// The first of them may speak before whoever spawned the supervisor knows its
-// address.
+// begin spawns the machines that the journal knows, and those that left a
+// directory behind. The first of them may speak before whoever spawned the
+// supervisor knows its address.
 func (s *supervisor) begin(ctx actor.Context) {
 	s.sup = ctx.Self()
-	for _, m := range s.boot {
+	for _, m := range slices.Concat(s.boot, s.left.removed) {
 		s.adopt(ctx, m)
 	}
-	s.boot = nil
-	self := ctx.Self()
-	go func() {
-		ids, err := s.Dirs.IDs(s.life)
-		if err != nil {
-			s.Log.Warn("list directories", "err", err)
-			return
+	for _, id := range s.left.unstarted {
+		if mem := s.reg.ids[id]; mem != nil {
+			ctx.Send(mem.pid, lookFirst{})
 		}
-		var left leftovers
-		for _, id := range ids {
-			switch m, ok := s.Journal.Machine(id); {
-			case !ok: // not ours; it is left alone
-			case m.State == fsm.Removed:
-				left.removed = append(left.removed, m)
-			case !m.Dir:
-				left.unstarted = append(left.unstarted, id)
-			}
-		}
-		s.send(self, left)
-	}()
+	}
+	s.boot, s.left = nil, leftovers{}
 }
 
 // adopt spawns the actor of a folded machine.

@@ -113,7 +113,7 @@ func (e *Engine) startActors() (*actors.Engine, error) {
 		default:
 		}
 		for _, gate := range e.World.Gates.Held() {
-			if strings.HasPrefix(gate.What, "disk") {
+			if strings.HasPrefix(gate.What, "disk") || strings.HasPrefix(gate.What, "list") {
 				if e.each != nil {
 					e.each(e, gate)
 				}

@@ -78,9 +78,8 @@ func (e *Engine) busy() string {
 
 // removed names the removed machines that have a directory.
 func (w *World) removed(e *Engine) []string {
-	ids, _ := w.IDs(nil)
 	var out []string
-	for _, id := range ids {
+	for _, id := range w.dirs() {
 		if m, ok := e.journal.Machine(id); ok && m.State == fsm.Removed {
 			out = append(out, m.Name)
 		}

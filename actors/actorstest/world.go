@@ -368,17 +368,24 @@ func (w *World) Delete(ctx context.Context, ref actors.Ref, held actors.Lock) er
 }
 
 // IDs implements actors.Dirs.
-func (w *World) IDs(context.Context) ([]string, error) {
+func (w *World) IDs(ctx context.Context) ([]string, error) {
+	if err := w.Gates.Wait(ctx, "list directories"); err != nil {
+		return nil, err
+	}
+	return w.dirs(), nil
+}
+
+// dirs are the ids of the machines with a directory.
+func (w *World) dirs() (ids []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var ids []string
 	for id, p := range w.places {
 		if p.dir {
 			ids = append(ids, id)
 		}
 	}
 	slices.Sort(ids)
-	return ids, nil
+	return ids
 }
 
 // Tail implements actors.Dirs.

@@ -3,9 +3,11 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,7 +23,11 @@ func TestNothingLeaks(t *testing.T) {
 	b.ok("engine", "start")
 	_, soak := plannedRun(t)
 	b.lives(t, "warm")
-	before := b.footprint(t)
+	var before []string
+	b.eventually("the first machine's directory is gone", 10*time.Second, func() bool {
+		before = b.footprint(t)
+		return !slices.ContainsFunc(before, func(path string) bool { return filepath.Base(filepath.Dir(path)) == "machines" })
+	})
 	fds, rss := descriptors(b.engine().PID), residentKiB(b.engine().PID)
 	began, rounds := time.Now(), 0
 	for rounds < 50 || time.Since(began) < soak/6 {
@@ -35,8 +41,16 @@ func TestNothingLeaks(t *testing.T) {
 			return
 		}
 	}
+	var left string
+	defer func() {
+		if t.Failed() {
+			t.Log(left)
+		}
+	}()
 	b.eventually("the engine is at rest", 30*time.Second, func() bool {
-		return descriptors(b.engine().PID) <= fds+2 && slices.Equal(b.footprint(t), before) && len(b.holders("", "")) == 0
+		now, files, holders := descriptors(b.engine().PID), b.footprint(t), b.holders("", "")
+		left = fmt.Sprintf("%d descriptors, %d at first; files:\n%s\nat first:\n%s\nprocesses: %v", now, fds, strings.Join(files, "\n"), strings.Join(before, "\n"), holders)
+		return now <= fds+2 && slices.Equal(files, before) && len(holders) == 0
 	})
 	after, rssAfter := descriptors(b.engine().PID), residentKiB(b.engine().PID)
 	report(t, "%d machines created, started, stopped and removed in %s: descriptors %d, then %d; memory %d MiB, then %d MiB; files, sockets, locks, directories and processes left: 0",
