@@ -12,8 +12,8 @@
 // The store is files of one user, and any of his processes may work on it: what
 // they agree by is the kernel's locks, which end with the process that held
 // them. Whatever a killed pull left is swept by the next one that gets its
-// lock. A pull that is under way is waited for, in the same process or in
-// another; the waiter then finds the image, or pulls it itself.
+// lock. A pull that is under way in another process is waited for; the waiter
+// then finds the image, or pulls it itself. Package pull does the pulling.
 //
 // Everything appears by a rename of what is whole and synced: first the EROFS
 // file, then its manifest, then the name. A crash between two of them leaves an

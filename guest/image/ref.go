@@ -36,6 +36,15 @@ var (
 	packed      = regexp.MustCompile(`(?i)\.(tar|tar\.(gz|xz|zst|zstd)|tgz|txz|tzst)$`)
 )
 
+// IsDistribution tells whether a machine image's reference may begin so.
+func IsDistribution(s string) bool {
+	parts := machineForm.FindStringSubmatch(s)
+	return parts != nil && parts[2] == ""
+}
+
+// IsSHA256 tells whether s is one, in the form of the tools.
+func IsSHA256(s string) bool { return sumForm.MatchString(s) }
+
 // Parse understands a reference: see the package's comment for their forms.
 func Parse(s string) (Ref, error) {
 	switch {

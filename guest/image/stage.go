@@ -2,55 +2,55 @@ package image
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// stage is where a pull of one reference makes its image. It is locked as long
+// Stage is where a pull of one reference makes its image. It is locked as long
 // as the pull lives; what an earlier one left in it is removed.
-type stage struct {
+type Stage struct {
 	dir  string
 	lock *fileLock
 }
 
-// output is what an image is written to.
-type output interface {
-	io.WriterAt
-	Sync() error
-}
-
 const lockSuffix = ".lock"
 
-// stage waits for its lock; held is called once if it has to.
-func (s *Store) stage(ctx context.Context, key string, held func()) (*stage, error) {
+var keyForm = regexp.MustCompile(`^[0-9a-f]{1,64}$`)
+
+// Stage waits for the stage of a key, hexadecimal digits that stand for what is
+// pulled; held is called once if it has to. It sweeps what killed pulls left.
+func (s *Store) Stage(ctx context.Context, key string, held func()) (*Stage, error) {
+	if !keyForm.MatchString(key) {
+		return nil, fmt.Errorf("images: the stage %q", key)
+	}
 	dir := filepath.Join(s.stageDir(), key)
 	l, err := lock(ctx, dir+lockSuffix, unix.LOCK_EX, held)
 	if err != nil {
 		return nil, err
 	}
-	st := &stage{dir, l}
-	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
-		st.close()
+	st := &Stage{dir, l}
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700), s.tidy(ctx, key)); err != nil {
+		st.Close()
 		return nil, err
 	}
 	return st, nil
 }
 
-// close removes all that is left in it.
-func (st *stage) close() {
+// Close removes all that is left in it.
+func (st *Stage) Close() {
 	_ = os.RemoveAll(st.dir) // swept later where this fails
 	st.lock.remove()
 }
 
-func (st *stage) file(name string) string { return filepath.Join(st.dir, name) }
+// File is the path of a file in it.
+func (st *Stage) File(name string) string { return filepath.Join(st.dir, name) }
 
 // sweepStages removes what killed pulls left, but for the stage that is own.
 func (s *Store) sweepStages(own string) error {
@@ -78,19 +78,13 @@ func (s *Store) sweepStages(own string) error {
 	return bad
 }
 
-// digestOf reads a file from its beginning.
-func digestOf(ctx context.Context, f *os.File, seen func(int64)) (string, error) {
-	h := sha256.New()
-	r := &metered{ctx: ctx, r: io.NewSectionReader(f, 0, 1<<62), seen: seen}
-	if _, err := io.CopyBuffer(h, r, make([]byte, 1<<20)); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%s%x", prefix, h.Sum(nil)), nil
-}
-
-// commit makes a staged file the image that a manifest speaks of, under a name.
+// Commit makes a staged and synced file the image that a manifest speaks of, under a name.
 // One that is there already stays as it is, but for its name.
-func (s *Store) commit(ctx context.Context, staged, name string, m Manifest) (Image, error) {
+func (s *Store) Commit(ctx context.Context, staged, name string, m Manifest) (Image, error) {
+	if !digestForm.MatchString(m.Digest) {
+		return Image{}, fmt.Errorf("images: the digest %q", m.Digest)
+	}
+	m.Format = format
 	l, err := lock(ctx, s.lockFile(), unix.LOCK_EX, nil)
 	if err != nil {
 		return Image{}, err
@@ -115,7 +109,7 @@ func (s *Store) commit(ctx context.Context, staged, name string, m Manifest) (Im
 	return s.image(m, names), nil
 }
 
-// tidy is done at the start of a pull.
+// tidy removes what killed processes left, but for the stage that is own.
 func (s *Store) tidy(ctx context.Context, own string) error {
 	l, err := lock(ctx, s.lockFile(), unix.LOCK_EX, nil)
 	if err != nil {
@@ -125,8 +119,8 @@ func (s *Store) tidy(ctx context.Context, own string) error {
 	return errors.Join(s.sweep(), s.sweepStages(own))
 }
 
-// current is the image that a name stands for, where it is from that origin.
-func (s *Store) current(name string, o Origin) (Image, bool) {
+// Current is the image that a name stands for, where it is from that origin.
+func (s *Store) Current(name string, o Origin) (Image, bool) {
 	names, err := s.names()
 	if err != nil || names[name] == "" || o.Digest == "" {
 		return Image{}, false

@@ -1,58 +1,27 @@
 package image
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/arcboxlabs/arcbox-engine/guest/image/rootfs"
 )
-
-// Options are what a store does differently from the usual.
-type Options struct {
-	Index        string            // URL of the simplestreams index; DefaultIndex
-	Architecture string            // as Go names it; the host's
-	Transport    http.RoundTripper // http.DefaultTransport
-	Limits       rootfs.Limits     // rootfs.DefaultLimits
-	Now          func() time.Time  // time.Now
-}
 
 // Store is a directory of images. It may be used by many goroutines, and the
 // directory by many stores.
-type Store struct {
-	dir     string
-	opts    Options
-	mu      sync.Mutex
-	flights map[string]*flight
-	write   func(*os.File) output // a full disk, in tests
-}
+type Store struct{ dir string }
 
 const tempPrefix = ".tmp-"
 
 // Open makes the directory where it is missing.
-func Open(dir string, o Options) (*Store, error) {
-	o.Index = cmp.Or(o.Index, DefaultIndex)
-	o.Architecture = cmp.Or(o.Architecture, runtime.GOARCH)
-	o.Limits = cmp.Or(o.Limits, rootfs.DefaultLimits)
-	if o.Transport == nil {
-		o.Transport = http.DefaultTransport
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	s := &Store{dir: dir, opts: o, flights: map[string]*flight{}, write: func(f *os.File) output { return f }}
+func Open(dir string) (*Store, error) {
+	s := &Store{dir: dir}
 	if err := os.MkdirAll(s.stageDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("images: %w", err)
 	}

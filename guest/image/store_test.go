@@ -2,64 +2,141 @@ package image
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/arcboxlabs/arcbox-engine/guest/image/erofs/erofstest"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 )
 
-func TestImport(t *testing.T) {
-	now := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
-	s := open(t, Options{Architecture: "amd64", Now: func() time.Time { return now }})
-	ref := file(t, root(t, "one"))
-	i := pull(t, s, ref)
-	want := Image{Names: []string{"rootfs"}, Path: s.erofs(i.Digest), Manifest: Manifest{
-		Format: 1, Digest: i.Digest, Size: i.Size, Files: 5, Created: now,
-		Origin: Origin{Kind: Tarball, Reference: ref.Source, Distribution: "test", Version: "1.2", Architecture: "amd64"},
-	}}
-	if d := cmp.Diff(want, i); d != "" {
-		t.Error(d)
+func open(t testing.TB) *Store {
+	t.Helper()
+	s, err := Open(filepath.Join(t.TempDir(), "images"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if f := contents(t, i)["content"]; f.Data != erofstest.Sum("one") {
-		t.Errorf("%+v", f)
+	return s
+}
+
+// put commits an image with this content, which is none of an EROFS here.
+func put(t testing.TB, s *Store, name, content string) Image {
+	t.Helper()
+	sum := sha256.Sum256([]byte(content))
+	st, err := s.Stage(t.Context(), "abc", nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	info, err := os.Stat(i.Path)
-	if err != nil || info.Mode() != 0o400 {
-		t.Errorf("%v, %v", info.Mode(), err)
+	defer st.Close()
+	if err := os.WriteFile(st.File("image"), []byte(content), 0o400); err != nil {
+		t.Fatal(err)
 	}
-	clean(t, s, 1)
-	for _, reference := range []string{"rootfs", i.Digest, i.Digest[7:], i.Digest[7:17], i.Digest[:14]} {
+	m := Manifest{Digest: fmt.Sprintf("sha256:%x", sum), Size: int64(len(content)), Origin: Origin{Kind: Tarball, Digest: "sha256:" + content}}
+	i, err := s.Commit(t.Context(), st.File("image"), name, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+// clean checks that nothing is in the store but so many images.
+func clean(t testing.TB, s *Store, images int) {
+	t.Helper()
+	var found []string
+	err := filepath.WalkDir(s.dir, func(path string, _ fs.DirEntry, err error) error {
+		if rel, _ := filepath.Rel(s.dir, path); !slices.Contains([]string{".", "lock", "names.json", "stage"}, rel) {
+			found = append(found, rel)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) != 2*images {
+		t.Errorf("in the store are %v, want %d images", found, images)
+	}
+}
+
+func nobody(string) ([]string, error) { return nil, nil }
+
+func TestFind(t *testing.T) {
+	s := open(t)
+	i := put(t, s, "docker.io/library/a:latest", "one")
+	put(t, s, "debian:12", "one")
+	other := put(t, s, "rootfs", "two")
+	i.Names = []string{"debian:12", "docker.io/library/a:latest"}
+	for _, reference := range []string{"debian:12", "Debian:12", "oci:a", "docker.io/a", i.Digest, i.Digest[7:], i.Digest[7:17], i.Digest[:14]} {
 		found, err := s.Find(reference)
 		if d := cmp.Diff(i, found); d != "" || err != nil {
 			t.Errorf("%s: %v %s", reference, err, d)
 		}
 	}
-	for _, reference := range []string{"other", i.Digest[7:12], "sha256:" + strings.Repeat("0", 64), "", ref.Source} {
+	for _, reference := range []string{"debian", i.Digest[7:12], "sha256:" + strings.Repeat("0", 64), "", "/tmp/rootfs.tar", "../names"} {
 		if _, err := s.Find(reference); !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s: %v", reference, err)
 		}
 	}
-	// The same bytes are the same image, also from elsewhere and later.
-	now = now.Add(time.Hour)
-	again, err := file(t, root(t, "one")).Named("second")
-	if err != nil {
-		t.Fatal(err)
+	list, err := s.List()
+	if d := cmp.Diff([]Image{i, other}, list, cmpopts.SortSlices(func(a, b Image) bool { return a.Size < b.Size || a.Names[0] < b.Names[0] })); d != "" || err != nil {
+		t.Errorf("%v %s", err, d)
 	}
-	if j := pull(t, s, again); j.Digest != i.Digest || !j.Created.Equal(i.Created) || len(j.Names) != 2 {
-		t.Errorf("%+v", j)
+	clean(t, s, 2)
+}
+
+// A beginning that two digests share names neither.
+func TestAmbiguous(t *testing.T) {
+	s := open(t)
+	for _, last := range []string{"a", "b"} {
+		digest := "sha256:" + strings.Repeat("0", 63) + last
+		if err := os.WriteFile(s.json(digest), []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	clean(t, s, 1)
+	if _, err := s.Find(strings.Repeat("0", 20)); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "2 images") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestCurrent(t *testing.T) {
+	s := open(t)
+	i := put(t, s, "rootfs", "one")
+	for _, c := range []struct {
+		name string
+		o    Origin
+		want bool
+	}{
+		{"rootfs", i.Origin, true}, {"other", i.Origin, false}, {"rootfs", Origin{Kind: Tarball}, false},
+		{"rootfs", Origin{Kind: OCI, Digest: i.Origin.Digest}, false}, {"rootfs", Origin{Kind: Tarball, Digest: i.Origin.Digest, Architecture: "x"}, false},
+	} {
+		if _, ok := s.Current(c.name, c.o); ok != c.want {
+			t.Errorf("%s from %+v: %v", c.name, c.o, ok)
+		}
+	}
+}
+
+func TestStageNeedsAKey(t *testing.T) {
+	s := open(t)
+	for _, key := range []string{"", "../x", "A", strings.Repeat("a", 65)} {
+		if _, err := s.Stage(t.Context(), key, nil); err == nil {
+			t.Errorf("%q was taken", key)
+		}
+	}
+	if _, err := s.Commit(t.Context(), "x", "y", Manifest{Digest: "../x"}); err == nil {
+		t.Error("a digest that is none was taken")
+	}
 }
 
 func TestANameMoves(t *testing.T) {
-	s := open(t, Options{})
-	one, two := pull(t, s, file(t, root(t, "one"))), pull(t, s, file(t, root(t, "two")))
+	s := open(t)
+	one, two := put(t, s, "rootfs", "one"), put(t, s, "rootfs", "two")
 	if i, err := s.Find("rootfs"); err != nil || i.Digest != two.Digest {
 		t.Errorf("%+v, %v", i, err)
 	}
@@ -74,11 +151,9 @@ func TestANameMoves(t *testing.T) {
 }
 
 func TestRemove(t *testing.T) {
-	s := open(t, Options{})
-	ref := file(t, root(t, "one"))
-	i := pull(t, s, ref)
-	second, _ := ref.Named("second")
-	pull(t, s, second)
+	s := open(t)
+	i := put(t, s, "rootfs", "one")
+	put(t, s, "second", "one")
 	users := func(digest string) ([]string, error) {
 		if digest != i.Digest {
 			t.Errorf("asked for %s", digest)
@@ -115,8 +190,8 @@ func TestRemove(t *testing.T) {
 
 // Who is about to use an image keeps it: see the package's comment.
 func TestHoldKeepsImages(t *testing.T) {
-	s := open(t, Options{})
-	pull(t, s, file(t, root(t, "one")))
+	s := open(t)
+	put(t, s, "rootfs", "one")
 	release, err := s.Hold(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +224,7 @@ func TestHoldKeepsImages(t *testing.T) {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	l, err := tryLock(s.lockFile(), 2)
+	l, err := tryLock(s.lockFile(), unix.LOCK_EX)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,10 +236,9 @@ func TestHoldKeepsImages(t *testing.T) {
 }
 
 func TestDamageIsTold(t *testing.T) {
-	s := open(t, Options{})
-	good := pull(t, s, file(t, root(t, "good")))
-	ref, _ := file(t, root(t, "bad")).Named("bad")
-	bad := pull(t, s, ref)
+	s := open(t)
+	good := put(t, s, "rootfs", "good")
+	bad := put(t, s, "bad", strings.Repeat("bad", 100))
 	for name, harm := range map[string]func() error{
 		"a manifest": func() error { return os.WriteFile(s.json(bad.Digest), []byte("{"), 0o600) },
 		"a manifest of another image": func() error {
@@ -183,10 +257,10 @@ func TestDamageIsTold(t *testing.T) {
 		if _, err := s.Find("bad"); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if i := pull(t, s, ref); i.Digest != bad.Digest {
-			t.Errorf("%s: pulled as %s", name, i.Digest)
+		put(t, s, "bad", strings.Repeat("bad", 100)) // over what is damaged
+		if data, err := os.ReadFile(bad.Path); err != nil || len(data) != 300 {
+			t.Errorf("%s: %d bytes, %v", name, len(data), err)
 		}
-		contents(t, bad)
 	}
 	if err := os.WriteFile(s.namesFile(), []byte(`{"x": "../../etc"}`), 0o600); err != nil {
 		t.Fatal(err)
@@ -198,10 +272,10 @@ func TestDamageIsTold(t *testing.T) {
 
 // A crash between two steps leaves what nobody sees and the next pull sweeps.
 func TestLeftoversAreSwept(t *testing.T) {
-	s := open(t, Options{})
-	i := pull(t, s, file(t, root(t, "one")))
+	s := open(t)
+	i := put(t, s, "rootfs", "one")
 	for _, left := range []string{
-		strings.Repeat("0", 64) + ".erofs", ".tmp-123", "stage/abc/image", "stage/abc.lock", "stage/def/layer-000",
+		strings.Repeat("0", 64) + ".erofs", ".tmp-123", "stage/abc/image", "stage/abc.lock", "stage/def/layer-000", "stage/fff.lock",
 	} {
 		path := filepath.Join(s.dir, left)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("x"), 0o600)); err != nil {
@@ -211,7 +285,7 @@ func TestLeftoversAreSwept(t *testing.T) {
 	if list, err := s.List(); err != nil || len(list) != 1 {
 		t.Errorf("%d images, %v", len(list), err)
 	}
-	pull(t, s, file(t, root(t, "two")))
+	put(t, s, "rootfs", "two")
 	clean(t, s, 2)
 	// A manifest whose image is gone: made anew.
 	if err := os.Remove(i.Path); err != nil {
@@ -220,6 +294,6 @@ func TestLeftoversAreSwept(t *testing.T) {
 	if _, err := s.Find(i.Digest); !errors.Is(err, ErrNotFound) {
 		t.Errorf("%v", err)
 	}
-	pull(t, s, file(t, root(t, "one")))
+	put(t, s, "rootfs", "one")
 	clean(t, s, 2)
 }

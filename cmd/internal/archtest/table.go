@@ -34,8 +34,9 @@ var table = map[string]row{
 
 	"guest/image/erofs/erofstest": {},
 	"guest/image/erofs":           {tests: []string{"guest/image/erofs/erofstest"}},
-	"guest/image":                 {may: []string{"guest/image/rootfs"}, tests: []string{"guest/image/erofs/erofstest"}},
 	"guest/image/rootfs":          {may: []string{"guest/image/erofs"}, tests: []string{"guest/image/erofs/erofstest"}},
+	"guest/image":                 {},
+	"guest/image/pull":            {may: []string{"guest/image", "guest/image/rootfs"}, tests: []string{"guest/image/erofs/erofstest"}},
 
 	"actors/wire":       {},
 	"actors/client":     {may: []string{"actors/wire"}, tests: []string{"actors/endpoint"}},
@@ -107,5 +108,6 @@ var bans = []ban{
 	{"cmd/arcbox-agent", protoactor, "the agent answers gRPC calls and has no actors"},
 	{"cmd/arcbox-agent", pebble, "the guest agent keeps no journal"},
 	{"cmd/arcbox-agent", module + "hv", "the guest knows nothing of its hypervisor"},
+	{"cmd/arcbox-engine", module + "guest/image/pull", "the engine reads images; whoever wants one pulls it, and the engine never waits or dies for that"},
 	{"guest/boot", grpc, "preparing files needs no network protocol"},
 }

@@ -1,4 +1,4 @@
-package image
+package pull
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/arcboxlabs/arcbox-engine/guest/image"
 	"github.com/arcboxlabs/arcbox-engine/guest/image/erofs/erofstest"
 	"github.com/arcboxlabs/arcbox-engine/guest/image/rootfs"
 )
@@ -71,13 +72,13 @@ func TestMachineImages(t *testing.T) {
 	} {
 		i := pull(t, s, parsed(t, name))
 		distribution, _, _ := strings.Cut(name, ":")
-		if o := i.Origin; o.Distribution != distribution || o.Version != version || o.Kind != Machine || o.Digest == "" {
+		if o := i.Origin; o.Distribution != distribution || o.Version != version || o.Kind != image.Machine || o.Digest == "" {
 			t.Errorf("%s is %+v", name, o)
 		}
 		if f := contents(t, i)["content"]; f.Data != erofstest.Sum("machine") {
 			t.Errorf("%s holds %+v", name, f)
 		}
-		if found, err := s.Find(name); err != nil || found.Digest != i.Digest {
+		if found, err := s.store.Find(name); err != nil || found.Digest != i.Digest {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -128,11 +129,11 @@ func TestBadIndex(t *testing.T) {
 		web  *site
 		want error
 	}{
-		"not JSON":           {replace(images, `"products":`, `products:`), ErrDamaged},
-		"no images":          {replace(first, "image-downloads", "other"), ErrDamaged},
-		"a path elsewhere":   {replace(first, "streams/v1/images.json", "../../x"), ErrDamaged},
-		"another host":       {replace(images, "images/Debian", "https://example.invalid/Debian"), ErrDamaged},
-		"no digest":          {replace(images, sumOf(data), "abc"), ErrDamaged},
+		"not JSON":           {replace(images, `"products":`, `products:`), image.ErrDamaged},
+		"no images":          {replace(first, "image-downloads", "other"), image.ErrDamaged},
+		"a path elsewhere":   {replace(first, "streams/v1/images.json", "../../x"), image.ErrDamaged},
+		"another host":       {replace(images, "images/Debian", "https://example.invalid/Debian"), image.ErrDamaged},
+		"no digest":          {replace(images, sumOf(data), "abc"), image.ErrDamaged},
 		"another digest":     {replace(images, sumOf(data), strings.Repeat("1", 64)), ErrDigest},
 		"an archive cut off": {cutArchive(t, data), rootfs.ErrTruncated},
 	} {

@@ -1,4 +1,4 @@
-package image
+package pull
 
 import (
 	"context"
@@ -47,7 +47,7 @@ func (b *body) Close() error {
 }
 
 // get begins to read a URL.
-func (s *Store) get(ctx context.Context, url string) (*body, error) {
+func (s *Sources) get(ctx context.Context, url string) (*body, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	watch := time.AfterFunc(stallTime, func() { cancel(errStalled) })
 	b := &body{watch: watch, ctx: ctx, cancel: cancel}
@@ -64,7 +64,7 @@ func (s *Store) get(ctx context.Context, url string) (*body, error) {
 	return b, nil
 }
 
-func (s *Store) ask(ctx context.Context, url string) (*http.Response, error) {
+func (s *Sources) ask(ctx context.Context, url string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package image
+package pull
 
 import (
 	"cmp"
@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/image"
 )
 
 var versionForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,60}$`)
@@ -49,7 +51,7 @@ func numbers(version string) []int {
 
 // choose finds what a reference means. Without a version it is the newest that
 // has a number, or the one that is called current, or the only one.
-func choose(all []product, ref Ref) (product, error) {
+func choose(all []product, ref image.Ref) (product, error) {
 	var same []product
 	for _, p := range all {
 		if strings.ToLower(p.OS) == ref.Distribution {

@@ -1,4 +1,4 @@
-package image
+package pull
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/arcboxlabs/arcbox-engine/guest/image"
 	"github.com/arcboxlabs/arcbox-engine/guest/image/rootfs"
 )
 
@@ -22,19 +23,19 @@ var errPlain = errors.New("http is not protected: give the archive's SHA-256, or
 const maxRest = 64 << 20
 
 // offerTarball is an archive of a root file system: a file or a URL.
-func (s *Store) offerTarball(ref Ref) offer {
-	o := Origin{Kind: Tarball, Reference: ref.Source, Architecture: s.opts.Architecture}
+func (s *Sources) offerTarball(ref image.Ref) offer {
+	o := image.Origin{Kind: image.Tarball, Reference: ref.Source, Architecture: s.opts.Architecture}
 	if ref.SHA256 != "" {
 		o.Digest = prefix + ref.SHA256
 	}
-	return offer{origin: o, build: func(ctx context.Context, _ *stage, out io.WriterAt, p *meter) (rootfs.Result, error) {
+	return offer{origin: o, build: func(ctx context.Context, _ *image.Stage, out io.WriterAt, p *meter) (rootfs.Result, error) {
 		return s.archive(ctx, ref.Source, ref.SHA256, out, p)
 	}}
 }
 
 // archive builds the image while the archive is read, which is done once. The
 // digest is known at the end, when nothing of the image is in use yet.
-func (s *Store) archive(ctx context.Context, source, sum string, out io.WriterAt, p *meter) (rootfs.Result, error) {
+func (s *Sources) archive(ctx context.Context, source, sum string, out io.WriterAt, p *meter) (rootfs.Result, error) {
 	raw, size, err := s.openArchive(ctx, source, sum)
 	if err != nil {
 		return rootfs.Result{}, err
@@ -75,7 +76,7 @@ func check(r io.Reader, result func([]byte) []byte, want string) error {
 	return nil
 }
 
-func (s *Store) openArchive(ctx context.Context, source, sum string) (io.ReadCloser, int64, error) {
+func (s *Sources) openArchive(ctx context.Context, source, sum string) (io.ReadCloser, int64, error) {
 	if isURL(source) {
 		if strings.HasPrefix(source, "http:") && sum == "" {
 			return nil, 0, errPlain

@@ -1,4 +1,4 @@
-package image
+package pull
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/arcboxlabs/arcbox-engine/guest/image"
 	"github.com/arcboxlabs/arcbox-engine/guest/image/rootfs"
 )
 
@@ -25,7 +26,7 @@ const (
 
 // offerOCI is an image of a container registry, for Linux and our architecture.
 // Who we are there is what Docker's configuration says.
-func (s *Store) offerOCI(ctx context.Context, ref Ref) (offer, error) {
+func (s *Sources) offerOCI(ctx context.Context, ref image.Ref) (offer, error) {
 	r, err := name.ParseReference(ref.Source)
 	if err != nil {
 		return offer{}, err
@@ -36,8 +37,8 @@ func (s *Store) offerOCI(ctx context.Context, ref Ref) (offer, error) {
 	if err != nil {
 		return offer{}, withCause(asking, err)
 	}
-	o := Origin{Kind: OCI, Reference: ref.Source, Digest: digest, Architecture: s.opts.Architecture}
-	return offer{origin: o, build: func(ctx context.Context, st *stage, out io.WriterAt, p *meter) (rootfs.Result, error) {
+	o := image.Origin{Kind: image.OCI, Reference: ref.Source, Digest: digest, Architecture: s.opts.Architecture}
+	return offer{origin: o, build: func(ctx context.Context, st *image.Stage, out io.WriterAt, p *meter) (rootfs.Result, error) {
 		// Asked for again by digest, with the context of the download.
 		img, err := remote.Image(r.Context().Digest(digest), s.ociOptions(ctx)...)
 		if err != nil {
@@ -47,14 +48,14 @@ func (s *Store) offerOCI(ctx context.Context, ref Ref) (offer, error) {
 	}}, nil
 }
 
-func (s *Store) ociOptions(ctx context.Context) []remote.Option {
+func (s *Sources) ociOptions(ctx context.Context) []remote.Option {
 	return []remote.Option{
 		remote.WithContext(ctx), remote.WithTransport(s.opts.Transport), remote.WithUserAgent(userAgent),
 		remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithPlatform(s.platform()),
 	}
 }
 
-func (s *Store) platform() v1.Platform {
+func (s *Sources) platform() v1.Platform {
 	p := v1.Platform{OS: "linux", Architecture: s.opts.Architecture}
 	if p.Architecture == "arm64" {
 		p.Variant = "v8"
@@ -63,7 +64,7 @@ func (s *Store) platform() v1.Platform {
 }
 
 // ociDigest picks the image of our platform, and refuses one of another.
-func (s *Store) ociDigest(ctx context.Context, r name.Reference) (string, error) {
+func (s *Sources) ociDigest(ctx context.Context, r name.Reference) (string, error) {
 	d, err := remote.Get(r, s.ociOptions(ctx)...)
 	if err != nil {
 		return "", err
@@ -84,7 +85,7 @@ func (s *Store) ociDigest(ctx context.Context, r name.Reference) (string, error)
 }
 
 // platforms adds to an error what an index has.
-func (s *Store) platforms(d *remote.Descriptor, err error) error {
+func (s *Sources) platforms(d *remote.Descriptor, err error) error {
 	index, indexErr := d.ImageIndex()
 	if indexErr != nil {
 		return err
@@ -104,7 +105,7 @@ func (s *Store) platforms(d *remote.Descriptor, err error) error {
 
 // buildOCI downloads the layers, which are needed twice, and merges them. The
 // library checks their digests and sizes.
-func (s *Store) buildOCI(ctx context.Context, img v1.Image, st *stage, out io.WriterAt, p *meter) (rootfs.Result, error) {
+func (s *Sources) buildOCI(ctx context.Context, img v1.Image, st *image.Stage, out io.WriterAt, p *meter) (rootfs.Result, error) {
 	layers, total, err := s.layers(img)
 	if err != nil {
 		return rootfs.Result{}, withCause(ctx, err)
@@ -116,7 +117,7 @@ func (s *Store) buildOCI(ctx context.Context, img v1.Image, st *stage, out io.Wr
 	group.SetLimit(layersAtOnce)
 	var files []rootfs.Layer
 	for i, l := range layers {
-		path := st.file(fmt.Sprintf("layer-%03d", i))
+		path := st.File(fmt.Sprintf("layer-%03d", i))
 		files = append(files, rootfs.Layer{Open: func() (io.ReadCloser, error) { return os.Open(path) }, Trusted: true})
 		group.Go(func() error {
 			if err := download(groupCtx, cancel, l, path, p); err != nil {
@@ -133,7 +134,7 @@ func (s *Store) buildOCI(ctx context.Context, img v1.Image, st *stage, out io.Wr
 }
 
 // layers are the image's, with the bytes that they say they have.
-func (s *Store) layers(img v1.Image) (layers []v1.Layer, total int64, err error) {
+func (s *Sources) layers(img v1.Image) (layers []v1.Layer, total int64, err error) {
 	layers, err = img.Layers()
 	if err != nil {
 		return nil, 0, err

@@ -1,4 +1,4 @@
-package image
+package pull
 
 import (
 	"archive/tar"
@@ -21,16 +21,24 @@ import (
 
 	"github.com/ulikunitz/xz"
 
+	"github.com/arcboxlabs/arcbox-engine/guest/image"
 	"github.com/arcboxlabs/arcbox-engine/guest/image/erofs/erofstest"
 )
 
-func open(t testing.TB, o Options) *Store {
+// rig is a store, its sources, and where it is.
+type rig struct {
+	*Sources
+	dir string
+}
+
+func open(t testing.TB, o Options) *rig {
 	t.Helper()
-	s, err := Open(filepath.Join(t.TempDir(), "images"), o)
+	dir := filepath.Join(t.TempDir(), "images")
+	s, err := image.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return &rig{Into(s, o), dir}
 }
 
 // archive is a tar of files: "name=content", or "name/" for a directory.
@@ -80,7 +88,7 @@ func squeezed(t testing.TB, data []byte) []byte {
 
 func sumOf(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }
 
-func file(t testing.TB, data []byte) Ref {
+func file(t testing.TB, data []byte) image.Ref {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "rootfs.tar")
 	if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -89,16 +97,16 @@ func file(t testing.TB, data []byte) Ref {
 	return parsed(t, path)
 }
 
-func parsed(t testing.TB, s string) Ref {
+func parsed(t testing.TB, s string) image.Ref {
 	t.Helper()
-	r, err := Parse(s)
+	r, err := image.Parse(s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-func pull(t testing.TB, s *Store, r Ref) Image {
+func pull(t testing.TB, s *rig, r image.Ref) image.Image {
 	t.Helper()
 	i, err := s.Pull(t.Context(), r, nil)
 	if err != nil {
@@ -108,7 +116,7 @@ func pull(t testing.TB, s *Store, r Ref) Image {
 }
 
 // contents reads an image, and checks that its digest is what its name says.
-func contents(t testing.TB, i Image) map[string]erofstest.File {
+func contents(t testing.TB, i image.Image) map[string]erofstest.File {
 	t.Helper()
 	data, err := os.ReadFile(i.Path)
 	if err != nil {
@@ -125,7 +133,7 @@ func contents(t testing.TB, i Image) map[string]erofstest.File {
 }
 
 // clean checks that nothing is in the store but so many images.
-func clean(t testing.TB, s *Store, images int) {
+func clean(t testing.TB, s *rig, images int) {
 	t.Helper()
 	var found []string
 	err := filepath.WalkDir(s.dir, func(path string, _ fs.DirEntry, err error) error {
@@ -140,7 +148,7 @@ func clean(t testing.TB, s *Store, images int) {
 	if len(found) != 2*images {
 		t.Errorf("in the store are %v, want %d images", found, images)
 	}
-	if list, err := s.List(); err != nil || len(list) != images {
+	if list, err := s.store.List(); err != nil || len(list) != images {
 		t.Errorf("%d images are listed, want %d (%v)", len(list), images, err)
 	}
 }

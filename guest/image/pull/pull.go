@@ -1,4 +1,4 @@
-package image
+package pull
 
 import (
 	"context"
@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 
+	"github.com/arcboxlabs/arcbox-engine/guest/image"
 	"github.com/arcboxlabs/arcbox-engine/guest/image/rootfs"
 )
 
@@ -31,17 +33,17 @@ type Progress struct {
 
 // offer is what a source has for a reference at this moment.
 type offer struct {
-	origin Origin
-	build  func(ctx context.Context, st *stage, out io.WriterAt, p *meter) (rootfs.Result, error)
+	origin image.Origin
+	build  func(ctx context.Context, st *image.Stage, out io.WriterAt, p *meter) (rootfs.Result, error)
 }
 
-func (s *Store) offer(ctx context.Context, ref Ref) (offer, error) {
+func (s *Sources) offer(ctx context.Context, ref image.Ref) (offer, error) {
 	switch ref.Kind {
-	case Machine:
+	case image.Machine:
 		return s.offerMachine(ctx, ref)
-	case OCI:
+	case image.OCI:
 		return s.offerOCI(ctx, ref)
-	case Tarball:
+	case image.Tarball:
 		return s.offerTarball(ref), nil
 	}
 	return offer{}, fmt.Errorf("a reference of the kind %q", ref.Kind)
@@ -49,54 +51,50 @@ func (s *Store) offer(ctx context.Context, ref Ref) (offer, error) {
 
 // pull brings what a reference stands for now, and does nothing where that is
 // there already.
-func (s *Store) pull(ctx context.Context, ref Ref, p *meter) (_ Image, err error) {
-	key := ref.key(s.opts.Architecture)
-	st, err := s.stage(ctx, key, func() { p.phase(Waiting, 0) })
+func (s *Sources) pull(ctx context.Context, ref image.Ref, p *meter) (_ image.Image, err error) {
+	st, err := s.store.Stage(ctx, s.key(ref), func() { p.phase(Waiting, 0) })
 	if err != nil {
-		return Image{}, err
+		return image.Image{}, err
 	}
-	defer st.close()
-	if err := s.tidy(ctx, key); err != nil {
-		return Image{}, err
-	}
+	defer st.Close()
 	p.phase(Resolving, 0)
 	o, err := s.offer(ctx, ref)
 	if err != nil {
-		return Image{}, err
+		return image.Image{}, err
 	}
-	if i, ok := s.current(ref.Name, o.origin); ok {
+	if i, ok := s.store.Current(ref.Name, o.origin); ok {
 		return i, nil
 	}
 	return s.make(ctx, ref.Name, o, st, p)
 }
 
 // make builds, checks and commits.
-func (s *Store) make(ctx context.Context, name string, o offer, st *stage, p *meter) (Image, error) {
-	f, err := os.OpenFile(st.file("image"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+func (s *Sources) make(ctx context.Context, name string, o offer, st *image.Stage, p *meter) (image.Image, error) {
+	f, err := os.OpenFile(st.File("image"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return Image{}, err
+		return image.Image{}, err
 	}
 	defer f.Close()
 	out := s.write(f)
 	made, err := o.build(ctx, st, out, p)
 	if err != nil {
-		return Image{}, err
+		return image.Image{}, err
 	}
 	p.phase(Checking, made.Size)
 	digest, err := digestOf(ctx, f, p.add)
 	if err != nil {
-		return Image{}, err
+		return image.Image{}, err
 	}
 	if err := errors.Join(f.Chmod(0o400), out.Sync()); err != nil {
-		return Image{}, err
+		return image.Image{}, err
 	}
-	m := Manifest{Format: format, Digest: digest, Size: made.Size, Files: made.Inodes, Created: s.opts.Now().UTC(), Origin: o.origin}
-	m.Origin.describe(made.Release)
-	return s.commit(ctx, f.Name(), name, m)
+	m := image.Manifest{Digest: digest, Size: made.Size, Files: made.Inodes, Created: s.opts.Now().UTC(), Origin: o.origin}
+	describe(&m.Origin, made.Release)
+	return s.store.Commit(ctx, f.Name(), name, m)
 }
 
 // describe fills in what the root file system says of itself.
-func (o *Origin) describe(release map[string]string) {
+func describe(o *image.Origin, release map[string]string) {
 	if o.Distribution == "" {
 		o.Distribution = release["ID"]
 	}
@@ -107,7 +105,17 @@ func (o *Origin) describe(release map[string]string) {
 
 // key names the stage of a reference: two pulls with one key would make the
 // same image.
-func (r Ref) key(arch string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s\n%s", r.Kind, r.Name, r.Source, r.SHA256, arch))
+func (s *Sources) key(r image.Ref) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s\n%s", r.Kind, r.Name, r.Source, r.SHA256, s.opts.Architecture))
 	return fmt.Sprintf("%x", sum[:12])
+}
+
+// digestOf reads a file from its beginning.
+func digestOf(ctx context.Context, f *os.File, seen func(int64)) (string, error) {
+	h := sha256.New()
+	r := &metered{ctx: ctx, r: io.NewSectionReader(f, 0, math.MaxInt64), seen: seen}
+	if _, err := io.CopyBuffer(h, r, make([]byte, 1<<20)); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s%x", prefix, h.Sum(nil)), nil
 }

@@ -1,4 +1,4 @@
-package image
+package pull
 
 import (
 	"archive/tar"
@@ -28,6 +28,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/arcboxlabs/arcbox-engine/guest/image"
 	"github.com/arcboxlabs/arcbox-engine/guest/image/erofs/erofstest"
 	"github.com/arcboxlabs/arcbox-engine/guest/image/rootfs"
 )
@@ -125,7 +126,7 @@ func TestContainerImages(t *testing.T) {
 	}
 	s := open(t, Options{Architecture: "amd64"})
 	i := pull(t, s, parsed(t, h.host+"/lib/both:1"))
-	want := Origin{Kind: OCI, Reference: h.host + "/lib/both:1", Digest: digest.String(), Distribution: "alpine", Version: "3.22.1", Architecture: "amd64"}
+	want := image.Origin{Kind: image.OCI, Reference: h.host + "/lib/both:1", Digest: digest.String(), Distribution: "alpine", Version: "3.22.1", Architecture: "amd64"}
 	if d := cmp.Diff(want, i.Origin); d != "" {
 		t.Error(d)
 	}

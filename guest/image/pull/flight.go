@@ -1,4 +1,4 @@
-package image
+package pull
 
 import (
 	"context"
@@ -6,15 +6,17 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/image"
 )
 
 // flight is a pull that is under way in this process, and who waits for it.
 type flight struct {
 	done    chan struct{}
 	cancel  context.CancelFunc
-	waiters int // guarded by the store
+	waiters int // guarded by Sources
 	meter   *meter
-	image   Image
+	got     image.Image
 	err     error
 }
 
@@ -22,9 +24,9 @@ type flight struct {
 // progress, which may be nil, is called from another goroutine, one call at a
 // time. A pull goes on as long as somebody waits for it; when it was given up by
 // all, it has cleaned up before the last of them returns.
-func (s *Store) Pull(ctx context.Context, ref Ref, progress func(Progress)) (Image, error) {
+func (s *Sources) Pull(ctx context.Context, ref image.Ref, progress func(Progress)) (image.Image, error) {
 	if err := ctx.Err(); err != nil {
-		return Image{}, fmt.Errorf("pull %s: %w", ref, err)
+		return image.Image{}, fmt.Errorf("pull %s: %w", ref, err)
 	}
 	f := s.board(ref)
 	leave := f.meter.join(progress)
@@ -35,17 +37,17 @@ func (s *Store) Pull(ctx context.Context, ref Ref, progress func(Progress)) (Ima
 		if s.leave(ref, f) {
 			<-f.done
 		}
-		return Image{}, fmt.Errorf("pull %s: %w", ref, context.Cause(ctx))
+		return image.Image{}, fmt.Errorf("pull %s: %w", ref, context.Cause(ctx))
 	}
 	if f.err != nil {
-		return Image{}, fmt.Errorf("pull %s: %w", ref, f.err)
+		return image.Image{}, fmt.Errorf("pull %s: %w", ref, f.err)
 	}
-	return f.image, nil
+	return f.got, nil
 }
 
 // board joins the pull of a reference, or begins it.
-func (s *Store) board(ref Ref) *flight {
-	key := ref.key(s.opts.Architecture)
+func (s *Sources) board(ref image.Ref) *flight {
+	key := s.key(ref)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.flights[key]; f != nil {
@@ -56,7 +58,7 @@ func (s *Store) board(ref Ref) *flight {
 	f := &flight{done: make(chan struct{}), cancel: cancel, waiters: 1, meter: &meter{}}
 	s.flights[key] = f
 	go func() {
-		f.image, f.err = s.pull(ctx, ref, f.meter)
+		f.got, f.err = s.pull(ctx, ref, f.meter)
 		cancel()
 		s.mu.Lock()
 		if s.flights[key] == f {
@@ -70,13 +72,13 @@ func (s *Store) board(ref Ref) *flight {
 
 // leave stops waiting, and tells whether nobody else does. Such a pull ends, and
 // who comes then begins another.
-func (s *Store) leave(ref Ref, f *flight) (last bool) {
+func (s *Sources) leave(ref image.Ref, f *flight) (last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f.waiters--; f.waiters > 0 {
 		return false
 	}
-	if key := ref.key(s.opts.Architecture); s.flights[key] == f {
+	if key := s.key(ref); s.flights[key] == f {
 		delete(s.flights, key)
 	}
 	f.cancel()

@@ -1,4 +1,4 @@
-package image
+package pull
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/arcboxlabs/arcbox-engine/guest/image"
 	"github.com/arcboxlabs/arcbox-engine/guest/image/rootfs"
 )
 
@@ -68,7 +69,7 @@ type archive struct {
 }
 
 // offerMachine finds the newest image of a name in the index.
-func (s *Store) offerMachine(ctx context.Context, ref Ref) (offer, error) {
+func (s *Sources) offerMachine(ctx context.Context, ref image.Ref) (offer, error) {
 	all, err := s.products(ctx)
 	if err != nil {
 		return offer{}, err
@@ -81,17 +82,17 @@ func (s *Store) offerMachine(ctx context.Context, ref Ref) (offer, error) {
 	if err != nil {
 		return offer{}, fmt.Errorf("%s: %s: %w", s.opts.Index, ref, err)
 	}
-	o := Origin{
-		Kind: Machine, Reference: a.url, Digest: prefix + a.sum, Architecture: s.opts.Architecture,
+	o := image.Origin{
+		Kind: image.Machine, Reference: a.url, Digest: prefix + a.sum, Architecture: s.opts.Architecture,
 		Distribution: strings.ToLower(p.OS), Version: p.version(),
 	}
-	return offer{origin: o, build: func(ctx context.Context, _ *stage, out io.WriterAt, m *meter) (rootfs.Result, error) {
+	return offer{origin: o, build: func(ctx context.Context, _ *image.Stage, out io.WriterAt, m *meter) (rootfs.Result, error) {
 		return s.archive(ctx, a.url, a.sum, out, m)
 	}}, nil
 }
 
 // products are those for our architecture, of the variant without extras.
-func (s *Store) products(ctx context.Context) ([]product, error) {
+func (s *Sources) products(ctx context.Context) ([]product, error) {
 	var index streams
 	if err := s.getJSON(ctx, "streams/v1/index.json", &index); err != nil {
 		return nil, err
@@ -103,7 +104,7 @@ func (s *Store) products(ctx context.Context) ([]product, error) {
 		}
 	}
 	if path == "" {
-		return nil, fmt.Errorf("%s lists no images: %w", s.opts.Index, ErrDamaged)
+		return nil, fmt.Errorf("%s lists no images: %w", s.opts.Index, image.ErrDamaged)
 	}
 	var list products
 	if err := s.getJSON(ctx, path, &list); err != nil {
@@ -111,14 +112,14 @@ func (s *Store) products(ctx context.Context) ([]product, error) {
 	}
 	found := []product{}
 	for _, key := range slices.Sorted(maps.Keys(list.Products)) {
-		if p := list.Products[key]; p.Arch == s.opts.Architecture && p.Variant == bestVariant && machineForm.MatchString(strings.ToLower(p.OS)) {
+		if p := list.Products[key]; p.Arch == s.opts.Architecture && p.Variant == bestVariant && image.IsDistribution(strings.ToLower(p.OS)) {
 			found = append(found, p)
 		}
 	}
 	return found, nil
 }
 
-func (s *Store) getJSON(ctx context.Context, path string, into any) error {
+func (s *Sources) getJSON(ctx context.Context, path string, into any) error {
 	from, err := s.at(path)
 	if err != nil {
 		return err
@@ -136,34 +137,34 @@ func (s *Store) getJSON(ctx context.Context, path string, into any) error {
 		return fmt.Errorf("get %s: more than %d MiB: %w", from, maxIndex>>20, rootfs.ErrLimit)
 	}
 	if err := json.Unmarshal(data, into); err != nil {
-		return fmt.Errorf("get %s: %w: %w", from, ErrDamaged, err)
+		return fmt.Errorf("get %s: %w: %w", from, image.ErrDamaged, err)
 	}
 	return nil
 }
 
 // at is a path below the index's URL, and nowhere else.
-func (s *Store) at(path string) (string, error) {
+func (s *Sources) at(path string) (string, error) {
 	base, err := url.Parse(s.opts.Index)
 	if err != nil || !isURL(s.opts.Index) || base.Host == "" {
 		return "", fmt.Errorf("the index %q: a URL that begins with https:// is wanted", s.opts.Index)
 	}
 	if path == "" || strings.Contains(path, "..") || strings.Contains(path, "://") {
-		return "", fmt.Errorf("%s: the path %.200q: %w", s.opts.Index, path, ErrDamaged)
+		return "", fmt.Errorf("%s: the path %.200q: %w", s.opts.Index, path, image.ErrDamaged)
 	}
 	return base.JoinPath(path).String(), nil
 }
 
 // newest is the archive of the newest version that has one. Versions are named
 // by their date, so that their names are in order.
-func (s *Store) newest(p product) (archive, error) {
+func (s *Sources) newest(p product) (archive, error) {
 	names := slices.Sorted(maps.Keys(p.Versions))
 	for _, name := range slices.Backward(names) {
 		for _, item := range p.Versions[name].Items {
 			if item.Type != rootItem {
 				continue
 			}
-			if !sumForm.MatchString(item.SHA256) {
-				return archive{}, fmt.Errorf("%s has no SHA-256: %w", item.Path, ErrDamaged)
+			if !image.IsSHA256(item.SHA256) {
+				return archive{}, fmt.Errorf("%s has no SHA-256: %w", item.Path, image.ErrDamaged)
 			}
 			from, err := s.at(item.Path)
 			return archive{url: from, sum: item.SHA256, size: item.Size, build: name}, err

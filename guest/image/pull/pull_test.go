@@ -1,4 +1,4 @@
-package image
+package pull
 
 import (
 	"context"
@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
+	"github.com/arcboxlabs/arcbox-engine/guest/image"
 	"github.com/arcboxlabs/arcbox-engine/guest/image/rootfs"
 )
 
@@ -47,7 +49,7 @@ func TestOnePullServesEverybody(t *testing.T) {
 	}
 	const waiters = 20
 	var heard [waiters]progress
-	images := make([]Image, waiters)
+	images := make([]image.Image, waiters)
 	var wg sync.WaitGroup
 	for n := range waiters {
 		wg.Go(func() {
@@ -206,13 +208,14 @@ func TestMain(m *testing.M) {
 }
 
 func pullAsChild(source, dir string) int {
-	s, err := Open(dir, Options{})
+	store, err := image.Open(dir)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	url, sum, _ := strings.Cut(source, " ")
-	ref, err := Parse(url)
+	s := Into(store, Options{})
+	ref, err := image.Parse(url)
 	if err == nil {
 		ref, err = ref.Checked(sum)
 	}
@@ -226,7 +229,7 @@ func pullAsChild(source, dir string) int {
 	return 0
 }
 
-func child(t *testing.T, s *Store, url, sum string) *exec.Cmd {
+func child(t *testing.T, s *rig, url, sum string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), killedURL+"="+url+" "+sum, killedDir+"="+s.dir)
@@ -243,7 +246,7 @@ func TestKilledPull(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-web.half
-	left, err := os.ReadDir(s.stageDir())
+	left, err := os.ReadDir(filepath.Join(s.dir, "stage"))
 	if err != nil || len(left) != 2 {
 		t.Errorf("it stages %v, %v", left, err)
 	}
@@ -253,7 +256,7 @@ func TestKilledPull(t *testing.T) {
 	if err := cmd.Wait(); err == nil {
 		t.Error("it ended well")
 	}
-	if list, err := s.List(); err != nil || len(list) != 0 {
+	if list, err := s.store.List(); err != nil || len(list) != 0 {
 		t.Errorf("%v, %v", list, err)
 	}
 	close(web.gate)
