@@ -137,28 +137,70 @@ func openTable(o Options, name string) (sstable.Iterator, func() error, error) {
 }
 
 // keeper is a file system that keeps what Pebble wants to delete until the
-// journal is known to be whole, and hides tables that it must not read.
+// journal is known to be whole, and hides tables that it must not read. Pebble,
+// which does not see them, may write a new file under the name of one: from then
+// on it is a file like any other.
 type keeper struct {
 	vfs.FS
-	hidden map[string]string
 
-	mu   sync.Mutex
-	kept []string
-	free bool
+	mu     sync.Mutex
+	hidden map[string]string
+	kept   []string
+	free   bool
+}
+
+func (k *keeper) hides(name string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, hidden := k.hidden[name]
+	return hidden
+}
+
+// renewed: what had this name is gone.
+func (k *keeper) renewed(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.hidden, name)
+	k.kept = slices.DeleteFunc(k.kept, func(old string) bool { return old == name })
+}
+
+// Create implements vfs.FS.
+func (k *keeper) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	k.renewed(name)
+	return k.FS.Create(name, category)
+}
+
+// Link implements vfs.FS.
+func (k *keeper) Link(old, name string) error {
+	k.renewed(name)
+	return k.FS.Link(old, name)
+}
+
+// Rename implements vfs.FS.
+func (k *keeper) Rename(old, name string) error {
+	k.renewed(old)
+	k.renewed(name)
+	return k.FS.Rename(old, name)
+}
+
+// ReuseForWrite implements vfs.FS.
+func (k *keeper) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	k.renewed(old)
+	k.renewed(name)
+	return k.FS.ReuseForWrite(old, name, category)
 }
 
 // List implements vfs.FS.
 func (k *keeper) List(dir string) ([]string, error) {
 	names, err := k.FS.List(dir)
 	return slices.DeleteFunc(names, func(n string) bool {
-		_, hidden := k.hidden[k.PathJoin(dir, n)]
-		return hidden
+		return k.hides(k.PathJoin(dir, n))
 	}), err
 }
 
 // Open implements vfs.FS.
 func (k *keeper) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
-	if _, hidden := k.hidden[name]; hidden {
+	if k.hides(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
 	return k.FS.Open(name, opts...)
@@ -166,7 +208,7 @@ func (k *keeper) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 
 // Stat implements vfs.FS.
 func (k *keeper) Stat(name string) (vfs.FileInfo, error) {
-	if _, hidden := k.hidden[name]; hidden {
+	if k.hides(name) {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
 	}
 	return k.FS.Stat(name)
@@ -174,6 +216,8 @@ func (k *keeper) Stat(name string) (vfs.FileInfo, error) {
 
 // blame names a hidden table where Pebble would not open without.
 func (k *keeper) blame(err error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	d, ok := errors.AsType[*DamagedError](err)
 	if !ok || len(k.hidden) == 0 {
 		return err
