@@ -146,7 +146,7 @@ func (j *Journal) create() error {
 	if err := j.o.FS.RemoveAll(raw); err != nil {
 		return fmt.Errorf("make journal %s: %w", j.dir, err)
 	}
-	db, err := pebble.Open(raw, j.o.pebble(false))
+	db, err := j.o.openPebble(raw, j.o.pebble(false))
 	if err != nil {
 		return fmt.Errorf("make journal %s: %w", j.dir, err)
 	}
@@ -171,7 +171,7 @@ func (j *Journal) openDB(readOnly bool) error {
 	o.ErrorIfNotExists = true
 	k := &keeper{FS: o.FS, hidden: bad}
 	o.FS = k
-	db, err := pebble.Open(j.dbDir(), o)
+	db, err := j.o.openPebble(j.dbDir(), o)
 	if err != nil {
 		return k.blame(j.pebbleError(err))
 	}

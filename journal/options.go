@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -94,7 +96,7 @@ func (o Options) pebble(readOnly bool) *pebble.Options {
 		MaxOpenFiles:       64,
 		Logger:             logger{o},
 		EventListener: &pebble.EventListener{
-			BackgroundError: func(err error) { o.Log.Error("journal: background work failed", "err", inLine(err)) },
+			BackgroundError: o.reportBackground(),
 			DataCorruption:  o.reportDamage(),
 		},
 	}
@@ -108,6 +110,44 @@ func (o Options) pebble(readOnly bool) *pebble.Options {
 		o.tune(p)
 	}
 	return p
+}
+
+// openPebble opens a database. Pebble v2.1.7 does not return from Open while the
+// disk is full: it writes the table into which it brings the log again and again.
+// Work that fails so early ends the process, which says why.
+func (o Options) openPebble(dir string, p *pebble.Options) (*pebble.DB, error) {
+	var opened atomic.Bool
+	report := p.EventListener.BackgroundError
+	p.EventListener.BackgroundError = func(err error) {
+		if report(err); !opened.Load() && isDiskError(err) {
+			o.fatal(fmt.Errorf("journal: open %s: %w", dir, err))
+		}
+	}
+	db, err := pebble.Open(dir, p)
+	opened.Store(true)
+	return db, err
+}
+
+func isDiskError(err error) bool {
+	_, system := errors.AsType[syscall.Errno](err)
+	return system && !errors.Is(err, syscall.ENOENT) // which is damage
+}
+
+// reportEvery is the least time between two reports of background work that
+// failed: Pebble tries again at once, and must not fill the disk with that.
+const reportEvery = 10 * time.Second
+
+func (o Options) reportBackground() func(error) {
+	var mu sync.Mutex
+	var last time.Time
+	return func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if now := o.Now(); last.IsZero() || now.Sub(last) >= reportEvery {
+			last = now
+			o.Log.Error("journal: background work failed", "err", inLine(err))
+		}
+	}
 }
 
 // reportDamage logs what is damaged, once each: a damaged block is read again

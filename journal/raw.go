@@ -30,7 +30,7 @@ type raw struct {
 
 // readRaw makes a database at to out of what can be read in the files of from.
 func readRaw(from, to string, o Options) (notes []string, err error) {
-	db, err := pebble.Open(to, o.pebble(false))
+	db, err := o.openPebble(to, o.pebble(false))
 	if err != nil {
 		return nil, fmt.Errorf("make %s: %w", to, err)
 	}

@@ -71,11 +71,11 @@ func newBedOn(t *testing.T, size int) *bed {
 // fill leaves not a byte on the home's disk.
 func (b *bed) fill(t *testing.T) (empty func()) {
 	t.Helper()
-	path := filepath.Join(b.home, "filler")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := os.CreateTemp(b.home, "filler")
 	if err != nil {
 		t.Fatal(err)
 	}
+	path := f.Name()
 	for size := 1 << 20; size > 0; {
 		if _, err := f.Write(make([]byte, size)); errors.Is(err, syscall.ENOSPC) {
 			size /= 2
@@ -131,6 +131,12 @@ func TestFullDisk(t *testing.T) {
 	b.ok("journal", "verify")
 	b.ok("engine", "stop")
 
+	more := b.fill(t) // somebody took the ballast, too
+	b.unreachable(t, "not a byte for the journal", 1, "no space left on device", "hint: df -h "+b.home)
+	if log, err := os.Stat(filepath.Join(b.home, "log", "engine.log")); err != nil || log.Size() > 64<<10 {
+		t.Errorf("engines that can't start fill the log: %+v, %v", log, err)
+	}
+	more()
 	empty()
 	b.ok("engine", "start", "--allow-sim")
 	b.ok("start", "real", "run", "spare")
