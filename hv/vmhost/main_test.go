@@ -30,7 +30,7 @@ import (
 func TestMain(m *testing.M) {
 	switch os.Args[0] {
 	case "arcbox-vmhost":
-		cfg := vmhost.Config{Drivers: []hv.Driver{sim.New(), forkDriver{}}, Version: "test", Grace: 300 * time.Millisecond}
+		cfg := vmhost.Config{Drivers: []hv.Driver{sim.New(), forkDriver{}, ravingDriver{}}, Version: "test", Grace: 300 * time.Millisecond}
 		os.Exit(vmhost.Run(context.Background(), cfg))
 	case "hypervisor": // holds the lock at descriptor 3 until it is killed
 		signal.Ignore(syscall.SIGTERM, syscall.SIGHUP)
