@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
+	"strings"
 	"time"
 )
 
@@ -56,7 +56,11 @@ const (
 	maxManifest = 1 << 20
 )
 
-var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+// isDigest tells whether s is an image's digest.
+func isDigest(s string) bool {
+	sum, ok := strings.CutPrefix(s, prefix)
+	return ok && IsSHA256(sum)
+}
 
 // ErrDamaged means that a file of the store is not what the store wrote.
 var ErrDamaged = errors.New("is damaged")
@@ -101,7 +105,7 @@ func (s *Store) names() (map[string]string, error) {
 		return nil, err
 	}
 	for name, digest := range names {
-		if !digestForm.MatchString(digest) {
+		if !isDigest(digest) {
 			return nil, fmt.Errorf("%s %w: the digest of %.100q is %.100q", s.namesFile(), ErrDamaged, name, digest)
 		}
 	}

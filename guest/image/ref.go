@@ -31,8 +31,7 @@ const ociPrefix = "oci:"
 
 var (
 	machineForm = regexp.MustCompile(`^([a-z0-9][a-z0-9_-]*)(?::([a-z0-9][a-z0-9._-]*))?$`)
-	nameForm    = regexp.MustCompile(`^[a-z0-9][a-z0-9._/:@-]{0,254}$`)
-	sumForm     = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	nameForm    = regexp.MustCompile(`^[a-z0-9][a-z0-9._/:@-]*$`)
 	packed      = regexp.MustCompile(`(?i)\.(tar|tar\.(gz|xz|zst|zstd)|tgz|txz|tzst)$`)
 )
 
@@ -43,7 +42,12 @@ func IsDistribution(s string) bool {
 }
 
 // IsSHA256 tells whether s is one, in the form of the tools.
-func IsSHA256(s string) bool { return sumForm.MatchString(s) }
+func IsSHA256(s string) bool { return len(s) == 64 && isHex(s) }
+
+func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
+
+// maxName bounds a name in the store.
+const maxName = 255
 
 // Parse understands a reference: see the package's comment for their forms.
 func Parse(s string) (Ref, error) {
@@ -121,7 +125,7 @@ func tarName(file string) string {
 // Named is the reference with another name in the store. Only an archive has no
 // name of its own.
 func (r Ref) Named(name string) (Ref, error) {
-	if !nameForm.MatchString(name) || digestForm.MatchString(name) {
+	if !nameForm.MatchString(name) || len(name) > maxName || isDigest(name) {
 		return Ref{}, fmt.Errorf("the name %.200q: %w: lower-case letters, digits and ._/:@- are allowed, a letter or digit first",
 			name, ErrReference)
 	}
@@ -132,7 +136,7 @@ func (r Ref) Named(name string) (Ref, error) {
 // Checked is the reference to an archive whose digest has to be sum.
 func (r Ref) Checked(sum string) (Ref, error) {
 	sum = strings.ToLower(strings.TrimPrefix(sum, prefix))
-	if !sumForm.MatchString(sum) {
+	if !IsSHA256(sum) {
 		return Ref{}, fmt.Errorf("the SHA-256 %.200q: 64 hexadecimal digits are wanted", sum)
 	}
 	if r.Kind != Tarball {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -22,12 +21,10 @@ type Stage struct {
 
 const lockSuffix = ".lock"
 
-var keyForm = regexp.MustCompile(`^[0-9a-f]{1,64}$`)
-
 // Stage waits for the stage of a key, hexadecimal digits that stand for what is
 // pulled; held is called once if it has to. It sweeps what killed pulls left.
 func (s *Store) Stage(ctx context.Context, key string, held func()) (*Stage, error) {
-	if !keyForm.MatchString(key) {
+	if key == "" || len(key) > 64 || !isHex(key) {
 		return nil, fmt.Errorf("images: the stage %q", key)
 	}
 	dir := filepath.Join(s.stageDir(), key)
@@ -81,7 +78,7 @@ func (s *Store) sweepStages(own string) error {
 // Commit makes a staged and synced file the image that a manifest speaks of, under a name.
 // One that is there already stays as it is, but for its name.
 func (s *Store) Commit(ctx context.Context, staged, name string, m Manifest) (Image, error) {
-	if !digestForm.MatchString(m.Digest) {
+	if !isDigest(m.Digest) {
 		return Image{}, fmt.Errorf("images: the digest %q", m.Digest)
 	}
 	m.Format = format

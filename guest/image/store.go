@@ -74,7 +74,7 @@ func (s *Store) digest(names map[string]string, reference string) (string, error
 		}
 	}
 	begin, _ := strings.CutPrefix(reference, prefix)
-	if len(begin) < shortDigest || strings.Trim(begin, "0123456789abcdef") != "" {
+	if len(begin) < shortDigest || !isHex(begin) {
 		return "", fmt.Errorf("image %q: %w", reference, ErrNotFound)
 	}
 	digests, err := s.digests()
@@ -100,7 +100,7 @@ func (s *Store) digests() ([]string, error) {
 	var found []string
 	for _, f := range files {
 		name, ok := strings.CutSuffix(f.Name(), ".json")
-		if d := prefix + name; ok && digestForm.MatchString(d) {
+		if d := prefix + name; ok && isDigest(d) {
 			found = append(found, d)
 		}
 	}
@@ -155,7 +155,7 @@ func (s *Store) sweep() error {
 	for _, f := range files {
 		name, isImage := strings.CutSuffix(f.Name(), ".erofs")
 		stray := strings.HasPrefix(f.Name(), tempPrefix)
-		if d := prefix + name; isImage && digestForm.MatchString(d) {
+		if d := prefix + name; isImage && isDigest(d) {
 			_, err := os.Lstat(s.json(d))
 			stray = errors.Is(err, fs.ErrNotExist)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/guest/image"
 )
 
-var versionForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,60}$`)
+var versionForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 
 // names are what a version of a distribution is called: 12, bookworm.
 func (p product) names() []string {
@@ -21,7 +21,7 @@ func (p product) names() []string {
 			found = append(found, parts[1])
 		}
 	}
-	found = slices.DeleteFunc(found, func(n string) bool { return n == bestVariant || !versionForm.MatchString(n) })
+	found = slices.DeleteFunc(found, func(n string) bool { return n == bestVariant || !versionForm.MatchString(n) || len(n) > 60 })
 	slices.Sort(found)
 	return slices.Compact(found)
 }
