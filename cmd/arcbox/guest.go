@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net"
+	"runtime/debug"
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
@@ -51,7 +52,8 @@ func (a *app) withGuest(ctx context.Context, name string, do func(context.Contex
 	if err != nil {
 		return orCause(reach, err)
 	}
-	defer c.Close() //nolint:errcheck // done with it
+	defer c.Close()         //nolint:errcheck // done with it
+	debug.SetGCPercent(100) // no short command any more: what flows should not pile up as garbage
 	return orCause(ctx, do(ctx, c))
 }
 
