@@ -42,6 +42,22 @@ func (a *app) completeNames(most int) completer {
 	}
 }
 
+// completePlaces offers machines, with the colon behind which a path goes, and
+// else files here.
+func (a *app) completePlaces(cmd *cobra.Command, args []string, part string) ([]string, cobra.ShellCompDirective) {
+	names, _ := a.completeNames(len(args)+1)(cmd, nil, part)
+	var out []string
+	for _, name := range names {
+		if name, state, _ := strings.Cut(name, "\t"); strings.HasPrefix(name, part) {
+			out = append(out, name+":\t"+state)
+		}
+	}
+	if len(out) == 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return out, cobra.ShellCompDirectiveNoSpace
+}
+
 // complete offers the values of a flag.
 func (a *app) complete(cmd *cobra.Command, flag string, values ...string) {
 	err := cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, part string) ([]string, cobra.ShellCompDirective) {

@@ -27,6 +27,9 @@
 //
 //	{"error":{"code":"not-found","exit":3,"message":"…","hint":"…"}}
 //
+// What cp takes out of a machine is a hostile guest's: package guest/tree keeps
+// it below its target.
+//
 // Text that comes from a guest or a file is printed with its control
 // characters replaced, so that it can't drive the reader's terminal.
 //

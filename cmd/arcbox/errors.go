@@ -20,6 +20,7 @@ const (
 	exitConflict    = 4
 	exitTimeout     = 5
 	exitNoEngine    = 6
+	exitUnsafe      = 7
 	exitTimeLimit   = 124 // of exec
 	exitExecFault   = 125 // of exec
 	exitInterrupted = 130

@@ -71,7 +71,7 @@ func TestGolden(t *testing.T) {
 func TestHelpGolden(t *testing.T) {
 	var all strings.Builder
 	for _, verb := range []string{
-		"", "create", "start", "stop", "restart", "rm", "list", "inspect", "exec", "shell", "ping", "info", "wait", "logs", "up",
+		"", "create", "start", "stop", "restart", "rm", "list", "inspect", "exec", "shell", "cp", "ping", "info", "wait", "logs", "up",
 		"journal", "journal why", "journal verify", "journal recover", "engine", "engine start", "engine stop", "engine status", "version",
 	} {
 		b := newBench(t, nil)

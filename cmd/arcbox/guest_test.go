@@ -23,11 +23,15 @@ type fakeAgent struct {
 	guestwire.UnimplementedAgentServer
 	exec func(grpc.BidiStreamingServer[guestwire.ExecRequest, guestwire.ExecReply]) error
 	mute bool
+
+	root   string // of the files that it copies
+	parts  []*guestwire.CopyPart
+	starts []*guestwire.CopyInStart
 }
 
 func (a *fakeAgent) Hello(context.Context, *guestwire.HelloRequest) (*guestwire.HelloReply, error) {
 	return &guestwire.HelloReply{
-		Protocol: guestwire.Protocol, Version: "1.0", Abilities: []string{guestwire.AbilityTerminal, guestwire.AbilityLogin},
+		Protocol: guestwire.Protocol, Version: "1.0", Abilities: []string{guestwire.AbilityTerminal, guestwire.AbilityLogin, guestwire.AbilityCopy},
 	}, nil
 }
 

@@ -23,17 +23,13 @@ var spinner = []string{"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "
 // the machine's state, and for how long. Elsewhere it does nothing. The
 // function that it returns wipes the line, and may be called again.
 func (a *app) progress(ctx context.Context, e engine, doing string, names []string) func() {
-	if a.quiet || a.json() || terminalWidth(a.stderr) == 0 {
-		return func() {}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	var wait sync.WaitGroup
-	wait.Go(func() {
-		tick := time.NewTicker(progressStep)
-		defer tick.Stop()
-		a.draw(ctx, e, line{doing: doing, names: names, began: a.now()}, tick.C)
+	l := line{doing: doing, names: names, began: a.now()}
+	return a.drawn(ctx, func(ctx context.Context, step int) string {
+		if l.step = step; len(names) == 1 && step%progressAsk == progressDelay {
+			l.state = stateOf(ctx, e, names[0])
+		}
+		return l.text(a.now())
 	})
-	return func() { cancel(); wait.Wait() }
 }
 
 type line struct {
@@ -44,24 +40,36 @@ type line struct {
 	step  int
 }
 
+// drawn draws what text says, anew at each step, on a terminal. The function
+// that it returns wipes it, and may be called again.
+func (a *app) drawn(ctx context.Context, text func(ctx context.Context, step int) string) func() {
+	if a.quiet || a.json() || terminalWidth(a.stderr) == 0 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		tick := time.NewTicker(progressStep)
+		defer tick.Stop()
+		a.draw(ctx, text, tick.C)
+	})
+	return func() { cancel(); wait.Wait() }
+}
+
 // draw draws until ctx is over, and wipes what it drew.
-func (a *app) draw(ctx context.Context, e engine, l line, tick <-chan time.Time) {
-	for {
+func (a *app) draw(ctx context.Context, text func(ctx context.Context, step int) string, tick <-chan time.Time) {
+	for step := 1; ; step++ {
 		select {
 		case <-ctx.Done():
-			if l.step >= progressDelay {
+			if step > progressDelay {
 				_, _ = io.WriteString(a.stderr, clearLine) // nobody to tell
 			}
 			return
 		case <-tick:
 		}
-		if l.step++; l.step < progressDelay {
-			continue
+		if step >= progressDelay {
+			_, _ = io.WriteString(a.stderr, clearLine+shorten(text(ctx, step), 78))
 		}
-		if len(l.names) == 1 && l.step%progressAsk == progressDelay {
-			l.state = stateOf(ctx, e, l.names[0])
-		}
-		_, _ = io.WriteString(a.stderr, clearLine+shorten(l.text(a.now()), 78))
 	}
 }
 

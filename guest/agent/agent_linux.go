@@ -24,6 +24,7 @@ import (
 const (
 	maxStreams    = 256     // of one connection
 	maxExecs      = 256     // of all
+	maxCopies     = 32      // of all
 	maxHeader     = 8 << 10 // bytes of one call's headers
 	streamWindow  = 512 << 10
 	connWindow    = 1 << 20
@@ -60,6 +61,7 @@ type Agent struct {
 	children *children
 	clock    clock
 	execs    chan struct{}
+	copies   chan struct{}
 }
 
 // New makes an agent; it starts nothing.
@@ -76,6 +78,7 @@ func New(opts Options) (*Agent, error) {
 		children: newChildren(opts.Orphans),
 		clock:    systemClock,
 		execs:    make(chan struct{}, maxExecs),
+		copies:   make(chan struct{}, maxCopies),
 	}, nil
 }
 
@@ -154,7 +157,7 @@ func (a *Agent) Hello(_ context.Context, req *wire.HelloRequest) (*wire.HelloRep
 		Cid:      a.cid(),
 		Phases:   a.opts.Phases.all(),
 
-		Abilities: []string{wire.AbilityTerminal, wire.AbilityLogin},
+		Abilities: []string{wire.AbilityTerminal, wire.AbilityLogin, wire.AbilityCopy},
 	}, nil
 }
 

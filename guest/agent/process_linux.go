@@ -48,16 +48,17 @@ type process struct {
 	cred *syscall.Credential
 }
 
+// findUserOrSelf looks a user up in the guest; "" is whom the agent runs as.
+func findUserOrSelf(spec string) (account, error) {
+	if spec == "" {
+		spec = fmt.Sprint(os.Geteuid())
+	}
+	return findAccount(readFirst("/etc/passwd"), readFirst("/etc/group"), spec)
+}
+
 // prepare looks up the user, the directory and the program in the guest.
 func prepare(s *wire.ExecStart) (*process, error) {
-	spec := s.GetUser()
-	if spec == "" {
-		spec = "0"
-		if uid := os.Geteuid(); uid != 0 {
-			spec = fmt.Sprint(uid)
-		}
-	}
-	a, err := findAccount(readFirst("/etc/passwd"), readFirst("/etc/group"), spec)
+	a, err := findUserOrSelf(s.GetUser())
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +66,7 @@ func prepare(s *wire.ExecStart) (*process, error) {
 	if os.Geteuid() == 0 {
 		p.cred = &syscall.Credential{Uid: a.uid, Gid: a.gid, Groups: a.groups}
 	} else if int(a.uid) != os.Geteuid() {
-		return nil, fmt.Errorf("user %q: the agent does not run as root", spec)
+		return nil, fmt.Errorf("user %q: the agent does not run as root", s.GetUser())
 	}
 	if p.dir == "" {
 		if p.dir = a.home; !isDir(p.dir) {

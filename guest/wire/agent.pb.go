@@ -25,6 +25,61 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type CopyEntry_Kind int32
+
+const (
+	CopyEntry_KIND_UNSPECIFIED CopyEntry_Kind = 0
+	CopyEntry_KIND_FILE        CopyEntry_Kind = 1
+	CopyEntry_KIND_DIRECTORY   CopyEntry_Kind = 2
+	CopyEntry_KIND_LINK        CopyEntry_Kind = 3 // symbolic; has no end
+	CopyEntry_KIND_OTHER       CopyEntry_Kind = 4 // a device, a socket, a pipe: is left out; has no end
+)
+
+// Enum value maps for CopyEntry_Kind.
+var (
+	CopyEntry_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_FILE",
+		2: "KIND_DIRECTORY",
+		3: "KIND_LINK",
+		4: "KIND_OTHER",
+	}
+	CopyEntry_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_FILE":        1,
+		"KIND_DIRECTORY":   2,
+		"KIND_LINK":        3,
+		"KIND_OTHER":       4,
+	}
+)
+
+func (x CopyEntry_Kind) Enum() *CopyEntry_Kind {
+	p := new(CopyEntry_Kind)
+	*p = x
+	return p
+}
+
+func (x CopyEntry_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CopyEntry_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_guest_wire_agent_proto_enumTypes[0].Descriptor()
+}
+
+func (CopyEntry_Kind) Type() protoreflect.EnumType {
+	return &file_guest_wire_agent_proto_enumTypes[0]
+}
+
+func (x CopyEntry_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CopyEntry_Kind.Descriptor instead.
+func (CopyEntry_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{18, 0}
+}
+
 type HelloRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Protocol      uint32                 `protobuf:"varint,1,opt,name=protocol,proto3" json:"protocol,omitempty"` // the client's protocol version
@@ -88,8 +143,8 @@ type HelloReply struct {
 	// name: "init", "modules", "mounts", "listening".
 	Phases map[string]int64 `protobuf:"bytes,6,rep,name=phases,proto3" json:"phases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// What it can do that the first agents of this protocol could not:
-	// "terminal" and "login" of ExecStart. Those pass over what they don't know,
-	// so a client must look here first.
+	// "terminal" and "login" of ExecStart, and "copy", both ways. Those pass over
+	// what they don't know, so a client must look here first.
 	Abilities     []string `protobuf:"bytes,7,rep,name=abilities,proto3" json:"abilities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1057,6 +1112,527 @@ func (x *ExecDone) GetErrorStatus() int32 {
 	return 0
 }
 
+type CopyOutRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"` // absolute, or below the user's home; "" = that home
+	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"` // as in ExecStart
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyOutRequest) Reset() {
+	*x = CopyOutRequest{}
+	mi := &file_guest_wire_agent_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyOutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyOutRequest) ProtoMessage() {}
+
+func (x *CopyOutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyOutRequest.ProtoReflect.Descriptor instead.
+func (*CopyOutRequest) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CopyOutRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *CopyOutRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+type CopyInRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Msg:
+	//
+	//	*CopyInRequest_Start
+	//	*CopyInRequest_Part
+	Msg           isCopyInRequest_Msg `protobuf_oneof:"msg"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyInRequest) Reset() {
+	*x = CopyInRequest{}
+	mi := &file_guest_wire_agent_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyInRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyInRequest) ProtoMessage() {}
+
+func (x *CopyInRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyInRequest.ProtoReflect.Descriptor instead.
+func (*CopyInRequest) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CopyInRequest) GetMsg() isCopyInRequest_Msg {
+	if x != nil {
+		return x.Msg
+	}
+	return nil
+}
+
+func (x *CopyInRequest) GetStart() *CopyInStart {
+	if x != nil {
+		if x, ok := x.Msg.(*CopyInRequest_Start); ok {
+			return x.Start
+		}
+	}
+	return nil
+}
+
+func (x *CopyInRequest) GetPart() *CopyPart {
+	if x != nil {
+		if x, ok := x.Msg.(*CopyInRequest_Part); ok {
+			return x.Part
+		}
+	}
+	return nil
+}
+
+type isCopyInRequest_Msg interface {
+	isCopyInRequest_Msg()
+}
+
+type CopyInRequest_Start struct {
+	Start *CopyInStart `protobuf:"bytes,1,opt,name=start,proto3,oneof"`
+}
+
+type CopyInRequest_Part struct {
+	Part *CopyPart `protobuf:"bytes,2,opt,name=part,proto3,oneof"`
+}
+
+func (*CopyInRequest_Start) isCopyInRequest_Msg() {}
+
+func (*CopyInRequest_Part) isCopyInRequest_Msg() {}
+
+type CopyInStart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Path  string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"` // as in CopyOutRequest
+	// What it is called where path is a directory; "." = its contents are put
+	// there, "" = it has no name, and a directory is refused.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Into          bool   `protobuf:"varint,3,opt,name=into,proto3" json:"into,omitempty"` // path must be a directory
+	User          string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`  // whose it is; "" = root
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyInStart) Reset() {
+	*x = CopyInStart{}
+	mi := &file_guest_wire_agent_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyInStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyInStart) ProtoMessage() {}
+
+func (x *CopyInStart) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyInStart.ProtoReflect.Descriptor instead.
+func (*CopyInStart) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CopyInStart) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *CopyInStart) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CopyInStart) GetInto() bool {
+	if x != nil {
+		return x.Into
+	}
+	return false
+}
+
+func (x *CopyInStart) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+type CopyInReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyInReply) Reset() {
+	*x = CopyInReply{}
+	mi := &file_guest_wire_agent_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyInReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyInReply) ProtoMessage() {}
+
+func (x *CopyInReply) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyInReply.ProtoReflect.Descriptor instead.
+func (*CopyInReply) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{16}
+}
+
+// CopyPart is a step of a copy. A file is entry, data, end; a directory is
+// entry, what is in it, end. The first entry is a file or a directory.
+type CopyPart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Part:
+	//
+	//	*CopyPart_Entry
+	//	*CopyPart_Data
+	//	*CopyPart_End
+	Part          isCopyPart_Part `protobuf_oneof:"part"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyPart) Reset() {
+	*x = CopyPart{}
+	mi := &file_guest_wire_agent_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyPart) ProtoMessage() {}
+
+func (x *CopyPart) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyPart.ProtoReflect.Descriptor instead.
+func (*CopyPart) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *CopyPart) GetPart() isCopyPart_Part {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+func (x *CopyPart) GetEntry() *CopyEntry {
+	if x != nil {
+		if x, ok := x.Part.(*CopyPart_Entry); ok {
+			return x.Entry
+		}
+	}
+	return nil
+}
+
+func (x *CopyPart) GetData() *CopyData {
+	if x != nil {
+		if x, ok := x.Part.(*CopyPart_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+func (x *CopyPart) GetEnd() *CopyEnd {
+	if x != nil {
+		if x, ok := x.Part.(*CopyPart_End); ok {
+			return x.End
+		}
+	}
+	return nil
+}
+
+type isCopyPart_Part interface {
+	isCopyPart_Part()
+}
+
+type CopyPart_Entry struct {
+	Entry *CopyEntry `protobuf:"bytes,1,opt,name=entry,proto3,oneof"`
+}
+
+type CopyPart_Data struct {
+	Data *CopyData `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+type CopyPart_End struct {
+	End *CopyEnd `protobuf:"bytes,3,opt,name=end,proto3,oneof"`
+}
+
+func (*CopyPart_Entry) isCopyPart_Part() {}
+
+func (*CopyPart_Data) isCopyPart_Part() {}
+
+func (*CopyPart_End) isCopyPart_Part() {}
+
+type CopyEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // one component of a path; "" for the first entry
+	Kind          CopyEntry_Kind         `protobuf:"varint,2,opt,name=kind,proto3,enum=arcbox.agent.v1.CopyEntry_Kind" json:"kind,omitempty"`
+	Mode          uint32                 `protobuf:"varint,3,opt,name=mode,proto3" json:"mode,omitempty"`                               // permission bits, 0777
+	MtimeNanos    int64                  `protobuf:"varint,4,opt,name=mtime_nanos,json=mtimeNanos,proto3" json:"mtime_nanos,omitempty"` // since 1970; 0 = now
+	Size          int64                  `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`                               // of a file, when it was looked at; 0 = unknown
+	Target        string                 `protobuf:"bytes,6,opt,name=target,proto3" json:"target,omitempty"`                            // of a link
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyEntry) Reset() {
+	*x = CopyEntry{}
+	mi := &file_guest_wire_agent_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyEntry) ProtoMessage() {}
+
+func (x *CopyEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyEntry.ProtoReflect.Descriptor instead.
+func (*CopyEntry) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *CopyEntry) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CopyEntry) GetKind() CopyEntry_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return CopyEntry_KIND_UNSPECIFIED
+}
+
+func (x *CopyEntry) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
+func (x *CopyEntry) GetMtimeNanos() int64 {
+	if x != nil {
+		return x.MtimeNanos
+	}
+	return 0
+}
+
+func (x *CopyEntry) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *CopyEntry) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+// CopyData is a piece of the file under way. What no piece covers is a hole.
+type CopyData struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Offset        int64                  `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"` // not before the end of the piece before
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`      // at most 64 KiB
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyData) Reset() {
+	*x = CopyData{}
+	mi := &file_guest_wire_agent_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyData) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyData) ProtoMessage() {}
+
+func (x *CopyData) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyData.ProtoReflect.Descriptor instead.
+func (*CopyData) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CopyData) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *CopyData) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type CopyEnd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Size          int64                  `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"` // of a file
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyEnd) Reset() {
+	*x = CopyEnd{}
+	mi := &file_guest_wire_agent_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyEnd) ProtoMessage() {}
+
+func (x *CopyEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyEnd.ProtoReflect.Descriptor instead.
+func (*CopyEnd) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *CopyEnd) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 type ClockRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What the guest's clock should say, in nanoseconds since 1970. 0 = only
@@ -1068,7 +1644,7 @@ type ClockRequest struct {
 
 func (x *ClockRequest) Reset() {
 	*x = ClockRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[13]
+	mi := &file_guest_wire_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1080,7 +1656,7 @@ func (x *ClockRequest) String() string {
 func (*ClockRequest) ProtoMessage() {}
 
 func (x *ClockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[13]
+	mi := &file_guest_wire_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1093,7 +1669,7 @@ func (x *ClockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockRequest.ProtoReflect.Descriptor instead.
 func (*ClockRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{13}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ClockRequest) GetUnixNanos() int64 {
@@ -1114,7 +1690,7 @@ type ClockReply struct {
 
 func (x *ClockReply) Reset() {
 	*x = ClockReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[14]
+	mi := &file_guest_wire_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1702,7 @@ func (x *ClockReply) String() string {
 func (*ClockReply) ProtoMessage() {}
 
 func (x *ClockReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[14]
+	mi := &file_guest_wire_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1715,7 @@ func (x *ClockReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockReply.ProtoReflect.Descriptor instead.
 func (*ClockReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{14}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ClockReply) GetUnixNanos() int64 {
@@ -1172,7 +1748,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[15]
+	mi := &file_guest_wire_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1184,7 +1760,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[15]
+	mi := &file_guest_wire_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1197,7 +1773,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{15}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ShutdownRequest) GetGraceNanos() int64 {
@@ -1215,7 +1791,7 @@ type ShutdownReply struct {
 
 func (x *ShutdownReply) Reset() {
 	*x = ShutdownReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[16]
+	mi := &file_guest_wire_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1227,7 +1803,7 @@ func (x *ShutdownReply) String() string {
 func (*ShutdownReply) ProtoMessage() {}
 
 func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[16]
+	mi := &file_guest_wire_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1240,7 +1816,7 @@ func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownReply.ProtoReflect.Descriptor instead.
 func (*ShutdownReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{16}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{24}
 }
 
 var File_guest_wire_agent_proto protoreflect.FileDescriptor
@@ -1331,7 +1907,45 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\x12\x1b\n" +
 	"\ttimed_out\x18\x03 \x01(\bR\btimedOut\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12!\n" +
-	"\ferror_status\x18\x05 \x01(\x05R\verrorStatus\"-\n" +
+	"\ferror_status\x18\x05 \x01(\x05R\verrorStatus\"8\n" +
+	"\x0eCopyOutRequest\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\"}\n" +
+	"\rCopyInRequest\x124\n" +
+	"\x05start\x18\x01 \x01(\v2\x1c.arcbox.agent.v1.CopyInStartH\x00R\x05start\x12/\n" +
+	"\x04part\x18\x02 \x01(\v2\x19.arcbox.agent.v1.CopyPartH\x00R\x04partB\x05\n" +
+	"\x03msg\"]\n" +
+	"\vCopyInStart\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04into\x18\x03 \x01(\bR\x04into\x12\x12\n" +
+	"\x04user\x18\x04 \x01(\tR\x04user\"\r\n" +
+	"\vCopyInReply\"\xa5\x01\n" +
+	"\bCopyPart\x122\n" +
+	"\x05entry\x18\x01 \x01(\v2\x1a.arcbox.agent.v1.CopyEntryH\x00R\x05entry\x12/\n" +
+	"\x04data\x18\x02 \x01(\v2\x19.arcbox.agent.v1.CopyDataH\x00R\x04data\x12,\n" +
+	"\x03end\x18\x03 \x01(\v2\x18.arcbox.agent.v1.CopyEndH\x00R\x03endB\x06\n" +
+	"\x04part\"\x95\x02\n" +
+	"\tCopyEntry\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x123\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x1f.arcbox.agent.v1.CopyEntry.KindR\x04kind\x12\x12\n" +
+	"\x04mode\x18\x03 \x01(\rR\x04mode\x12\x1f\n" +
+	"\vmtime_nanos\x18\x04 \x01(\x03R\n" +
+	"mtimeNanos\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\x03R\x04size\x12\x16\n" +
+	"\x06target\x18\x06 \x01(\tR\x06target\"^\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tKIND_FILE\x10\x01\x12\x12\n" +
+	"\x0eKIND_DIRECTORY\x10\x02\x12\r\n" +
+	"\tKIND_LINK\x10\x03\x12\x0e\n" +
+	"\n" +
+	"KIND_OTHER\x10\x04\"6\n" +
+	"\bCopyData\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"\x1d\n" +
+	"\aCopyEnd\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x03R\x04size\"-\n" +
 	"\fClockRequest\x12\x1d\n" +
 	"\n" +
 	"unix_nanos\x18\x01 \x01(\x03R\tunixNanos\"h\n" +
@@ -1344,13 +1958,15 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x0fShutdownRequest\x12\x1f\n" +
 	"\vgrace_nanos\x18\x01 \x01(\x03R\n" +
 	"graceNanos\"\x0f\n" +
-	"\rShutdownReply2\xbb\x03\n" +
+	"\rShutdownReply2\xce\x04\n" +
 	"\x05Agent\x12C\n" +
 	"\x05Hello\x12\x1d.arcbox.agent.v1.HelloRequest\x1a\x1b.arcbox.agent.v1.HelloReply\x12@\n" +
 	"\x04Ping\x12\x1c.arcbox.agent.v1.PingRequest\x1a\x1a.arcbox.agent.v1.PingReply\x12R\n" +
 	"\n" +
 	"SystemInfo\x12\".arcbox.agent.v1.SystemInfoRequest\x1a .arcbox.agent.v1.SystemInfoReply\x12D\n" +
-	"\x04Exec\x12\x1c.arcbox.agent.v1.ExecRequest\x1a\x1a.arcbox.agent.v1.ExecReply(\x010\x01\x12C\n" +
+	"\x04Exec\x12\x1c.arcbox.agent.v1.ExecRequest\x1a\x1a.arcbox.agent.v1.ExecReply(\x010\x01\x12G\n" +
+	"\aCopyOut\x12\x1f.arcbox.agent.v1.CopyOutRequest\x1a\x19.arcbox.agent.v1.CopyPart0\x01\x12H\n" +
+	"\x06CopyIn\x12\x1e.arcbox.agent.v1.CopyInRequest\x1a\x1c.arcbox.agent.v1.CopyInReply(\x01\x12C\n" +
 	"\x05Clock\x12\x1d.arcbox.agent.v1.ClockRequest\x1a\x1b.arcbox.agent.v1.ClockReply\x12L\n" +
 	"\bShutdown\x12 .arcbox.agent.v1.ShutdownRequest\x1a\x1e.arcbox.agent.v1.ShutdownReplyB0Z.github.com/arcboxlabs/arcbox-engine/guest/wireb\x06proto3"
 
@@ -1366,54 +1982,74 @@ func file_guest_wire_agent_proto_rawDescGZIP() []byte {
 	return file_guest_wire_agent_proto_rawDescData
 }
 
-var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_guest_wire_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_guest_wire_agent_proto_goTypes = []any{
-	(*HelloRequest)(nil),      // 0: arcbox.agent.v1.HelloRequest
-	(*HelloReply)(nil),        // 1: arcbox.agent.v1.HelloReply
-	(*PingRequest)(nil),       // 2: arcbox.agent.v1.PingRequest
-	(*PingReply)(nil),         // 3: arcbox.agent.v1.PingReply
-	(*SystemInfoRequest)(nil), // 4: arcbox.agent.v1.SystemInfoRequest
-	(*SystemInfoReply)(nil),   // 5: arcbox.agent.v1.SystemInfoReply
-	(*Interface)(nil),         // 6: arcbox.agent.v1.Interface
-	(*ExecRequest)(nil),       // 7: arcbox.agent.v1.ExecRequest
-	(*ExecStart)(nil),         // 8: arcbox.agent.v1.ExecStart
-	(*TerminalSize)(nil),      // 9: arcbox.agent.v1.TerminalSize
-	(*ExecReply)(nil),         // 10: arcbox.agent.v1.ExecReply
-	(*ExecStarted)(nil),       // 11: arcbox.agent.v1.ExecStarted
-	(*ExecDone)(nil),          // 12: arcbox.agent.v1.ExecDone
-	(*ClockRequest)(nil),      // 13: arcbox.agent.v1.ClockRequest
-	(*ClockReply)(nil),        // 14: arcbox.agent.v1.ClockReply
-	(*ShutdownRequest)(nil),   // 15: arcbox.agent.v1.ShutdownRequest
-	(*ShutdownReply)(nil),     // 16: arcbox.agent.v1.ShutdownReply
-	nil,                       // 17: arcbox.agent.v1.HelloReply.PhasesEntry
-	nil,                       // 18: arcbox.agent.v1.ExecStart.EnvEntry
+	(CopyEntry_Kind)(0),       // 0: arcbox.agent.v1.CopyEntry.Kind
+	(*HelloRequest)(nil),      // 1: arcbox.agent.v1.HelloRequest
+	(*HelloReply)(nil),        // 2: arcbox.agent.v1.HelloReply
+	(*PingRequest)(nil),       // 3: arcbox.agent.v1.PingRequest
+	(*PingReply)(nil),         // 4: arcbox.agent.v1.PingReply
+	(*SystemInfoRequest)(nil), // 5: arcbox.agent.v1.SystemInfoRequest
+	(*SystemInfoReply)(nil),   // 6: arcbox.agent.v1.SystemInfoReply
+	(*Interface)(nil),         // 7: arcbox.agent.v1.Interface
+	(*ExecRequest)(nil),       // 8: arcbox.agent.v1.ExecRequest
+	(*ExecStart)(nil),         // 9: arcbox.agent.v1.ExecStart
+	(*TerminalSize)(nil),      // 10: arcbox.agent.v1.TerminalSize
+	(*ExecReply)(nil),         // 11: arcbox.agent.v1.ExecReply
+	(*ExecStarted)(nil),       // 12: arcbox.agent.v1.ExecStarted
+	(*ExecDone)(nil),          // 13: arcbox.agent.v1.ExecDone
+	(*CopyOutRequest)(nil),    // 14: arcbox.agent.v1.CopyOutRequest
+	(*CopyInRequest)(nil),     // 15: arcbox.agent.v1.CopyInRequest
+	(*CopyInStart)(nil),       // 16: arcbox.agent.v1.CopyInStart
+	(*CopyInReply)(nil),       // 17: arcbox.agent.v1.CopyInReply
+	(*CopyPart)(nil),          // 18: arcbox.agent.v1.CopyPart
+	(*CopyEntry)(nil),         // 19: arcbox.agent.v1.CopyEntry
+	(*CopyData)(nil),          // 20: arcbox.agent.v1.CopyData
+	(*CopyEnd)(nil),           // 21: arcbox.agent.v1.CopyEnd
+	(*ClockRequest)(nil),      // 22: arcbox.agent.v1.ClockRequest
+	(*ClockReply)(nil),        // 23: arcbox.agent.v1.ClockReply
+	(*ShutdownRequest)(nil),   // 24: arcbox.agent.v1.ShutdownRequest
+	(*ShutdownReply)(nil),     // 25: arcbox.agent.v1.ShutdownReply
+	nil,                       // 26: arcbox.agent.v1.HelloReply.PhasesEntry
+	nil,                       // 27: arcbox.agent.v1.ExecStart.EnvEntry
 }
 var file_guest_wire_agent_proto_depIdxs = []int32{
-	17, // 0: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
-	6,  // 1: arcbox.agent.v1.SystemInfoReply.interfaces:type_name -> arcbox.agent.v1.Interface
-	8,  // 2: arcbox.agent.v1.ExecRequest.start:type_name -> arcbox.agent.v1.ExecStart
-	9,  // 3: arcbox.agent.v1.ExecRequest.resize:type_name -> arcbox.agent.v1.TerminalSize
-	18, // 4: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
-	9,  // 5: arcbox.agent.v1.ExecStart.terminal:type_name -> arcbox.agent.v1.TerminalSize
-	11, // 6: arcbox.agent.v1.ExecReply.started:type_name -> arcbox.agent.v1.ExecStarted
-	12, // 7: arcbox.agent.v1.ExecReply.done:type_name -> arcbox.agent.v1.ExecDone
-	0,  // 8: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
-	2,  // 9: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
-	4,  // 10: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
-	7,  // 11: arcbox.agent.v1.Agent.Exec:input_type -> arcbox.agent.v1.ExecRequest
-	13, // 12: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
-	15, // 13: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
-	1,  // 14: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
-	3,  // 15: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
-	5,  // 16: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
-	10, // 17: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
-	14, // 18: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
-	16, // 19: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
-	14, // [14:20] is the sub-list for method output_type
-	8,  // [8:14] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	26, // 0: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
+	7,  // 1: arcbox.agent.v1.SystemInfoReply.interfaces:type_name -> arcbox.agent.v1.Interface
+	9,  // 2: arcbox.agent.v1.ExecRequest.start:type_name -> arcbox.agent.v1.ExecStart
+	10, // 3: arcbox.agent.v1.ExecRequest.resize:type_name -> arcbox.agent.v1.TerminalSize
+	27, // 4: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
+	10, // 5: arcbox.agent.v1.ExecStart.terminal:type_name -> arcbox.agent.v1.TerminalSize
+	12, // 6: arcbox.agent.v1.ExecReply.started:type_name -> arcbox.agent.v1.ExecStarted
+	13, // 7: arcbox.agent.v1.ExecReply.done:type_name -> arcbox.agent.v1.ExecDone
+	16, // 8: arcbox.agent.v1.CopyInRequest.start:type_name -> arcbox.agent.v1.CopyInStart
+	18, // 9: arcbox.agent.v1.CopyInRequest.part:type_name -> arcbox.agent.v1.CopyPart
+	19, // 10: arcbox.agent.v1.CopyPart.entry:type_name -> arcbox.agent.v1.CopyEntry
+	20, // 11: arcbox.agent.v1.CopyPart.data:type_name -> arcbox.agent.v1.CopyData
+	21, // 12: arcbox.agent.v1.CopyPart.end:type_name -> arcbox.agent.v1.CopyEnd
+	0,  // 13: arcbox.agent.v1.CopyEntry.kind:type_name -> arcbox.agent.v1.CopyEntry.Kind
+	1,  // 14: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
+	3,  // 15: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
+	5,  // 16: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
+	8,  // 17: arcbox.agent.v1.Agent.Exec:input_type -> arcbox.agent.v1.ExecRequest
+	14, // 18: arcbox.agent.v1.Agent.CopyOut:input_type -> arcbox.agent.v1.CopyOutRequest
+	15, // 19: arcbox.agent.v1.Agent.CopyIn:input_type -> arcbox.agent.v1.CopyInRequest
+	22, // 20: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
+	24, // 21: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
+	2,  // 22: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
+	4,  // 23: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
+	6,  // 24: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
+	11, // 25: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
+	18, // 26: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
+	17, // 27: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
+	23, // 28: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
+	25, // 29: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
+	22, // [22:30] is the sub-list for method output_type
+	14, // [14:22] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_guest_wire_agent_proto_init() }
@@ -1435,18 +2071,28 @@ func file_guest_wire_agent_proto_init() {
 		(*ExecReply_Done)(nil),
 		(*ExecReply_StdinTaken)(nil),
 	}
+	file_guest_wire_agent_proto_msgTypes[14].OneofWrappers = []any{
+		(*CopyInRequest_Start)(nil),
+		(*CopyInRequest_Part)(nil),
+	}
+	file_guest_wire_agent_proto_msgTypes[17].OneofWrappers = []any{
+		(*CopyPart_Entry)(nil),
+		(*CopyPart_Data)(nil),
+		(*CopyPart_End)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_guest_wire_agent_proto_rawDesc), len(file_guest_wire_agent_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   19,
+			NumEnums:      1,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_guest_wire_agent_proto_goTypes,
 		DependencyIndexes: file_guest_wire_agent_proto_depIdxs,
+		EnumInfos:         file_guest_wire_agent_proto_enumTypes,
 		MessageInfos:      file_guest_wire_agent_proto_msgTypes,
 	}.Build()
 	File_guest_wire_agent_proto = out.File

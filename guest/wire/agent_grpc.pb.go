@@ -27,6 +27,8 @@ const (
 	Agent_Ping_FullMethodName       = "/arcbox.agent.v1.Agent/Ping"
 	Agent_SystemInfo_FullMethodName = "/arcbox.agent.v1.Agent/SystemInfo"
 	Agent_Exec_FullMethodName       = "/arcbox.agent.v1.Agent/Exec"
+	Agent_CopyOut_FullMethodName    = "/arcbox.agent.v1.Agent/CopyOut"
+	Agent_CopyIn_FullMethodName     = "/arcbox.agent.v1.Agent/CopyIn"
 	Agent_Clock_FullMethodName      = "/arcbox.agent.v1.Agent/Clock"
 	Agent_Shutdown_FullMethodName   = "/arcbox.agent.v1.Agent/Shutdown"
 )
@@ -41,6 +43,11 @@ type AgentClient interface {
 	SystemInfo(ctx context.Context, in *SystemInfoRequest, opts ...grpc.CallOption) (*SystemInfoReply, error)
 	// Exec runs a program. The first message of the client is start.
 	Exec(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecRequest, ExecReply], error)
+	// CopyOut reads a file or a tree of the guest.
+	CopyOut(ctx context.Context, in *CopyOutRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CopyPart], error)
+	// CopyIn writes a file or a tree in the guest. The first message of the
+	// client is start.
+	CopyIn(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CopyInRequest, CopyInReply], error)
 	// Clock reads the guest's clock and, where asked, sets it.
 	Clock(ctx context.Context, in *ClockRequest, opts ...grpc.CallOption) (*ClockReply, error)
 	// Shutdown ends every process, unmounts, and powers off. The reply comes
@@ -99,6 +106,38 @@ func (c *agentClient) Exec(ctx context.Context, opts ...grpc.CallOption) (grpc.B
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Agent_ExecClient = grpc.BidiStreamingClient[ExecRequest, ExecReply]
 
+func (c *agentClient) CopyOut(ctx context.Context, in *CopyOutRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CopyPart], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Agent_ServiceDesc.Streams[1], Agent_CopyOut_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CopyOutRequest, CopyPart]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_CopyOutClient = grpc.ServerStreamingClient[CopyPart]
+
+func (c *agentClient) CopyIn(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CopyInRequest, CopyInReply], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Agent_ServiceDesc.Streams[2], Agent_CopyIn_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CopyInRequest, CopyInReply]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_CopyInClient = grpc.ClientStreamingClient[CopyInRequest, CopyInReply]
+
 func (c *agentClient) Clock(ctx context.Context, in *ClockRequest, opts ...grpc.CallOption) (*ClockReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ClockReply)
@@ -129,6 +168,11 @@ type AgentServer interface {
 	SystemInfo(context.Context, *SystemInfoRequest) (*SystemInfoReply, error)
 	// Exec runs a program. The first message of the client is start.
 	Exec(grpc.BidiStreamingServer[ExecRequest, ExecReply]) error
+	// CopyOut reads a file or a tree of the guest.
+	CopyOut(*CopyOutRequest, grpc.ServerStreamingServer[CopyPart]) error
+	// CopyIn writes a file or a tree in the guest. The first message of the
+	// client is start.
+	CopyIn(grpc.ClientStreamingServer[CopyInRequest, CopyInReply]) error
 	// Clock reads the guest's clock and, where asked, sets it.
 	Clock(context.Context, *ClockRequest) (*ClockReply, error)
 	// Shutdown ends every process, unmounts, and powers off. The reply comes
@@ -155,6 +199,12 @@ func (UnimplementedAgentServer) SystemInfo(context.Context, *SystemInfoRequest) 
 }
 func (UnimplementedAgentServer) Exec(grpc.BidiStreamingServer[ExecRequest, ExecReply]) error {
 	return status.Error(codes.Unimplemented, "method Exec not implemented")
+}
+func (UnimplementedAgentServer) CopyOut(*CopyOutRequest, grpc.ServerStreamingServer[CopyPart]) error {
+	return status.Error(codes.Unimplemented, "method CopyOut not implemented")
+}
+func (UnimplementedAgentServer) CopyIn(grpc.ClientStreamingServer[CopyInRequest, CopyInReply]) error {
+	return status.Error(codes.Unimplemented, "method CopyIn not implemented")
 }
 func (UnimplementedAgentServer) Clock(context.Context, *ClockRequest) (*ClockReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Clock not implemented")
@@ -244,6 +294,24 @@ func _Agent_Exec_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Agent_ExecServer = grpc.BidiStreamingServer[ExecRequest, ExecReply]
 
+func _Agent_CopyOut_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(CopyOutRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AgentServer).CopyOut(m, &grpc.GenericServerStream[CopyOutRequest, CopyPart]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_CopyOutServer = grpc.ServerStreamingServer[CopyPart]
+
+func _Agent_CopyIn_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(AgentServer).CopyIn(&grpc.GenericServerStream[CopyInRequest, CopyInReply]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_CopyInServer = grpc.ClientStreamingServer[CopyInRequest, CopyInReply]
+
 func _Agent_Clock_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ClockRequest)
 	if err := dec(in); err != nil {
@@ -313,6 +381,16 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Exec",
 			Handler:       _Agent_Exec_Handler,
 			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "CopyOut",
+			Handler:       _Agent_CopyOut_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "CopyIn",
+			Handler:       _Agent_CopyIn_Handler,
 			ClientStreams: true,
 		},
 	},

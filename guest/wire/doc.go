@@ -37,6 +37,7 @@ const (
 const (
 	AbilityTerminal = "terminal" // ExecStart.terminal, ExecRequest.resize
 	AbilityLogin    = "login"    // ExecStart.login
+	AbilityCopy     = "copy"     // CopyOut, CopyIn
 )
 
 // MaxSide is the most rows or columns that a terminal has.

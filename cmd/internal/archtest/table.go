@@ -27,9 +27,10 @@ var table = map[string]row{
 	"hv/vmhost/client": {may: []string{"hv", "hv/vmhost/api"}},
 
 	"guest/wire":        {},
-	"guest":             {may: []string{"guest/wire"}, tests: []string{"guest/agent"}},
+	"guest/tree":        {may: []string{"guest/wire"}},
+	"guest":             {may: []string{"guest/tree", "guest/wire"}, tests: []string{"guest/agent"}},
 	"guest/agent/early": {},
-	"guest/agent":       {may: []string{"guest/agent/early", "guest/wire"}},
+	"guest/agent":       {may: []string{"guest/agent/early", "guest/tree", "guest/wire"}},
 	"guest/boot":        {},
 
 	"guest/image/erofs/erofstest": {},
@@ -64,7 +65,7 @@ var table = map[string]row{
 	"cmd/internal/faults":     {},
 
 	// The commands wire packages together. Drivers go into arcbox-vmhost alone.
-	"cmd/arcbox": {may: []string{"actors/client", "actors/wire", "cmd/internal/home", "guest", "guest/wire"}},
+	"cmd/arcbox": {may: []string{"actors/client", "actors/wire", "cmd/internal/home", "guest", "guest/tree", "guest/wire"}},
 	"cmd/arcbox-engine": {tests: []string{"actors/client"}, may: []string{
 		"actors", "actors/endpoint", "actors/hosts", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "hv", "journal",
 	}},
