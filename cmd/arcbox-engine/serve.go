@@ -83,11 +83,11 @@ func serveSockets(ctx context.Context, h home.Home, engine *actors.Engine, ticke
 	gateway := endpoint.New(endpoint.Options{System: engine.System(), Log: log})
 	lis, err := endpoint.Listen(h.Socket())
 	if err != nil {
-		return err
+		return unserved(h, err)
 	}
 	ticketLis, err := endpoint.Listen(h.Tickets())
 	if err != nil {
-		return errors.Join(err, lis.Close())
+		return errors.Join(unserved(h, err), lis.Close())
 	}
 	failed := make(chan error, 2)
 	go func() { failed <- gateway.Serve(lis) }()

@@ -54,6 +54,15 @@ func badUsage(err error, hint string) error {
 	return &actors.Refusal{Code: wire.Code_CODE_BAD_INPUT, Message: err.Error(), Hint: hint}
 }
 
+// unserved is a failure of the sockets. What is not known to explain lies in the
+// way.
+func unserved(h home.Home, err error) error {
+	if known, ok := errors.AsType[*actors.Refusal](explain(h, err)); ok {
+		return known
+	}
+	return &actors.Refusal{Code: wire.Code_CODE_LACKING, Message: err.Error(), Hint: "ls -la " + h.Run}
+}
+
 // checkOwner refuses a data directory of another user's: what root writes
 // there, its owner's engine could not read.
 func checkOwner(dir string) error {

@@ -169,7 +169,8 @@ func TestFindEngine(t *testing.T) {
 	if got, err := findEngine(func(string) string { return path }); err != nil || got != path {
 		t.Errorf("named: %s, %v", got, err)
 	}
-	if _, err := findEngine(func(string) string { return path + "x" }); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), engineVar) {
+	_, err := findEngine(func(string) string { return path + "x" })
+	if f := understood(err); !errors.Is(err, os.ErrNotExist) || f.code != exitNoEngine || !strings.Contains(f.message, path+"x") || !strings.Contains(f.hint, engineVar) {
 		t.Errorf("named and missing: %v", err)
 	}
 	none := func(string) string { return "" }

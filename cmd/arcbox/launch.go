@@ -55,7 +55,7 @@ func launchEngine(_ context.Context, h home.Home, flags []string) (*child, error
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", path, err)
+		return nil, noProgram(path, err)
 	}
 	exited := make(chan int, 1)
 	go func() {
@@ -71,7 +71,7 @@ func findEngine(env func(string) string) (string, error) {
 	if named := env(engineVar); named != "" {
 		path, err := exec.LookPath(named)
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", engineVar, err)
+			return "", noProgram(named, err)
 		}
 		return filepath.Abs(path)
 	}
@@ -90,6 +90,14 @@ func findEngine(env func(string) string) (string, error) {
 		code: exitNoEngine, kind: "unavailable",
 		message: fmt.Sprintf("no engine is running, and %s is neither beside arcbox nor in PATH", engineName),
 		hint:    "put " + engineName + " beside arcbox, or set " + engineVar + " to its path",
+	}
+}
+
+// noProgram says which engine can't be run.
+func noProgram(path string, err error) error {
+	return &failure{
+		code: exitNoEngine, kind: "unavailable", cause: err, hint: "put " + engineName + " beside arcbox, or set " + engineVar + " to its path",
+		message: fmt.Sprintf("no engine is running, and %s can't be run: %v", path, rootCause(err)),
 	}
 }
 

@@ -184,3 +184,36 @@ func TestLongHome(t *testing.T) {
 		t.Errorf("%s was made", long.home)
 	}
 }
+
+// TestNoEngine: there is no engine to be started, or something lies where its
+// socket should be.
+func TestNoEngine(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	script := b.file("script", "#!/nowhere\n", 0o700)
+	for engine, why := range map[string]string{
+		"/nowhere/engine": "no such file", b.file("plain", "x", 0o600): "permission denied", script: "no such file", b.home: "is a directory",
+	} {
+		none := &bed{t: t, home: b.home, env: []string{"ARCBOX_ENGINE=" + engine}}
+		for _, args := range []string{"list", "create a", "engine start"} {
+			said := none.refused(t, 6, strings.Fields(args)...)
+			has(t, engine+": "+args, said.Message+"\n"+said.Hint, engine, why, "ARCBOX_ENGINE")
+		}
+		if r := none.run("engine", "stop"); r.code != 0 || !strings.Contains(r.err, "no engine is running") {
+			t.Errorf("engine stop: exit %d, %s", r.code, r.err)
+		}
+	}
+	in := filepath.Join(b.home, "run", "engine.sock")
+	if err := os.MkdirAll(filepath.Dir(in), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b.file("run/engine.sock", "mine", 0o600)
+	b.unreachable(t, "a file in the socket's place", 1, in+" is in the way", "hint: ls -la "+filepath.Dir(in))
+	if p, err := os.ReadFile(in); err != nil || string(p) != "mine" {
+		t.Errorf("it was touched: %q, %v", p, err)
+	}
+	if err := os.Remove(in); err != nil {
+		t.Fatal(err)
+	}
+	b.ok("list")
+}
