@@ -61,7 +61,7 @@ func TestFloods(t *testing.T) {
 					t.Log(said)
 				}
 			})
-			f := w.flood(flood.conns, flood.say)
+			f := w.flood(flood.conns, flood.say, false)
 			f.await()
 			w.eventually("hello is answered", func() bool { // it may be cut off, as any caller
 				_, err := h.Hello(w.ctx())
@@ -73,7 +73,9 @@ func TestFloods(t *testing.T) {
 			if grown > floodMemory || len(fds) > floodFDs {
 				t.Errorf("at most %d bytes and %d descriptors are allowed", floodMemory, floodFDs)
 			}
-			if err := h.Kill(w.ctx()); err != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			if err := h.Kill(ctx); err != nil {
 				t.Errorf("kill: %v", err)
 			}
 			f.end()
@@ -85,8 +87,8 @@ func TestFloods(t *testing.T) {
 	}
 }
 
-// flood is a caller with very many connections, made anew where they end, as
-// long as it goes on.
+// flood is a caller with very many connections, which it makes anew again and
+// again, unless it holds those that it has.
 type flood struct {
 	w    *world
 	say  []byte
@@ -97,7 +99,7 @@ type flood struct {
 	made atomic.Int64
 }
 
-func (w *world) flood(conns int, say []byte) *flood {
+func (w *world) flood(conns int, say []byte, holds bool) *flood {
 	w.t.Helper()
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -106,7 +108,7 @@ func (w *world) flood(conns int, say []byte) *flood {
 	conns = min(conns, int(limit.Cur)-256) // as many as this process may hold
 	f := &flood{w: w, say: say, full: make(chan struct{}), stop: make(chan struct{})}
 	f.all.Go(func() {
-		open, pace := make([]net.Conn, conns), time.NewTicker(time.Millisecond)
+		open, pace := make([]net.Conn, conns), time.NewTicker(5*time.Millisecond)
 		defer pace.Stop()
 		for i := 0; ; i = (i + 1) % conns {
 			select {
@@ -130,6 +132,9 @@ func (w *world) flood(conns int, say []byte) *flood {
 			}
 			select {
 			case <-f.full: // it goes on, and leaves its victim some of the processors
+				if holds {
+					<-f.stop
+				}
 				<-pace.C
 			default:
 			}
@@ -220,7 +225,7 @@ func TestKillWhileItStarts(t *testing.T) {
 	}()
 	sock := filepath.Join(w.spec.RunDir, api.HostSocket)
 	w.eventually("it listens", func() bool { return unix.Access(sock, unix.F_OK) == nil })
-	f := w.flood(3_000, []byte(`{"op":"hello"}`+"\n")) // each waits for the start
+	f := w.flood(3_000, []byte(`{"op":"hello"}`+"\n"), true) // each waits for the start
 	f.await()
 	if err := client.Connect(w.place()).Kill(w.ctx()); err != nil {
 		t.Errorf("kill: %v", err)

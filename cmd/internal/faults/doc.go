@@ -3,8 +3,8 @@
 // place: some lines of one file are replaced, in a copy that `go test -overlay`
 // compiles instead. The checkout is not touched.
 //
-// The faults stand in tables: engine.go, journal.go, host.go. What must hold of
-// each, else the run fails:
+// The faults stand in tables: engine.go, journal.go, host.go, hostile.go. What
+// must hold of each, else the run fails:
 //
 //   - the lines that it replaces stand in their file once (a test here looks at
 //     that, so that the tables follow the code);
