@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -198,7 +199,7 @@ func TestTerminalOfABackgroundChild(t *testing.T) {
 // listen is killed.
 func TestTerminalHangUp(t *testing.T) {
 	for name, script := range map[string]string{
-		"told":   `trap 'echo told >"$0"; exit 0' HUP; echo pid $$; while :; do sleep 0.02; done`,
+		"told":   `trap 'echo told >"$0"; exit 0' HUP; echo pid $$; while :; do sleep 0.1; done`,
 		"killed": `trap '' HUP; echo pid $$; while :; do sleep 0.02; done`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -211,6 +212,7 @@ func TestTerminalHangUp(t *testing.T) {
 				t.Errorf("exec: %v", err)
 			}
 			for ctx.Err() == nil && !noProcess(file) {
+				<-time.After(time.Millisecond)
 			}
 			if text, err := os.ReadFile(file); (name == "told") != (string(text) == "told\n") {
 				t.Errorf("%q, %v", text, err)

@@ -49,6 +49,8 @@ type histories struct {
 	players []*player
 	kills   int
 
+	undecided int // names and CIDs that took too long to check
+
 	mu   sync.Mutex
 	ops  []linear.Op // of the history that is being made
 	busy chan struct{}
@@ -77,9 +79,12 @@ func TestLinearizable(t *testing.T) {
 		}
 	}
 	h.walkJournal()
-	report(t, "histories %d, processes with a connection %d and with a command each %d, commands %d, of these %d answered, %d refused, %d without an answer and %d sent again, engines killed %d, in %s",
+	report(t, "histories %d, processes with a connection %d and with a command each %d, commands %d, of these %d answered, %d refused, %d without an answer and %d sent again, engines killed %d, names and CIDs that took too long to check %d, in %s",
 		made, linearPlayers, linearTypists, counts["all"], counts[linear.Done], counts[linear.Refused], counts[linear.Unknown], counts["again"],
-		h.kills, time.Since(began).Round(time.Second))
+		h.kills, h.undecided, time.Since(began).Round(time.Second))
+	if h.undecided > made/2 {
+		t.Error("too many of them")
+	}
 }
 
 // one makes a history on fresh names, checks it, and removes what it left.
@@ -206,6 +211,7 @@ func (h *histories) check(seed uint64) {
 		h.t.Errorf("seed %d: %v", seed, err)
 		return
 	}
+	h.undecided += len(history.Undecided)
 	_ = os.Remove(dir)
 }
 

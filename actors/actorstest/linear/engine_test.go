@@ -282,8 +282,9 @@ func (b *bench) run(crashes int) {
 	b.rest()
 }
 
-// verdict checks the history, the journal and the world.
-func (b *bench) verdict() {
+// verdict checks the history, the journal and the world, and tells how many
+// names and CIDs could not be checked in time.
+func (b *bench) verdict() (undecided int) {
 	h := History{Ops: b.ops}
 	dir, err := os.MkdirTemp("", "linear-failed")
 	if err != nil {
@@ -314,6 +315,7 @@ func (b *bench) verdict() {
 		b.t.Errorf("seed %d: the engine ended: %v", b.seed, err)
 	default:
 	}
+	return len(h.Undecided)
 }
 
 func (b *bench) end() {
@@ -335,11 +337,11 @@ func TestLinearizable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	commands, answered, crashes, resent := 0, 0, 0, 0
+	commands, answered, crashes, resent, undecided := 0, 0, 0, 0, 0
 	for i := range uint64(histories) {
 		b := newBench(t, first+i)
 		b.run(int(i % 4))
-		b.verdict()
+		undecided += b.verdict()
 		b.end()
 		for _, o := range b.ops {
 			switch {
@@ -358,6 +360,9 @@ func TestLinearizable(t *testing.T) {
 			break
 		}
 	}
-	t.Logf("histories %d, clients of each %d, commands %d, of these %d answered and %d sent again, engines killed %d",
-		histories, clients, commands, answered, resent, crashes)
+	t.Logf("histories %d, clients of each %d, commands %d, of these %d answered and %d sent again, engines killed %d, names and CIDs that took too long to check %d",
+		histories, clients, commands, answered, resent, crashes, undecided)
+	if undecided > histories/2 {
+		t.Error("too many of them")
+	}
 }
