@@ -34,7 +34,7 @@ func (c *Client) CopyIn(ctx context.Context, to CopyTarget, send func(context.Co
 	if err != nil {
 		return callError(ctx, "copy", err)
 	}
-	start := &wire.CopyInStart{Path: to.Path, Name: to.Name, Into: to.Into, User: to.User}
+	start := &wire.CopyInStart{Path: []byte(to.Path), Name: []byte(to.Name), Into: to.Into, User: to.User}
 	err = stream.Send(&wire.CopyInRequest{Msg: &wire.CopyInRequest_Start{Start: start}})
 	if err == nil {
 		err = send(ctx, func(p *wire.CopyPart) error {
@@ -67,7 +67,7 @@ func (c *Client) CopyOut(ctx context.Context, path, user string, receive func(tr
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := c.agent.CopyOut(ctx, &wire.CopyOutRequest{Path: path, User: user}, upTo(maxStream))
+	stream, err := c.agent.CopyOut(ctx, &wire.CopyOutRequest{Path: []byte(path), User: user}, upTo(maxStream))
 	if err != nil {
 		return callError(ctx, "copy", err)
 	}

@@ -30,7 +30,7 @@ func TestCopyThereAndBack(t *testing.T) {
 	here, there := t.TempDir(), t.TempDir()
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<18)
 	if err := errors.Join(os.Mkdir(filepath.Join(here, "d"), 0o700), os.WriteFile(filepath.Join(here, "d", "big"), big, 0o640),
-		os.Symlink("/elsewhere", filepath.Join(here, "d", "link"))); err != nil {
+		os.WriteFile(filepath.Join(here, "d", "no text\xff"), nil, 0o600), os.Symlink("/elsewhere\xff", filepath.Join(here, "d", "link"))); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.CopyIn(ctx, CopyTarget{Path: there, Name: "e"}, sends(filepath.Join(here, "d"))); err != nil {
@@ -40,8 +40,11 @@ func TestCopyThereAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(filepath.Join(here, "back", "big"))
-	if to, _ := os.Readlink(filepath.Join(here, "back", "link")); err != nil || !bytes.Equal(got, big) || to != "/elsewhere" {
+	if to, _ := os.Readlink(filepath.Join(here, "back", "link")); err != nil || !bytes.Equal(got, big) || to != "/elsewhere\xff" {
 		t.Errorf("%d bytes, %v; the link leads to %q", len(got), err, to)
+	}
+	if _, err := os.Stat(filepath.Join(here, "back", "no text\xff")); err != nil {
+		t.Error(err)
 	}
 	var out bytes.Buffer
 	if err := c.CopyOut(ctx, filepath.Join(there, "e", "big"), "", func(next tree.Source) error {

@@ -31,7 +31,7 @@ func (a *fakeAgent) CopyOut(r *guestwire.CopyOutRequest, s guestwire.Agent_CopyO
 		}
 		return nil
 	}
-	if err := tree.Send(s.Context(), filepath.Join(a.root, r.GetPath()), s.Send, &tree.Stats{}); err != nil {
+	if err := tree.Send(s.Context(), filepath.Join(a.root, string(r.GetPath())), s.Send, &tree.Stats{}); err != nil {
 		return status.Error(codes.FailedPrecondition, err.Error())
 	}
 	return nil
@@ -45,7 +45,7 @@ func (a *fakeAgent) CopyIn(s guestwire.Agent_CopyInServer) error {
 	}
 	start := first.GetStart()
 	a.starts = append(a.starts, start)
-	to := tree.Target{Path: filepath.Join(a.root, start.GetPath()), Name: start.GetName(), Into: start.GetInto(), Links: true}
+	to := tree.Target{Path: filepath.Join(a.root, string(start.GetPath())), Name: string(start.GetName()), Into: start.GetInto(), Links: true}
 	err = tree.Receive(to, func() (*guestwire.CopyPart, error) { m, err := s.Recv(); return m.GetPart(), err }, &tree.Stats{})
 	if err != nil {
 		return status.Error(codes.FailedPrecondition, err.Error())

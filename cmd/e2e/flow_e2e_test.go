@@ -34,6 +34,7 @@ func TestStreams(t *testing.T) {
 	t.Run("head", b.heads)
 	t.Run("unread", b.unread)
 	t.Run("there and back", b.thereAndBack)
+	t.Run("copies", b.copies)
 	t.Run("engine killed", b.engineless)
 }
 
@@ -108,9 +109,9 @@ func (b *bed) unread(t *testing.T) {
 	b.littleMemory(t)
 }
 
-// flowSize is more than any of the processes may take, and little enough for a
+// flowSize is far more than what may be under way, and little enough for a
 // guest without hardware virtualisation. ARCBOX_FLOW sets another.
-const flowSize = 64 << 20
+const flowSize = 32 << 20
 
 // thereAndBack: bytes go into the guest and come back.
 func (b *bed) thereAndBack(t *testing.T) {

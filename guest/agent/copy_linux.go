@@ -22,7 +22,7 @@ func (a *Agent) CopyOut(req *wire.CopyOutRequest, stream wire.Agent_CopyOutServe
 		return err
 	}
 	defer done()
-	path, _, err := copyPath(req.GetPath(), req.GetUser())
+	path, _, err := copyPath(string(req.GetPath()), req.GetUser())
 	if err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
@@ -45,11 +45,11 @@ func (a *Agent) CopyIn(stream wire.Agent_CopyInServer) error {
 	if start == nil {
 		return status.Error(codes.InvalidArgument, "start: missing, want it as the first message")
 	}
-	path, who, err := copyPath(start.GetPath(), start.GetUser())
+	path, who, err := copyPath(string(start.GetPath()), start.GetUser())
 	if err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	to := tree.Target{Path: path, Name: start.GetName(), Into: start.GetInto(), Links: true}
+	to := tree.Target{Path: path, Name: string(start.GetName()), Into: start.GetInto(), Links: true}
 	if start.GetUser() != "" && os.Geteuid() == 0 {
 		to.Owner = &tree.Owner{UID: int(who.uid), GID: int(who.gid)}
 	}

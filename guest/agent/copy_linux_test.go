@@ -10,7 +10,7 @@ import (
 
 func TestCopyIsBounded(t *testing.T) {
 	ctx, c := serve(t, func(a *Agent) { a.copies = make(chan struct{}) })
-	out, err := c.CopyOut(ctx, &wire.CopyOutRequest{Path: "/"})
+	out, err := c.CopyOut(ctx, &wire.CopyOutRequest{Path: []byte("/")})
 	if err == nil {
 		_, err = out.Recv()
 	}
@@ -24,7 +24,7 @@ func TestCopyIsBounded(t *testing.T) {
 
 func TestCopyInRefusesBadMessages(t *testing.T) {
 	ctx, c := serve(t, nil)
-	start := &wire.CopyInRequest{Msg: &wire.CopyInRequest_Start{Start: &wire.CopyInStart{Path: t.TempDir(), Name: "x"}}}
+	start := &wire.CopyInRequest{Msg: &wire.CopyInRequest_Start{Start: &wire.CopyInStart{Path: []byte(t.TempDir()), Name: []byte("x")}}}
 	for name, test := range map[string]struct {
 		msgs []*wire.CopyInRequest
 		part string

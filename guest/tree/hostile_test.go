@@ -18,7 +18,7 @@ import (
 )
 
 func entry(kind wire.CopyEntry_Kind, name string) *wire.CopyPart {
-	return &wire.CopyPart{Part: &wire.CopyPart_Entry{Entry: &wire.CopyEntry{Kind: kind, Name: name, Mode: 0o755}}}
+	return &wire.CopyPart{Part: &wire.CopyPart_Entry{Entry: &wire.CopyEntry{Kind: kind, Name: []byte(name), Mode: 0o755}}}
 }
 
 func file(name string) *wire.CopyPart      { return entry(wire.CopyEntry_KIND_FILE, name) }
@@ -26,7 +26,7 @@ func directory(name string) *wire.CopyPart { return entry(wire.CopyEntry_KIND_DI
 
 func link(name, target string) *wire.CopyPart {
 	p := entry(wire.CopyEntry_KIND_LINK, name)
-	p.GetEntry().Target = target
+	p.GetEntry().Target = []byte(target)
 	return p
 }
 
@@ -177,7 +177,7 @@ func TestReplacedDirectory(t *testing.T) {
 	}
 	err = Receive(Target{Path: filepath.Join(outer, "in"), Name: "copy"}, func() (*wire.CopyPart, error) {
 		p, err := next()
-		if p.GetEntry().GetName() == "x" {
+		if string(p.GetEntry().GetName()) == "x" {
 			sub := filepath.Join(outer, "in", "copy", "sub")
 			if err := errors.Join(os.Remove(sub), os.Symlink("../..", sub)); err != nil {
 				t.Error(err)

@@ -46,7 +46,7 @@ func Receive(to Target, next Source, stats *Stats) error {
 	}
 	e := first.GetEntry()
 	kind := e.GetKind()
-	if e.GetName() != "" || kind != wire.CopyEntry_KIND_FILE && kind != wire.CopyEntry_KIND_DIRECTORY {
+	if len(e.GetName()) > 0 || kind != wire.CopyEntry_KIND_FILE && kind != wire.CopyEntry_KIND_DIRECTORY {
 		return brokenParts("the first is %v %.64q, want a file or a directory without a name", kind, e.GetName())
 	}
 	dir, name, err := to.place(kind == wire.CopyEntry_KIND_DIRECTORY)
@@ -169,10 +169,11 @@ func (r *receiver) tree(parent *os.Root, name string, e *wire.CopyEntry) error {
 
 // child writes an entry of a directory, and gives it where it is one itself.
 func (r *receiver) child(root *os.Root, dir string, e *wire.CopyEntry) (*level, error) {
-	if !goodName(e.GetName()) {
-		return nil, brokenParts("name %.64q: want one component of a path", e.GetName())
+	name := string(e.GetName())
+	if !goodName(name) {
+		return nil, brokenParts("name %.64q: want one component of a path", name)
 	}
-	at := path.Join(dir, e.GetName())
+	at := path.Join(dir, name)
 	switch e.GetKind() {
 	case wire.CopyEntry_KIND_FILE:
 		return nil, r.file(root, at, e)
@@ -180,12 +181,12 @@ func (r *receiver) child(root *os.Root, dir string, e *wire.CopyEntry) (*level, 
 		made, err := r.mkdir(root, at)
 		return &level{at: at, entry: e, made: made}, err
 	case wire.CopyEntry_KIND_LINK:
-		return nil, r.link(root, at, e.GetTarget())
+		return nil, r.link(root, at, string(e.GetTarget()))
 	case wire.CopyEntry_KIND_OTHER:
 		r.stats.left(at, "neither a file nor a directory")
 		return nil, nil
 	}
-	return nil, brokenParts("%.64q is of the kind %v", e.GetName(), e.GetKind())
+	return nil, brokenParts("%.64q is of the kind %v", name, e.GetKind())
 }
 
 // mkdir makes a directory, or takes the one that is there. A link to one is

@@ -74,7 +74,7 @@ func (s *sender) end(size int64) error {
 }
 
 func newEntry(name string, kind wire.CopyEntry_Kind, info fs.FileInfo) *wire.CopyEntry {
-	return &wire.CopyEntry{Name: name, Kind: kind, Mode: uint32(info.Mode().Perm()), MtimeNanos: info.ModTime().UnixNano()}
+	return &wire.CopyEntry{Name: []byte(name), Kind: kind, Mode: uint32(info.Mode().Perm()), MtimeNanos: info.ModTime().UnixNano()}
 }
 
 // directory sends a directory and what is in it. at is its path in root.
@@ -128,7 +128,7 @@ func (s *sender) child(root *os.Root, at string, depth int) error {
 			return fmt.Errorf("copy: %w", err)
 		}
 		e := newEntry(name, wire.CopyEntry_KIND_LINK, info)
-		e.Target = target
+		e.Target = []byte(target)
 		return s.entry(e)
 	case info.Mode().IsRegular():
 		f, err := root.OpenFile(at, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may be a pipe by now

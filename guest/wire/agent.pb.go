@@ -1112,9 +1112,10 @@ func (x *ExecDone) GetErrorStatus() int32 {
 	return 0
 }
 
+// Names of files are bytes: they need not be UTF-8.
 type CopyOutRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"` // absolute, or below the user's home; "" = that home
+	Path          []byte                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"` // absolute, or below the user's home; "" = that home
 	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"` // as in ExecStart
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1150,11 +1151,11 @@ func (*CopyOutRequest) Descriptor() ([]byte, []int) {
 	return file_guest_wire_agent_proto_rawDescGZIP(), []int{13}
 }
 
-func (x *CopyOutRequest) GetPath() string {
+func (x *CopyOutRequest) GetPath() []byte {
 	if x != nil {
 		return x.Path
 	}
-	return ""
+	return nil
 }
 
 func (x *CopyOutRequest) GetUser() string {
@@ -1248,10 +1249,10 @@ func (*CopyInRequest_Part) isCopyInRequest_Msg() {}
 
 type CopyInStart struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Path  string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"` // as in CopyOutRequest
+	Path  []byte                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"` // as in CopyOutRequest
 	// What it is called where path is a directory; "." = its contents are put
 	// there, "" = it has no name, and a directory is refused.
-	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Name          []byte `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	Into          bool   `protobuf:"varint,3,opt,name=into,proto3" json:"into,omitempty"` // path must be a directory
 	User          string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`  // whose it is; "" = root
 	unknownFields protoimpl.UnknownFields
@@ -1288,18 +1289,18 @@ func (*CopyInStart) Descriptor() ([]byte, []int) {
 	return file_guest_wire_agent_proto_rawDescGZIP(), []int{15}
 }
 
-func (x *CopyInStart) GetPath() string {
+func (x *CopyInStart) GetPath() []byte {
 	if x != nil {
 		return x.Path
 	}
-	return ""
+	return nil
 }
 
-func (x *CopyInStart) GetName() string {
+func (x *CopyInStart) GetName() []byte {
 	if x != nil {
 		return x.Name
 	}
-	return ""
+	return nil
 }
 
 func (x *CopyInStart) GetInto() bool {
@@ -1454,12 +1455,12 @@ func (*CopyPart_End) isCopyPart_Part() {}
 
 type CopyEntry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // one component of a path; "" for the first entry
+	Name          []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // one component of a path; "" for the first entry
 	Kind          CopyEntry_Kind         `protobuf:"varint,2,opt,name=kind,proto3,enum=arcbox.agent.v1.CopyEntry_Kind" json:"kind,omitempty"`
 	Mode          uint32                 `protobuf:"varint,3,opt,name=mode,proto3" json:"mode,omitempty"`                               // permission bits, 0777
 	MtimeNanos    int64                  `protobuf:"varint,4,opt,name=mtime_nanos,json=mtimeNanos,proto3" json:"mtime_nanos,omitempty"` // since 1970; 0 = now
 	Size          int64                  `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`                               // of a file, when it was looked at; 0 = unknown
-	Target        string                 `protobuf:"bytes,6,opt,name=target,proto3" json:"target,omitempty"`                            // of a link
+	Target        []byte                 `protobuf:"bytes,6,opt,name=target,proto3" json:"target,omitempty"`                            // of a link
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1494,11 +1495,11 @@ func (*CopyEntry) Descriptor() ([]byte, []int) {
 	return file_guest_wire_agent_proto_rawDescGZIP(), []int{18}
 }
 
-func (x *CopyEntry) GetName() string {
+func (x *CopyEntry) GetName() []byte {
 	if x != nil {
 		return x.Name
 	}
-	return ""
+	return nil
 }
 
 func (x *CopyEntry) GetKind() CopyEntry_Kind {
@@ -1529,11 +1530,11 @@ func (x *CopyEntry) GetSize() int64 {
 	return 0
 }
 
-func (x *CopyEntry) GetTarget() string {
+func (x *CopyEntry) GetTarget() []byte {
 	if x != nil {
 		return x.Target
 	}
-	return ""
+	return nil
 }
 
 // CopyData is a piece of the file under way. What no piece covers is a hole.
@@ -1909,15 +1910,15 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12!\n" +
 	"\ferror_status\x18\x05 \x01(\x05R\verrorStatus\"8\n" +
 	"\x0eCopyOutRequest\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\fR\x04path\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\"}\n" +
 	"\rCopyInRequest\x124\n" +
 	"\x05start\x18\x01 \x01(\v2\x1c.arcbox.agent.v1.CopyInStartH\x00R\x05start\x12/\n" +
 	"\x04part\x18\x02 \x01(\v2\x19.arcbox.agent.v1.CopyPartH\x00R\x04partB\x05\n" +
 	"\x03msg\"]\n" +
 	"\vCopyInStart\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\fR\x04path\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\fR\x04name\x12\x12\n" +
 	"\x04into\x18\x03 \x01(\bR\x04into\x12\x12\n" +
 	"\x04user\x18\x04 \x01(\tR\x04user\"\r\n" +
 	"\vCopyInReply\"\xa5\x01\n" +
@@ -1927,13 +1928,13 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x03end\x18\x03 \x01(\v2\x18.arcbox.agent.v1.CopyEndH\x00R\x03endB\x06\n" +
 	"\x04part\"\x95\x02\n" +
 	"\tCopyEntry\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x123\n" +
+	"\x04name\x18\x01 \x01(\fR\x04name\x123\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.arcbox.agent.v1.CopyEntry.KindR\x04kind\x12\x12\n" +
 	"\x04mode\x18\x03 \x01(\rR\x04mode\x12\x1f\n" +
 	"\vmtime_nanos\x18\x04 \x01(\x03R\n" +
 	"mtimeNanos\x12\x12\n" +
 	"\x04size\x18\x05 \x01(\x03R\x04size\x12\x16\n" +
-	"\x06target\x18\x06 \x01(\tR\x06target\"^\n" +
+	"\x06target\x18\x06 \x01(\fR\x06target\"^\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_FILE\x10\x01\x12\x12\n" +
