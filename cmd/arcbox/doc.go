@@ -3,7 +3,8 @@
 //
 // It holds no state and decides nothing. Each verb is one message to the
 // engine (package actors/client) and a way to print the answer; the engine
-// validates again whatever is validated here. It links no journal and no
+// validates again whatever is validated here. Only image works on files
+// itself, in the store that all processes of a user share. It links no journal and no
 // driver, and keeps its start light, because scripts call it in loops.
 //
 // # Which engine
@@ -42,5 +43,5 @@
 // 124 past the time limit, and 125 for any fault of its own.
 //
 // Ctrl-C ends the waiting, never the work: what was asked of the engine goes
-// on. In exec and shell the signal goes to the program in the guest.
+// on. It does end image pull and import, which are this process's own. In exec and shell the signal goes to the program in the guest.
 package main

@@ -17,6 +17,7 @@ import (
 const (
 	exitGeneral     = 1
 	exitUsage       = 2
+	exitNotFound    = 3
 	exitConflict    = 4
 	exitTimeout     = 5
 	exitNoEngine    = 6

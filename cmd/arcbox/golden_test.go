@@ -72,6 +72,7 @@ func TestHelpGolden(t *testing.T) {
 	var all strings.Builder
 	for _, verb := range []string{
 		"", "create", "start", "stop", "restart", "rm", "list", "inspect", "exec", "shell", "cp", "ping", "info", "wait", "logs", "up",
+		"image", "image pull", "image import", "image ls", "image inspect", "image rm", "image prune",
 		"journal", "journal why", "journal verify", "journal recover", "engine", "engine start", "engine stop", "engine status", "version",
 	} {
 		b := newBench(t, nil)

@@ -115,6 +115,9 @@ func (h Home) Journal() string { return filepath.Join(h.Data, "journal") }
 // Machines is the directory with one directory for each machine, named by id.
 func (h Home) Machines() string { return filepath.Join(h.Data, "machines") }
 
+// Images is the directory of the image store.
+func (h Home) Images() string { return filepath.Join(h.Data, "images") }
+
 // EngineLog is the log of an engine that the CLI started.
 func (h Home) EngineLog() string { return filepath.Join(h.Log, "engine.log") }
 

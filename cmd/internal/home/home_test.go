@@ -64,8 +64,8 @@ func TestBelow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []string{h.Tickets(), h.Journal(), h.Machines()}
-	if d := cmp.Diff([]string{"/a/run/tickets.sock", "/a/data/journal", "/a/data/machines"}, got); d != "" {
+	got := []string{h.Tickets(), h.Journal(), h.Machines(), h.Images()}
+	if d := cmp.Diff([]string{"/a/run/tickets.sock", "/a/data/journal", "/a/data/machines", "/a/data/images"}, got); d != "" {
 		t.Error(d)
 	}
 	if d := cmp.Diff([]string{"/a/boot", "/h/.cache/arcbox/boot", "/usr/share/arcbox/boot"}, h.BootDirs()); d != "" {

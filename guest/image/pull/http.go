@@ -17,7 +17,8 @@ const (
 )
 
 var (
-	errStalled   = fmt.Errorf("the server sent nothing for %v", stallTime)
+	// ErrStalled means that a server was waited for long enough.
+	ErrStalled   = fmt.Errorf("the server sent nothing for %v", stallTime)
 	errDowngrade = errors.New("the server redirects from https to http")
 )
 
@@ -49,7 +50,7 @@ func (b *body) Close() error {
 // get begins to read a URL.
 func (s *Sources) get(ctx context.Context, url string) (*body, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	watch := time.AfterFunc(stallTime, func() { cancel(errStalled) })
+	watch := time.AfterFunc(stallTime, func() { cancel(ErrStalled) })
 	b := &body{watch: watch, ctx: ctx, cancel: cancel}
 	answer, err := s.ask(ctx, url)
 	if err != nil {

@@ -31,7 +31,7 @@ func (s *Sources) offerOCI(ctx context.Context, ref image.Ref) (offer, error) {
 	if err != nil {
 		return offer{}, err
 	}
-	asking, cancel := context.WithTimeoutCause(ctx, resolveTime, errStalled)
+	asking, cancel := context.WithTimeoutCause(ctx, resolveTime, ErrStalled)
 	defer cancel()
 	digest, err := s.ociDigest(asking, r)
 	if err != nil {
@@ -164,7 +164,7 @@ func (s *Sources) layers(img v1.Image) (layers []v1.Layer, total int64, err erro
 
 // download writes a layer as it comes. A server that stalls ends all of them.
 func download(ctx context.Context, stop context.CancelCauseFunc, l v1.Layer, path string, p *meter) error {
-	watch := time.AfterFunc(stallTime, func() { stop(errStalled) })
+	watch := time.AfterFunc(stallTime, func() { stop(ErrStalled) })
 	defer watch.Stop()
 	r, err := l.Compressed()
 	if err != nil {

@@ -138,7 +138,7 @@ func TestFailuresLeaveNothing(t *testing.T) {
 		{"/outside.tar", sumOf(web.files["/outside.tar"]), rootfs.ErrOutside},
 		{"/none.tar", sumOf(web.files["/none.tar"]), rootfs.ErrEmpty},
 		{"/text.tar", sumOf(web.files["/text.tar"]), rootfs.ErrDamaged},
-		{"/good.tar", "", errPlain},
+		{"/good.tar", "", ErrPlain},
 	} {
 		ref := parsed(t, web.URL+c.path)
 		ref.SHA256 = c.sum

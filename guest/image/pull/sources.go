@@ -56,6 +56,13 @@ func Into(store *image.Store, o Options) *Sources {
 	return &Sources{store: store, opts: o, flights: map[string]*flight{}, write: func(f *os.File) output { return f }}
 }
 
+// Close lets go of connections that are kept for a next question.
+func (s *Sources) Close() {
+	if t, ok := s.opts.Transport.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
+
 // patient is the usual transport, which by itself would wait for ever for an
 // answer to begin.
 func patient() http.RoundTripper {

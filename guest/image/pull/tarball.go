@@ -16,8 +16,8 @@ import (
 // ErrDigest means that something is not what it was said to be.
 var ErrDigest = errors.New("wrong digest")
 
-// errPlain is about what anybody on the way could have changed.
-var errPlain = errors.New("http is not protected: give the archive's SHA-256, or use https")
+// ErrPlain is about what anybody on the way could have changed.
+var ErrPlain = errors.New("http is not protected: give the archive's SHA-256, or use https")
 
 // maxRest bounds what may follow the end of a compressed archive.
 const maxRest = 64 << 20
@@ -79,7 +79,7 @@ func check(r io.Reader, result func([]byte) []byte, want string) error {
 func (s *Sources) openArchive(ctx context.Context, source, sum string) (io.ReadCloser, int64, error) {
 	if isURL(source) {
 		if strings.HasPrefix(source, "http:") && sum == "" {
-			return nil, 0, errPlain
+			return nil, 0, ErrPlain
 		}
 		b, err := s.get(ctx, source)
 		if err != nil {

@@ -9,11 +9,14 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
+	"github.com/mikelolasagasti/xz"
 )
 
-// zstdWindow is the largest window that the zstd tool takes unasked.
-const zstdWindow = 128 << 20
+// What the tools take, and make, unasked: more memory than that is refused.
+const (
+	zstdWindow   = 128 << 20
+	xzDictionary = 64 << 20
+)
 
 var (
 	gzipMagic = []byte{0x1f, 0x8b}
@@ -40,7 +43,7 @@ func decompress(r io.Reader) (io.Reader, func(), error) {
 		}
 		return unpacked{"gzip", z}, nothing, nil
 	case bytes.HasPrefix(head, xzMagic):
-		z, err := xz.NewReader(b)
+		z, err := xz.NewReader(b, xzDictionary)
 		if err != nil {
 			return nil, nothing, broken("xz", err)
 		}
@@ -71,7 +74,8 @@ func (u unpacked) Read(p []byte) (int, error) {
 
 // broken tells damage from an input that ends early or can't be read.
 func broken(format string, err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+	// xz.ErrBuf is a decoder that wants more than there is.
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, xz.ErrBuf) {
 		return fmt.Errorf("%s: %w", format, io.ErrUnexpectedEOF)
 	}
 	return fmt.Errorf("%s: %w", format, err)

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/image"
+)
+
+func newImagePrune(a *app) *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove images that have no name any more",
+		Long: "Remove the images that have no name any more, because a newer one has it. With\n" +
+			"--all, those with a name go too; what was imported is then gone for good.",
+		Args: noArgs,
+	}
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "also images that have a name")
+	cmd.RunE = a.imageVerb(func(ctx context.Context, s *image.Store, _ []string) error {
+		done, err := s.Prune(ctx, all, imageUsers)
+		if printErr := a.printRemoved(done); printErr != nil {
+			return printErr
+		}
+		return err
+	})
+	return cmd
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/image"
+	"github.com/arcboxlabs/arcbox-engine/guest/image/pull"
+)
+
+func newImagePull(a *app) *cobra.Command {
+	var server string
+	cmd := &cobra.Command{
+		Use:   "pull REFERENCE",
+		Short: "Bring an image",
+		Long: "Bring what a reference stands for now, and print its digest; what is here already\n" +
+			"is not downloaded again. Where the same is being pulled by another command, this\n" +
+			"one waits for it. For registries, Docker's configuration says who you are. Ctrl-C\n" +
+			"ends the pull and leaves nothing behind.",
+		Example: "  arcbox image pull debian:12\n  arcbox image pull docker.io/library/alpine:3.22",
+		Args:    imageArgs(1, 1),
+	}
+	addServer(a, cmd, &server)
+	cmd.RunE = a.imageVerb(func(ctx context.Context, s *image.Store, args []string) error {
+		ref, err := image.Parse(args[0])
+		if err != nil {
+			return err
+		}
+		return a.pullImage(ctx, s, ref, server)
+	})
+	return cmd
+}
+
+// addServer adds the flag with the index of machine images.
+func addServer(a *app, cmd *cobra.Command, server *string) {
+	usual := pull.DefaultIndex
+	if set := a.env(serverVar); set != "" {
+		usual = set
+	}
+	cmd.Flags().StringVar(server, "server", usual, "URL of the simplestreams index of machine images ("+serverVar+")")
+}
+
+// pullImage brings an image and prints it.
+func (a *app) pullImage(ctx context.Context, s *image.Store, ref image.Ref, server string) error {
+	from := pull.Into(s, pull.Options{Index: server, Now: a.now})
+	defer from.Close()
+	hear, done := a.bar(ref.String())
+	i, err := from.Pull(ctx, ref, hear)
+	done()
+	if err != nil {
+		return err
+	}
+	if a.json() {
+		return a.printJSON(i)
+	}
+	a.note("%s is %s", ref.Name, imageText(i))
+	_, err = fmt.Fprintln(a.stdout, i.Digest)
+	return err
+}
