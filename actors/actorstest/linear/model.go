@@ -91,6 +91,8 @@ func (o *Op) optional() []move {
 		return nil // "nothing was changed"
 	case o.Outcome == Refused:
 		return moves // overtaken, or it was done at the first try
+	case o.Repeated && (o.Verb == Start || o.Verb == Stop || o.Verb == Restart):
+		return moves // it was done at the first try, and more has happened since
 	case len(moves) > 0:
 		return moves[:len(moves)-1]
 	}
@@ -170,12 +172,18 @@ func (p answer) done(s state, since uint16) []state {
 		if o.Repeated && o.Seen.ID == "" {
 			return []state{s} // it was done once; the machine is gone
 		}
-		s = maybe(coming(s, o))(s)
 		if o.Verb == Restart && s.starts <= since {
 			return nil
 		}
+		if o.Repeated {
+			return p.observe(s, o.Seen, o.Seen.State) // done once; this is the machine of now
+		}
+		s = maybe(coming(s, o))(s)
 		return p.observe(s, Seen{ID: o.Seen.ID, Launch: o.Seen.Launch}, running)
 	case Stop:
+		if o.Repeated {
+			return p.observe(s, o.Seen, o.Seen.State)
+		}
 		s = maybe(ending(s, o))(s)
 		return append(p.observe(s, id, stopped), p.observe(s, id, created)...)
 	case Remove, Force:

@@ -26,6 +26,12 @@ func refusedWith(v Verb, from, to int64, c wire.Code, state string) Op {
 	return Op{Client: int(from), Verb: v, Name: "a", Call: from, Return: to, Outcome: Refused, Tries: 1, Code: c, Seen: Seen{State: state}}
 }
 
+// again makes it the answer of a request that had been carried out before.
+func again(o Op) Op {
+	o.Repeated, o.Tries = true, 2
+	return o
+}
+
 func lostAnswer(v Verb, from, to int64) Op {
 	return Op{Client: int(from), Verb: v, Name: "a", Call: from, Return: to, Outcome: Unknown, Tries: 1}
 }
@@ -58,8 +64,12 @@ var good = map[string][]Op{
 	"a create without an answer happened":     {lostAnswer(Create, 1, 2), did(Inspect, 3, 4, was("x", created, "")), did(Start, 5, 6, was("x", running, "l1"))},
 	"a create without an answer did not":      {lostAnswer(Create, 1, 2), refusedWith(Inspect, 3, 4, notFound, ""), did(Create, 5, 6, was("y", created, ""))},
 	"a create without an answer happens late": {lostAnswer(Create, 1, 2), refusedWith(Inspect, 3, 4, notFound, ""), did(Inspect, 5, 6, was("x", created, ""))},
-	"a machine is lost in a crash":            after(begun, Op{Verb: Lost, Call: 5, Return: 8}, did(Inspect, 6, 7, was("x", stopped, ""))),
-	"a machine is not lost in a crash":        after(begun, Op{Verb: Lost, Call: 5, Return: 8}, did(Inspect, 9, 10, was("x", running, "l1"))),
+	"a restart of before a crash is told so while its machine starts again": after(begun[:1], again(did(Restart, 3, 20, was("x", starting, "l3"))),
+		did(Inspect, 5, 6, was("x", running, "l2")), did(Stop, 7, 8, was("x", stopped, "")), did(Start, 9, 30, was("x", running, "l3"))),
+	"a stop of before a crash is told so while its machine starts again": after(begun, again(did(Stop, 5, 20, was("x", starting, "l2"))),
+		did(Inspect, 7, 8, was("x", stopped, "")), did(Start, 9, 30, was("x", running, "l2"))),
+	"a machine is lost in a crash":     after(begun, Op{Verb: Lost, Call: 5, Return: 8}, did(Inspect, 6, 7, was("x", stopped, ""))),
+	"a machine is not lost in a crash": after(begun, Op{Verb: Lost, Call: 5, Return: 8}, did(Inspect, 9, 10, was("x", running, "l1"))),
 }
 
 // What it must never answer, and what the report says of it.
@@ -82,6 +92,8 @@ var bad = map[string]struct {
 	"a removed machine is back":                     {after(begun[:1], did(Remove, 3, 4, Seen{ID: "x"}), shows(5, 6, was("x", created, ""))), "name a"},
 	"one machine was removed twice":                 {after(begun[:1], did(Remove, 3, 4, Seen{ID: "x"}), did(Remove, 5, 6, Seen{ID: "x"})), "name a"},
 	"a restart restarted nothing":                   {after(begun, did(Restart, 5, 6, was("x", running, "l1")), did(Inspect, 7, 8, was("x", running, "l1"))), "name a"},
+	"a repeated restart restarted nothing":          {after(begun, again(did(Restart, 5, 6, was("x", running, "l1")))), "name a"},
+	"a repeated stop shows what is not there":       {after(begun, again(did(Stop, 5, 6, was("x", created, "")))), "name a"},
 	"a machine runs that was removed while live":    {after(begun, did(Remove, 5, 6, Seen{ID: "x"})), "name a"},
 	"a create without an answer happened twice": {[]Op{lostAnswer(Create, 1, 2), did(Inspect, 3, 4, was("x", created, "")), did(Remove, 5, 6, Seen{ID: "x"}),
 		did(Inspect, 7, 8, was("z", created, ""))}, "name a"},
