@@ -21,7 +21,7 @@ func (m *machine) openGuest(c *command) error {
 	}
 	s, ref := m.shared, m.ref
 	socket, ticket := s.Tickets(c.principal, func(ctx context.Context, conn *net.UnixConn) error {
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		f, err := conn.File()
 		if err != nil {
 			return err
@@ -47,7 +47,7 @@ func (m *machine) openLog(c *command) error {
 	}
 	s, ref, follow := m.shared, m.ref, msg.GetFollow()
 	socket, ticket := s.Tickets(c.principal, func(ctx context.Context, conn *net.UnixConn) error {
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		return s.Dirs.Log(ctx, ref, which, tail, follow, conn)
 	})
 	m.answer(c, &wire.Ticket{Socket: socket, Ticket: ticket})

@@ -75,7 +75,7 @@ func (c *Client) Exec(ctx context.Context, spec ExecSpec) (ExecResult, error) {
 	x := &execution{ctx: ctx, cancel: cancel, stream: stream, spec: spec,
 		credit: wire.StdinWindow, credited: make(chan struct{}, 1)}
 	// A failed send says only io.EOF: why, comes with receive.
-	if err := x.send(&wire.ExecRequest{Msg: &wire.ExecRequest_Start{Start: start}}); err != nil && err != io.EOF {
+	if err := x.send(&wire.ExecRequest{Msg: &wire.ExecRequest_Start{Start: start}}); err != nil && !errors.Is(err, io.EOF) {
 		return ExecResult{}, callError(ctx, "exec", err)
 	}
 	go x.sendStdin()

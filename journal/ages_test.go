@@ -191,7 +191,7 @@ func (a age) strange(j *Journal, lost bool) (odd []string, err error) {
 		case lost && (!ok || m.Damaged):
 			odd = append(odd, fmt.Sprintf("machine %s: %v, damaged %v", id, ok, m.Damaged))
 		default:
-			return nil, fmt.Errorf("machine %s became %+v, %v, %v", id, m, ok, err)
+			return nil, fmt.Errorf("machine %s became %+v, %v, %w", id, m, ok, err)
 		}
 	}
 	if ms := j.Machines(); len(ms) > len(a.machines) {

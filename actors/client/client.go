@@ -12,10 +12,12 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/asynkron/protoactor-go/remote"
-	"github.com/orcaman/concurrent-map"
+	cmap "github.com/orcaman/concurrent-map"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -158,7 +160,7 @@ func (c *Client) Close() error {
 	c.fail(fmt.Errorf("client: %w", net.ErrClosed))
 	err := c.conn.Close()
 	<-c.read
-	if err != nil && !errors.Is(err, grpc.ErrClientConnClosing) {
+	if err != nil && status.Code(err) != codes.Canceled {
 		return fmt.Errorf("client: close: %w", err)
 	}
 	return nil

@@ -70,7 +70,7 @@ func (w *World) Check(ctx context.Context, ref actors.Ref) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	_, err = c.Ping(ctx)
 	return err
 }
@@ -81,7 +81,7 @@ func (w *World) Shutdown(ctx context.Context, ref actors.Ref) error {
 	defer cancel()
 	c, err := guest.Connect(asked, w.dialer(ref))
 	if err == nil {
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		if err = c.Shutdown(asked, shutdownGrace); err == nil {
 			return nil
 		}

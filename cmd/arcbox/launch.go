@@ -47,7 +47,7 @@ func launchEngine(_ context.Context, h home.Home, flags []string) (*child, error
 			message: fmt.Sprintf("no engine is running, and none can be started: %v", err),
 		}
 	}
-	defer log.Close() //nolint:errcheck // the engine has its own descriptor
+	defer log.Close() // the engine has its own descriptor
 	// Not bound to a context: it outlives this command.
 	cmd := exec.Command(path, flags...) //nolint:noctx,gosec // a daemon, found by us
 	cmd.Env = homeEnv(os.Environ(), h)
@@ -163,7 +163,7 @@ func tailOf(path string, from int64) string {
 	if err != nil {
 		return ""
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	if info, err := f.Stat(); err == nil {
 		from = max(from, info.Size()-logTail)
 	}

@@ -62,7 +62,7 @@ func (a *app) printTable(header []string, rows [][]string) error {
 	t.SetStyle(plain)
 	t.SuppressTrailingSpaces()
 	if width := terminalWidth(a.stdout); width > 0 {
-		t.SetAllowedRowLength(width) //nolint:staticcheck // the row, not the table, is what a terminal limits
+		t.SetAllowedRowLength(width) // the row, not the table, is what a terminal limits
 	}
 	t.AppendHeader(tableRow(header))
 	for _, row := range rows {

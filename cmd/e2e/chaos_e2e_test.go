@@ -22,20 +22,20 @@ type backend struct {
 	start    []string // flags of the engine
 	programs []string // each VM has one process of each
 	pause    int      // ms; the longest, of most rounds, from the operations to the blow
+	kills    int
 	limit    time.Duration
 }
 
-// A run that is no soak goes on until engines were killed a hundred times
-// during start, stop, restart and rm -f, or until its limit, on a busy host.
-const chaosKills = 100
+// A run that is no soak goes on until engines were killed so often during
+// start, stop, restart and rm -f, or until its limit, on a busy host.
 
 var (
 	real = backend{
-		create: []string{"--memory", "128", "--cpus", "1"}, programs: []string{vmhostProgram, qemuProgram}, pause: 1000, limit: 6 * time.Minute,
+		create: []string{"--memory", "128", "--cpus", "1"}, programs: []string{vmhostProgram, qemuProgram}, pause: 1000, kills: 60, limit: 4 * time.Minute,
 	}
 	scripted = backend{
 		create: []string{"--backend", "sim", "--script", "boot=150ms;shutdown-takes=100ms"}, start: []string{"--allow-sim"},
-		programs: []string{vmhostProgram}, pause: 400, limit: 2 * time.Minute,
+		programs: []string{vmhostProgram}, pause: 400, kills: 100, limit: 2 * time.Minute,
 	}
 )
 
@@ -118,7 +118,7 @@ func (c *chaos) wanted(soak time.Duration) bool {
 	for _, n := range c.tally.verbs {
 		kills += n
 	}
-	return kills < chaosKills && ran < c.limit
+	return kills < c.backend.kills && ran < c.limit
 }
 
 // startEngine starts one, unless one runs.

@@ -94,7 +94,7 @@ func (a *Agent) Serve(ctx context.Context, l net.Listener) error {
 	s := newServer(a.opts.Log)
 	wire.RegisterAgentServer(s, a)
 	g := newGate(l, a.opts.Token, a.opts.Admit, a.opts.Log)
-	defer g.Close()
+	defer func() { _ = g.Close() }()
 	stopped := make(chan struct{})
 	cancel := context.AfterFunc(ctx, func() {
 		defer close(stopped)
@@ -121,7 +121,6 @@ func newServer(log *slog.Logger) *grpc.Server {
 		grpc.InitialWindowSize(streamWindow),
 		grpc.InitialConnWindowSize(connWindow),
 		grpc.ConnectionTimeout(handshakeTime),
-		grpc.SharedWriteBuffer(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 30 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (_ any, err error) {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -109,10 +110,10 @@ func TestSignalOfAnEndedChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-ch.ended
-	if err := c.signal(ch, unix.SIGKILL); err != os.ErrProcessDone {
+	if err := c.signal(ch, unix.SIGKILL); !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("signal: %v, want %v", err, os.ErrProcessDone)
 	}
-	if _, err := c.start("/no/such", []string{"such"}, &syscall.ProcAttr{}); err != unix.ENOENT {
+	if _, err := c.start("/no/such", []string{"such"}, &syscall.ProcAttr{}); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("start: %v", err)
 	}
 	if len(c.running) != 0 {

@@ -182,7 +182,7 @@ func (x *execution) signal(sig unix.Signal) {
 func (x *execution) receive(cancel context.CancelCauseFunc) {
 	for {
 		req, err := x.stream.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			x.stdin.finish()
 			return
 		}

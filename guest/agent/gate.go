@@ -140,7 +140,7 @@ func (g *gate) pass(c net.Conn) {
 	select {
 	case g.passed <- counted:
 	case <-g.closed:
-		counted.Close()
+		_ = counted.Close()
 	}
 }
 

@@ -182,9 +182,9 @@ func TestLoopsEnd(t *testing.T) {
 // A descriptor may span regions, not gaps.
 func TestRegions(t *testing.T) {
 	const half = rigSize / 2
-	low, high := whole, whole
+	low := whole
 	low.size = half
-	high = regionEntry{gpa: rigGPA + half, size: half, uva: rigUVA + half, offset: half}
+	high := regionEntry{gpa: rigGPA + half, size: half, uva: rigUVA + half, offset: half}
 	apart := high
 	apart.gpa++
 	for name, c := range map[string]struct {

@@ -1,6 +1,7 @@
 package early
 
 import (
+	"errors"
 	"os"
 	"path"
 	"strings"
@@ -128,7 +129,7 @@ func load(p string) error {
 		flags = unix.MODULE_INIT_COMPRESSED_FILE
 	}
 	err = unix.FinitModule(int(f.Fd()), "", flags)
-	if err == unix.EEXIST || err == unix.ENODEV {
+	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENODEV) {
 		return nil
 	}
 	return err
