@@ -210,7 +210,7 @@ func (x *execution) takeCredit(want int) (int, bool) {
 // sendStdin passes stdin on. A stdin that fails is like a client that goes:
 // the program must not take half of its input for all of it.
 func (x *execution) sendStdin() {
-	buf := make([]byte, wire.MaxChunk/2)
+	buf := make([]byte, wire.Chunk)
 	for x.spec.Stdin != nil {
 		n, err := x.spec.Stdin.Read(buf)
 		if !x.sendAll(buf[:n]) {

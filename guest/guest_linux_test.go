@@ -28,7 +28,7 @@ import (
 const testPatience = 60 * time.Second
 
 // realAgent serves an agent on a unix socket, and returns the way to it.
-func realAgent(t *testing.T) (context.Context, Dialer) {
+func realAgent(t testing.TB) (context.Context, Dialer) {
 	t.Helper()
 	token := bytes.Repeat([]byte{'t'}, wire.TokenSize)
 	a, err := agent.New(agent.Options{Version: "test", Token: token, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
@@ -65,7 +65,7 @@ func realAgent(t *testing.T) (context.Context, Dialer) {
 	}
 }
 
-func connected(t *testing.T) (context.Context, *Client) {
+func connected(t testing.TB) (context.Context, *Client) {
 	t.Helper()
 	ctx, dial := realAgent(t)
 	c, err := Connect(ctx, dial)

@@ -197,7 +197,7 @@ func TestCopyInterrupted(t *testing.T) {
 	r, w := io.Pipe()
 	b.stdin = r
 	go func() {
-		_, _ = w.Write(bytes.Repeat([]byte("x"), 3*guestwire.MaxChunk)) // all but the last piece is sent
+		_, _ = w.Write(bytes.Repeat([]byte("x"), 9*guestwire.Chunk)) // all but the last piece is sent
 		b.sent <- os.Interrupt
 	}()
 	before := files(t, guest)

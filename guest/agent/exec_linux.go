@@ -250,7 +250,7 @@ func (x *execution) feed() {
 			_, err := x.io.stdin.Write(b)
 			broken = err != nil
 		}
-		x.stdin.passed()
+		x.stdin.passed(b)
 		if x.send(&wire.ExecReply{Msg: &wire.ExecReply_StdinTaken{StdinTaken: int64(len(b))}}) != nil {
 			return
 		}
@@ -260,7 +260,7 @@ func (x *execution) feed() {
 // pump carries output to the client as fast as the client takes it. If it
 // takes no more, the stream's end is on its way and the program is killed.
 func (x *execution) pump(r *os.File, message func([]byte) *wire.ExecReply) {
-	buf := make([]byte, wire.MaxChunk)
+	buf := make([]byte, wire.Chunk)
 	for {
 		n, err := r.Read(buf)
 		if n > 0 && x.send(message(buf[:n])) != nil {

@@ -11,9 +11,10 @@ type stdinQueue struct {
 	mu       sync.Mutex
 	changed  sync.Cond
 	buf      []byte
-	out      int  // bytes that were taken and not passed on yet
-	finished bool // nothing more comes
-	closed   bool // nothing more is wanted
+	spare    []byte // what was passed on, to be filled again
+	out      int    // bytes that were taken and not passed on yet
+	finished bool   // nothing more comes
+	closed   bool   // nothing more is wanted
 }
 
 func newStdinQueue() *stdinQueue {
@@ -47,15 +48,15 @@ func (q *stdinQueue) take() []byte {
 		return nil
 	}
 	b := q.buf
-	q.buf, q.out = nil, len(b)
+	q.buf, q.spare, q.out = q.spare[:0], nil, len(b)
 	return b
 }
 
 // passed says that the program has what was taken: before the client is told.
-func (q *stdinQueue) passed() {
+func (q *stdinQueue) passed(b []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.out = 0
+	q.out, q.spare = 0, b
 }
 
 func (q *stdinQueue) finish() {

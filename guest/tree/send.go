@@ -28,7 +28,7 @@ type sender struct {
 
 // Send reads the file or directory at a path, which may lead through links.
 func Send(ctx context.Context, path string, sink Sink, stats *Stats) error {
-	s := &sender{ctx: ctx, sink: sink, stats: stats, buf: make([]byte, wire.MaxChunk)}
+	s := &sender{ctx: ctx, sink: sink, stats: stats, buf: make([]byte, wire.Chunk)}
 	info, err := os.Stat(path)
 	if err != nil {
 		return fmt.Errorf("copy: %w", err)
@@ -53,7 +53,7 @@ func Send(ctx context.Context, path string, sink Sink, stats *Stats) error {
 
 // SendStream reads a stream as a file of that mode and without a time.
 func SendStream(ctx context.Context, r io.Reader, sink Sink, stats *Stats) error {
-	s := &sender{ctx: ctx, sink: sink, stats: stats, buf: make([]byte, wire.MaxChunk)}
+	s := &sender{ctx: ctx, sink: sink, stats: stats, buf: make([]byte, wire.Chunk)}
 	stats.begin(0)
 	if err := s.entry(&wire.CopyEntry{Kind: wire.CopyEntry_KIND_FILE, Mode: 0o644}); err != nil {
 		return err

@@ -305,7 +305,7 @@ func TestSparse(t *testing.T) {
 // that does not say how long it is.
 func TestStreams(t *testing.T) {
 	dir := t.TempDir()
-	data := append(make([]byte, 2*wire.MaxChunk), append([]byte("text"), make([]byte, wire.MaxChunk+7)...)...)
+	data := append(make([]byte, 2*wire.Chunk), append([]byte("text"), make([]byte, wire.Chunk+7)...)...)
 	var parts []*wire.CopyPart
 	if err := SendStream(t.Context(), bytes.NewReader(data), kept(&parts), &Stats{}); err != nil || len(parts) != 3 {
 		t.Fatalf("%d parts, %v", len(parts), err)

@@ -28,6 +28,11 @@ const (
 	MaxMessage = 4 << 20  // bytes of one gRPC message
 	MaxChunk   = 64 << 10 // bytes of stdin, stdout, stderr or ping payload in one message
 
+	// Chunk is how many bytes a sender puts into one message: with its head it
+	// fits one of gRPC's buffers of 32 KiB. The next larger ones have 1 MiB,
+	// which is cleared for every message.
+	Chunk = 32<<10 - 256
+
 	// StdinWindow is how much stdin of one exec may be under way: sent, and
 	// not yet given back by stdin_taken.
 	StdinWindow = 256 << 10

@@ -160,7 +160,7 @@ func pump(p *program) {
 
 // print sends standard output in chunks.
 func (p *program) print(r io.Reader) {
-	buf := make([]byte, wire.MaxChunk)
+	buf := make([]byte, wire.Chunk)
 	for {
 		n, err := r.Read(buf)
 		if n > 0 && p.stream.Send(&wire.ExecReply{Msg: &wire.ExecReply_Stdout{Stdout: bytes.Clone(buf[:n])}}) != nil {
