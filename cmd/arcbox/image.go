@@ -71,7 +71,7 @@ func imageFailure(err error) error {
 		f.code, f.kind = exitTimeout, "timeout"
 	case errors.Is(err, pull.ErrDigest), errors.Is(err, rootfs.ErrOutside):
 		f.code, f.kind = exitUnsafe, "unsafe"
-	case errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, pull.ErrSpace):
 		f.hint = "arcbox image prune"
 	default:
 		return err

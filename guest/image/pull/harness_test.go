@@ -38,7 +38,10 @@ func open(t testing.TB, o Options) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &rig{Into(s, o), dir}
+	sources := Into(s, o)
+	t.Cleanup(sources.Close)
+	sources.free = func(string) (uint64, error) { return 1 << 40, nil } // whatever this host has
+	return &rig{sources, dir}
 }
 
 // archive is a tar of files: "name=content", or "name/" for a directory.

@@ -22,47 +22,58 @@ var (
 	errDowngrade = errors.New("the server redirects from https to http")
 )
 
-// body is an answer that is being read. It ends with an error where the server
-// stalls.
+// watched is a reader of what a server sends. While it waits, time runs, and at
+// its end everything that stop ends.
+type watched struct {
+	io.Reader
+	timer *time.Timer
+	limit time.Duration
+}
+
+func (s *Sources) watch(r io.Reader, stop context.CancelCauseFunc) *watched {
+	return &watched{r, time.AfterFunc(s.stall, func() { stop(ErrStalled) }), s.stall}
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	w.timer.Reset(w.limit)
+	defer w.timer.Stop() // what is done with the bytes may take as long as it likes
+	return w.Reader.Read(p)
+}
+
+// body is an answer that is being read.
 type body struct {
-	io.ReadCloser
-	size   int64 // -1 where the server does not say
-	watch  *time.Timer
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	*watched
+	size  int64 // -1 where the server does not say
+	ctx   context.Context
+	close func() error
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	b.watch.Reset(stallTime)
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) && b.ctx.Err() != nil {
-		err = context.Cause(b.ctx)
+	n, err := b.watched.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = withCause(b.ctx, err)
 	}
 	return n, err
 }
 
-func (b *body) Close() error {
-	b.watch.Stop()
-	defer b.cancel(nil)
-	return b.ReadCloser.Close()
-}
+func (b *body) Close() error { return b.close() }
 
 // get begins to read a URL.
 func (s *Sources) get(ctx context.Context, url string) (*body, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	watch := time.AfterFunc(stallTime, func() { cancel(ErrStalled) })
-	b := &body{watch: watch, ctx: ctx, cancel: cancel}
+	ctx, stop := context.WithCancelCause(ctx)
+	w := s.watch(nil, stop)
 	answer, err := s.ask(ctx, url)
+	w.timer.Stop()
 	if err != nil {
-		watch.Stop()
-		if cause := context.Cause(ctx); cause != nil {
-			err = fmt.Errorf("get %s: %w", url, cause)
-		}
-		cancel(nil)
+		err = withCause(ctx, err)
+		stop(nil)
 		return nil, err
 	}
-	b.ReadCloser, b.size = answer.Body, answer.ContentLength
-	return b, nil
+	w.Reader = answer.Body
+	return &body{watched: w, size: answer.ContentLength, ctx: ctx, close: func() error {
+		defer stop(nil)
+		return answer.Body.Close()
+	}}, nil
 }
 
 func (s *Sources) ask(ctx context.Context, url string) (*http.Response, error) {

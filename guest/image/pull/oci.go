@@ -38,13 +38,15 @@ func (s *Sources) offerOCI(ctx context.Context, ref image.Ref) (offer, error) {
 		return offer{}, withCause(asking, err)
 	}
 	o := image.Origin{Kind: image.OCI, Reference: ref.Source, Digest: digest, Architecture: s.opts.Architecture}
-	return offer{origin: o, build: func(ctx context.Context, st *image.Stage, out io.WriterAt, p *meter) (rootfs.Result, error) {
+	return offer{origin: o, build: func(ctx context.Context, w *work) (rootfs.Result, error) {
 		// Asked for again by digest, with the context of the download.
+		ctx, stop := context.WithCancelCause(ctx)
+		defer stop(nil)
 		img, err := remote.Image(r.Context().Digest(digest), s.ociOptions(ctx)...)
 		if err != nil {
 			return rootfs.Result{}, withCause(ctx, err)
 		}
-		return s.buildOCI(ctx, img, st, out, p)
+		return s.buildOCI(ctx, stop, img, w)
 	}}, nil
 }
 
@@ -104,33 +106,34 @@ func (s *Sources) platforms(d *remote.Descriptor, err error) error {
 }
 
 // buildOCI downloads the layers, which are needed twice, and merges them. The
-// library checks their digests and sizes.
-func (s *Sources) buildOCI(ctx context.Context, img v1.Image, st *image.Stage, out io.WriterAt, p *meter) (rootfs.Result, error) {
+// library checks their digests and sizes. What goes wrong with one layer stops
+// the others.
+func (s *Sources) buildOCI(ctx context.Context, stop context.CancelCauseFunc, img v1.Image, w *work) (rootfs.Result, error) {
 	layers, total, err := s.layers(img)
 	if err != nil {
 		return rootfs.Result{}, withCause(ctx, err)
 	}
-	p.phase(Downloading, total)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	group, groupCtx := errgroup.WithContext(ctx)
+	w.meter.phase(Downloading, total)
+	var group errgroup.Group
 	group.SetLimit(layersAtOnce)
 	var files []rootfs.Layer
 	for i, l := range layers {
-		path := st.File(fmt.Sprintf("layer-%03d", i))
+		path := w.stage.File(fmt.Sprintf("layer-%03d", i))
 		files = append(files, rootfs.Layer{Open: func() (io.ReadCloser, error) { return os.Open(path) }, Trusted: true})
 		group.Go(func() error {
-			if err := download(groupCtx, cancel, l, path, p); err != nil {
-				return fmt.Errorf("layer %d: %w", i+1, withCause(ctx, err))
+			err := s.download(ctx, stop, l, path, w)
+			if err != nil {
+				err = fmt.Errorf("layer %d: %w", i+1, withCause(ctx, err))
+				stop(err)
 			}
-			return nil
+			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return rootfs.Result{}, err
 	}
-	p.phase(Building, 0)
-	return rootfs.FromLayers(ctx, out, s.opts.Limits, files)
+	w.meter.phase(Building, 0)
+	return rootfs.FromLayers(ctx, w.out, s.opts.Limits, files)
 }
 
 // layers are the image's, with the bytes that they say they have.
@@ -163,20 +166,20 @@ func (s *Sources) layers(img v1.Image) (layers []v1.Layer, total int64, err erro
 }
 
 // download writes a layer as it comes. A server that stalls ends all of them.
-func download(ctx context.Context, stop context.CancelCauseFunc, l v1.Layer, path string, p *meter) error {
-	watch := time.AfterFunc(stallTime, func() { stop(ErrStalled) })
-	defer watch.Stop()
+func (s *Sources) download(ctx context.Context, stop context.CancelCauseFunc, l v1.Layer, path string, w *work) error {
+	waits := s.watch(nil, stop)
 	r, err := l.Compressed()
+	waits.timer.Stop()
 	if err != nil {
 		return err
 	}
 	defer r.Close()
+	waits.Reader = r
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	seen := func(n int64) { watch.Reset(stallTime); p.add(n) }
-	_, err = io.Copy(f, &metered{ctx: ctx, r: r, seen: seen})
+	_, err = io.Copy(thriftyWriter{f, w.space}, &metered{ctx: ctx, r: waits, seen: w.meter.add})
 	return errors.Join(err, f.Close())
 }
 

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -257,6 +258,27 @@ func TestGivingUpALayer(t *testing.T) {
 	h.spoil = func(w http.ResponseWriter) http.ResponseWriter { return &stuck{w, begun, ctx.Done()} }
 	go func() { <-begun; cancel() }()
 	if _, err := s.Pull(ctx, parsed(t, h.host+"/good:1"), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	clean(t, s, 0)
+}
+
+func TestStalledLayer(t *testing.T) {
+	h := newHub(t)
+	h.push(t, "good:1", container(t, "amd64", archiveOf(t, "b=1"), archiveOf(t, "a="+strings.Repeat("x", 1<<20))))
+	s := open(t, Options{Architecture: "amd64"})
+	s.stall = 50 * time.Millisecond
+	over := make(chan struct{})
+	var blobs atomic.Int64
+	h.spoil = func(w http.ResponseWriter) http.ResponseWriter {
+		if blobs.Add(1) == 1 {
+			return w // the configuration
+		}
+		return &stuck{w, make(chan struct{}, 10), over}
+	}
+	_, err := s.Pull(t.Context(), parsed(t, h.host+"/good:1"), nil)
+	close(over)
+	if !errors.Is(err, ErrStalled) {
 		t.Errorf("%v", err)
 	}
 	clean(t, s, 0)

@@ -34,7 +34,15 @@ type Progress struct {
 // offer is what a source has for a reference at this moment.
 type offer struct {
 	origin image.Origin
-	build  func(ctx context.Context, st *image.Stage, out io.WriterAt, p *meter) (rootfs.Result, error)
+	build  func(ctx context.Context, w *work) (rootfs.Result, error)
+}
+
+// work is what an image is made with.
+type work struct {
+	stage *image.Stage
+	out   io.WriterAt
+	meter *meter
+	space *space
 }
 
 func (s *Sources) offer(ctx context.Context, ref image.Ref) (offer, error) {
@@ -75,8 +83,12 @@ func (s *Sources) make(ctx context.Context, name string, o offer, st *image.Stag
 		return image.Image{}, err
 	}
 	defer f.Close()
+	room := &space{dir: st.File("."), free: s.free, step: s.step}
+	if err := room.look(); err != nil {
+		return image.Image{}, err
+	}
 	out := s.write(f)
-	made, err := o.build(ctx, st, out, p)
+	made, err := o.build(ctx, &work{st, thrifty{out, room}, p, room})
 	if err != nil {
 		return image.Image{}, err
 	}

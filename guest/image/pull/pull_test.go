@@ -161,39 +161,6 @@ func TestFailuresLeaveNothing(t *testing.T) {
 	clean(t, s, 2)
 }
 
-func TestFullDisk(t *testing.T) {
-	ref := file(t, root(t, "one"))
-	s := open(t, Options{})
-	for _, room := range []int64{0, 1000, 4096, 100_000, 300_000} {
-		s.write = func(f *os.File) output { return full{f, room} }
-		if _, err := s.Pull(t.Context(), ref, nil); !errors.Is(err, errFull) {
-			t.Errorf("room for %d: %v", room, err)
-		}
-		clean(t, s, 0)
-	}
-	s.write = func(f *os.File) output { return f }
-	pull(t, s, ref)
-	clean(t, s, 1)
-}
-
-func TestLimitsHold(t *testing.T) {
-	s := open(t, Options{Limits: rootfs.Limits{Entries: 100, Bytes: 1000}})
-	if _, err := s.Pull(t.Context(), file(t, root(t, "one")), nil); !errors.Is(err, rootfs.ErrLimit) {
-		t.Errorf("%v", err)
-	}
-	clean(t, s, 0)
-}
-
-// A redirect from https to http would undo what https is for.
-func TestRedirectToPlain(t *testing.T) {
-	s := open(t, Options{})
-	var down redirects
-	s.opts.Transport = &down
-	if _, err := s.get(t.Context(), "https://example.invalid/r.tar"); !errors.Is(err, errDowngrade) || down != 1 {
-		t.Errorf("%v after %d questions", err, down)
-	}
-}
-
 const (
 	killedURL = "ARCBOX_TEST_KILLED_URL"
 	killedDir = "ARCBOX_TEST_KILLED_DIR"

@@ -31,7 +31,11 @@ type Sources struct {
 	mu      sync.Mutex
 	flights map[string]*flight
 
-	write func(*os.File) output // a full disk, in tests
+	// What tests change: how long a server may send nothing, and the disk.
+	stall time.Duration
+	write func(*os.File) output
+	free  func(dir string) (uint64, error)
+	step  int64
 }
 
 // output is what an image is written to.
@@ -53,7 +57,10 @@ func Into(store *image.Store, o Options) *Sources {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Sources{store: store, opts: o, flights: map[string]*flight{}, write: func(f *os.File) output { return f }}
+	return &Sources{
+		store: store, opts: o, flights: map[string]*flight{},
+		stall: stallTime, write: func(f *os.File) output { return f }, free: freeSpace, step: spaceStep,
+	}
 }
 
 // Close lets go of connections that are kept for a next question.

@@ -86,8 +86,8 @@ func (s *Sources) offerMachine(ctx context.Context, ref image.Ref) (offer, error
 		Kind: image.Machine, Reference: a.url, Digest: prefix + a.sum, Architecture: s.opts.Architecture,
 		Distribution: strings.ToLower(p.OS), Version: p.version(),
 	}
-	return offer{origin: o, build: func(ctx context.Context, _ *image.Stage, out io.WriterAt, m *meter) (rootfs.Result, error) {
-		return s.archive(ctx, a.url, a.sum, out, m)
+	return offer{origin: o, build: func(ctx context.Context, w *work) (rootfs.Result, error) {
+		return s.archive(ctx, a.url, a.sum, w)
 	}}, nil
 }
 

@@ -28,14 +28,14 @@ func (s *Sources) offerTarball(ref image.Ref) offer {
 	if ref.SHA256 != "" {
 		o.Digest = prefix + ref.SHA256
 	}
-	return offer{origin: o, build: func(ctx context.Context, _ *image.Stage, out io.WriterAt, p *meter) (rootfs.Result, error) {
-		return s.archive(ctx, ref.Source, ref.SHA256, out, p)
+	return offer{origin: o, build: func(ctx context.Context, w *work) (rootfs.Result, error) {
+		return s.archive(ctx, ref.Source, ref.SHA256, w)
 	}}
 }
 
 // archive builds the image while the archive is read, which is done once. The
 // digest is known at the end, when nothing of the image is in use yet.
-func (s *Sources) archive(ctx context.Context, source, sum string, out io.WriterAt, p *meter) (rootfs.Result, error) {
+func (s *Sources) archive(ctx context.Context, source, sum string, w *work) (rootfs.Result, error) {
 	raw, size, err := s.openArchive(ctx, source, sum)
 	if err != nil {
 		return rootfs.Result{}, err
@@ -45,10 +45,10 @@ func (s *Sources) archive(ctx context.Context, source, sum string, out io.Writer
 	if isURL(source) {
 		phase = Downloading
 	}
-	p.phase(phase, size)
+	w.meter.phase(phase, size)
 	hash := sha256.New()
-	r := io.TeeReader(&metered{ctx: ctx, r: raw, seen: p.add}, hash)
-	made, err := rootfs.FromTar(ctx, out, s.opts.Limits, rootfs.Layer{
+	r := io.TeeReader(&metered{ctx: ctx, r: raw, seen: w.meter.add}, hash)
+	made, err := rootfs.FromTar(ctx, w.out, s.opts.Limits, rootfs.Layer{
 		Open:    func() (io.ReadCloser, error) { return io.NopCloser(r), nil },
 		Trusted: sum != "",
 	})
