@@ -22,12 +22,9 @@ type backend struct {
 	start    []string // flags of the engine
 	programs []string // each VM has one process of each
 	pause    int      // ms; the longest, of most rounds, from the operations to the blow
-	kills    int
+	kills    int      // of engines during start, stop, restart and rm -f: so long goes a run that is no soak
 	limit    time.Duration
 }
-
-// A run that is no soak goes on until engines were killed so often during
-// start, stop, restart and rm -f, or until its limit, on a busy host.
 
 var (
 	real = backend{
