@@ -79,13 +79,13 @@ func (j *Journal) checkForgotten(db *pebble.DB, tables []string) error {
 		if known[path.Base(name)] {
 			continue
 		}
-		first, last, err := j.span(name)
-		if err != nil || first == 0 {
-			continue // not written to its end, or without a record
+		keys, err := j.ends(name)
+		if err != nil {
+			continue // not written to its end
 		}
-		for _, seq := range []uint64{first, last} {
-			if _, err := (source{db}).get(keyRecord(seq)); errors.Is(err, pebble.ErrNotFound) {
-				d := j.damaged(fmt.Errorf("record %d stands in a table that the database has forgotten", seq))
+		for _, k := range keys {
+			if _, err := (source{db}).get(k); errors.Is(err, pebble.ErrNotFound) {
+				d := j.damaged(fmt.Errorf("record %d stands in a table that the database has forgotten", seqOf(k)))
 				d.File = name
 				return d
 			}
@@ -94,8 +94,9 @@ func (j *Journal) checkForgotten(db *pebble.DB, tables []string) error {
 	return nil
 }
 
-// span is the first and the last record in a table, 0 where there is none.
-func (j *Journal) span(name string) (first, last uint64, err error) {
+// ends are the first and the last key of a record, and of the index, in a table.
+// Neither are ever deleted.
+func (j *Journal) ends(name string) (keys [][]byte, err error) {
 	defer func() { // Pebble v2.1.7 panics at some false footers
 		if p := recover(); p != nil {
 			err = fmt.Errorf("read a table: %v", p)
@@ -103,16 +104,23 @@ func (j *Journal) span(name string) (first, last uint64, err error) {
 	}()
 	it, done, err := openTable(j.o, name)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	if kv := it.SeekGE(keyRecord(0), 0); kv != nil {
-		_, first, _ = keyOf(kv.K.UserKey)
+	for kind, prefix := range map[kindOfKey][]byte{recordKey: []byte("e/"), indexKey: []byte("m/")} {
+		if kv := it.SeekGE(prefix, 0); kv != nil && isKey(kv.K.UserKey, kind) {
+			keys = append(keys, slices.Clone(kv.K.UserKey))
+		}
+		if kv := it.SeekLT(after(prefix), 0); kv != nil && isKey(kv.K.UserKey, kind) {
+			keys = append(keys, slices.Clone(kv.K.UserKey))
+		}
 	}
-	if kv := it.SeekLT(append(keyRecord(^uint64(0)), 0), 0); kv != nil {
-		_, last, _ = keyOf(kv.K.UserKey)
-	}
-	return first, last, it.Error()
+	return keys, it.Error()
+}
+
+func isKey(k []byte, want kindOfKey) bool {
+	_, _, kind := keyOf(k)
+	return kind == want
 }
 
 // openTable reads one table by itself.
