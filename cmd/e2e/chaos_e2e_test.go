@@ -51,15 +51,18 @@ type chaos struct {
 // moments during start, stop, restart, rm -f and exec. After each round an
 // oracle that shares nothing with the engine reads the journal, the list, the
 // processes and the guests. Each round prints its seed: ARCBOX_SEED=n begins
-// with that round. ARCBOX_SOAK=1h goes on for an hour.
-func TestChaos(t *testing.T) { runChaos(t, real, 1) }
+// with that round.
+//
+// ARCBOX_SOAK=1h makes the run a soak of about an hour: half of it this test,
+// the rest its siblings and what takes its time anyway.
+func TestChaos(t *testing.T) { runChaos(t, real, 50) }
 
 // TestChaosOfScripts is TestChaos with machines that boot in no time, so that
 // more rounds reach the moments between two records.
-func TestChaosOfScripts(t *testing.T) { runChaos(t, scripted, 4) }
+func TestChaosOfScripts(t *testing.T) { runChaos(t, scripted, 20) }
 
-// runChaos runs rounds; of a soak it takes one part of so many.
-func runChaos(t *testing.T, what backend, part time.Duration) {
+// runChaos runs rounds; of a soak it takes so many percent.
+func runChaos(t *testing.T, what backend, percent time.Duration) {
 	seed, soak := plannedRun(t)
 	c := &chaos{bed: newBed(t), backend: what, books: newBooks(), guests: map[string]*guestLog{}, tally: newTally()}
 	c.quiet = true
@@ -73,7 +76,7 @@ func runChaos(t *testing.T, what backend, part time.Duration) {
 	witness := c.followJournal()
 	defer witness.cancel()
 	c.atRest("in the beginning")
-	for ; c.wanted(soak / part); seed++ {
+	for ; c.wanted(soak * percent / 100); seed++ {
 		c.round(seed)
 		if t.Failed() {
 			t.Fatalf("ARCBOX_SEED=%d begins with this round", seed)

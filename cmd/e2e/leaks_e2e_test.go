@@ -30,7 +30,7 @@ func TestNothingLeaks(t *testing.T) {
 	})
 	fds, rss := descriptors(b.engine().PID), residentKiB(b.engine().PID)
 	began, rounds := time.Now(), 0
-	for rounds < 50 || time.Since(began) < soak/6 {
+	for rounds < 50 || time.Since(began) < soak/10 {
 		var lanes sync.WaitGroup
 		for _, name := range []string{"x", "y"} {
 			lanes.Go(func() { b.lives(t, name) })

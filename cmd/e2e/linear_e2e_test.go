@@ -71,7 +71,7 @@ func TestLinearizable(t *testing.T) {
 	}
 	began, made := time.Now(), 0
 	counts := map[string]int{}
-	for limit := max(linearTime, soak/6); made < linearLeast || time.Since(began) < limit; seed++ {
+	for limit := max(linearTime, soak/10); made < linearLeast || time.Since(began) < limit; seed++ {
 		made++
 		h.one(seed, counts)
 		if t.Failed() {
