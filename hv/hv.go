@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -48,8 +50,12 @@ const (
 	AccelTCG  Accel = "tcg"
 )
 
-// SpecVersion is the version of Spec that this build writes.
-const SpecVersion = 1
+// The versions of Spec that this build reads. A spec has the lowest that can say
+// what it says, so that an older VM host refuses only what it would leave out.
+const (
+	SpecVersion      = 1
+	SpecVersionDisks = 2 // it has Disks
+)
 
 // Spec is all that a VM host must know to run one launch. It reaches the VM
 // host on its standard input, as JSON with a checksum. It holds no secret: the
@@ -78,7 +84,21 @@ type Spec struct {
 	QEMU       string `json:"qemu,omitempty"`       // path of the QEMU binary; "" = by PATH
 	Script     string `json:"script,omitempty"`     // of a sim VM
 	VsockSock  bool   `json:"vsock_sock,omitempty"` // serve the CONNECT socket
+	Disks      []Disk `json:"disks,omitempty"`      // in the order in which the guest finds them
 }
+
+// Disk is a file that the guest sees as a disk: raw, of the file's size.
+type Disk struct {
+	Path     string `json:"path"` // absolute
+	ReadOnly bool   `json:"read_only,omitempty"`
+	Serial   string `json:"serial"` // by which the guest finds it; no two of one VM's are the same
+}
+
+// Bounds of a spec's disks.
+const (
+	MaxDisks  = 16
+	maxSerial = 20 // bytes; what virtio has room for
+)
 
 // Env is what a VM host lends to the driver.
 type Env struct {
@@ -194,8 +214,8 @@ var ErrGone = errors.New("hv: the VM has ended")
 // at fault.
 func (s Spec) Validate() error {
 	switch {
-	case s.Version != SpecVersion:
-		return fmt.Errorf("hv: spec version %d: this VM host reads version %d", s.Version, SpecVersion)
+	case s.Version < SpecVersion || s.Version > SpecVersionDisks:
+		return fmt.Errorf("hv: spec version %d: this VM host reads versions %d to %d", s.Version, SpecVersion, SpecVersionDisks)
 	case s.Machine == "" || s.Launch == "":
 		return errors.New("hv: spec names no machine or no launch")
 	case !s.CID.Valid():
@@ -207,5 +227,30 @@ func (s Spec) Validate() error {
 	case s.Dir == "" || s.RunDir == "":
 		return errors.New("hv: spec names no directory")
 	}
+	return s.validateDisks()
+}
+
+func (s Spec) validateDisks() error {
+	switch n := len(s.Disks); {
+	case n > 0 && s.Version < SpecVersionDisks:
+		return fmt.Errorf("hv: spec version %d with disks: version %d says what they are", s.Version, SpecVersionDisks)
+	case n > MaxDisks:
+		return fmt.Errorf("hv: spec disks: %d, at most %d", n, MaxDisks)
+	}
+	serials := map[string]bool{}
+	for _, d := range s.Disks {
+		switch {
+		case !filepath.IsAbs(d.Path):
+			return fmt.Errorf("hv: spec disk %q: an absolute path is needed", d.Path)
+		case !isSerial(d.Serial) || serials[d.Serial]:
+			return fmt.Errorf("hv: spec disk serial %q: 1 to %d letters, digits and hyphens, no two the same", d.Serial, maxSerial)
+		}
+		serials[d.Serial] = true
+	}
 	return nil
+}
+
+func isSerial(s string) bool {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
+	return s != "" && len(s) <= maxSerial && strings.Trim(s, allowed) == ""
 }

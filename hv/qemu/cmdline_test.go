@@ -33,6 +33,10 @@ func TestCmdlineGolden(t *testing.T) {
 			s.Machine, s.Name = "not-a-uuid", "x,process=init\n-snapshot"
 			s.CPUs, s.Memory = 1, 64<<20+1
 		},
+		"disks": func(s *hv.Spec) {
+			s.Version = hv.SpecVersionDisks
+			s.Disks = []hv.Disk{{Path: "/i/0f3a.erofs", ReadOnly: true, Serial: "arcbox-root"}, {Path: `/m, "x"/data.img`, Serial: "arcbox-data"}}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := sampleSpec()
@@ -70,6 +74,12 @@ func TestCmdlineRefuses(t *testing.T) {
 		`initrd "-x": an absolute path`:      func(s *hv.Spec) { s.Initrd = "-x" },
 		"one line without NUL":               func(s *hv.Spec) { s.Cmdline = "a\nb" },
 		"at most 2047":                       func(s *hv.Spec) { s.Cmdline = strings.Repeat("x", 2048) },
+		"version 2 says what they are":       func(s *hv.Spec) { s.Disks = []hv.Disk{{Path: "/d", Serial: "d"}} },
+		"version 3: this VM host":            func(s *hv.Spec) { s.Version = 3 },
+		`disk "d": an absolute path`:         withDisks(hv.Disk{Path: "d", Serial: "d"}),
+		`serial "d,drive=x"`:                 withDisks(hv.Disk{Path: "/d", Serial: "d,drive=x"}),
+		`serial "d": 1 to 20`:                withDisks(hv.Disk{Path: "/d", Serial: "d"}, hv.Disk{Path: "/e", Serial: "d"}),
+		"disks: 17, at most 16":              withDisks(make([]hv.Disk, 17)...),
 	} {
 		s := sampleSpec()
 		spoil(&s)
@@ -77,6 +87,10 @@ func TestCmdlineRefuses(t *testing.T) {
 			t.Errorf("error %v, want one with %q", err, says)
 		}
 	}
+}
+
+func withDisks(disks ...hv.Disk) func(*hv.Spec) {
+	return func(s *hv.Spec) { s.Version, s.Disks = hv.SpecVersionDisks, disks }
 }
 
 // Whatever a machine is called and told, it adds no argument and no option.

@@ -18,6 +18,10 @@
 //	6     the serial console, ttyS0 in the guest → [hv.Env].Console
 //	7     the virtio console, hvc0 in the guest → [hv.Env].AgentLog
 //
+// Disks are the exception: QEMU opens their files itself, under the lock that it
+// holds, with its own image locks on as a second fence. They are raw, behind the
+// host's page cache, and found in the guest by their serial.
+//
 // There is one QMP connection: QEMU runs the commands of all its monitors one
 // after the other, so a second would wait with the first. Consoles are read
 // always and at once, also when nobody wants them: a guest never waits for a

@@ -157,10 +157,17 @@ func checkHost(s hv.Spec) error {
 	if err := checkFile("kernel", s.Kernel); err != nil {
 		return err
 	}
-	if s.Initrd == "" {
-		return nil
+	if s.Initrd != "" {
+		if err := checkFile("initrd", s.Initrd); err != nil {
+			return err
+		}
 	}
-	return checkFile("initrd", s.Initrd)
+	for _, d := range s.Disks {
+		if err := checkFile("disk", d.Path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func checkFile(field, path string) error {

@@ -32,6 +32,7 @@ var table = map[string]row{
 	"guest/agent/early": {},
 	"guest/agent":       {may: []string{"guest/agent/early", "guest/tree", "guest/wire"}},
 	"guest/boot":        {},
+	"guest/disk":        {},
 
 	"guest/image/erofs/erofstest": {},
 	"guest/image/erofs":           {tests: []string{"guest/image/erofs/erofstest"}},
