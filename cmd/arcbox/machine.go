@@ -109,10 +109,14 @@ func healthWhy(m *wire.Machine) string {
 	return ""
 }
 
-// healthText is health as one cell: "ok", "degraded: why".
+// healthText is health as one cell: "ok", "degraded: why", and nothing of a
+// machine that has no VM and nothing wrong with it.
 func healthText(m *wire.Machine) string {
 	if why := healthWhy(m); why != "" {
 		return m.GetHealth() + ": " + why
+	}
+	if s := m.GetState(); m.GetHealth() == "ok" && (s == "Created" || s == "Stopped") {
+		return ""
 	}
 	return m.GetHealth()
 }
