@@ -27,7 +27,7 @@ func (r *receiver) file(root *os.Root, at string, e *wire.CopyEntry) error {
 	defer func() {
 		f.Close() // a second time is harmless
 		if !whole {
-			root.Remove(part)
+			_ = root.Remove(part) // clearing up after another error
 		}
 	}()
 	if err := r.content(f, f.Truncate); err != nil {

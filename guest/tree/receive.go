@@ -57,7 +57,7 @@ func Receive(to Target, next Source, stats *Stats) error {
 	if err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
-	defer parent.Close()
+	defer func() { _ = parent.Close() }() // it holds nothing back
 	if kind == wire.CopyEntry_KIND_FILE {
 		err = r.file(parent, name, e)
 	} else {
@@ -138,7 +138,7 @@ func (r *receiver) tree(parent *os.Root, name string, e *wire.CopyEntry) error {
 	if err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // it holds nothing back
 	stack := []level{{at: ".", entry: e, made: made}}
 	for len(stack) > 0 {
 		top := stack[len(stack)-1]

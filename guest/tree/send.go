@@ -45,7 +45,7 @@ func Send(ctx context.Context, path string, sink Sink, stats *Stats) error {
 		if err != nil {
 			return fmt.Errorf("copy: %w", err)
 		}
-		defer root.Close()
+		defer func() { _ = root.Close() }() // only read
 		return s.directory(root, ".", "", info, 0)
 	}
 	return fmt.Errorf("copy: %s is neither a file nor a directory", path)
