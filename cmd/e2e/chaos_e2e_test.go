@@ -28,7 +28,7 @@ type backend struct {
 
 var (
 	real = backend{
-		create: []string{"--memory", "128", "--cpus", "1"}, programs: []string{vmhostProgram, qemuProgram}, pause: 1000, kills: 60, limit: 4 * time.Minute,
+		create: []string{"--memory", "128", "--cpus", "1"}, programs: []string{vmhostProgram, qemuProgram}, pause: 1000, kills: 50, limit: 3 * time.Minute,
 	}
 	scripted = backend{
 		create: []string{"--backend", "sim", "--script", "boot=150ms;shutdown-takes=100ms"}, start: []string{"--allow-sim"},
