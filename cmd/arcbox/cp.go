@@ -32,9 +32,9 @@ func newCopy(a *app) *cobra.Command {
 			"standard input, or output, as one file.\n\n" +
 			"As with cp -r: where the target is a directory the copy goes into it, SOURCE/. puts\n" +
 			"a directory's contents there, files that are there are replaced, directories are\n" +
-			"joined. Permissions, times, links and holes are kept; owners, setuid and setgid are\n" +
-			"not. A file is in its place when it is whole, and not before: Ctrl-C leaves no half\n" +
-			"one.\n\n" +
+			"joined. Permissions, times, links and holes are kept, setuid and setgid are not. A\n" +
+			"file that is replaced keeps its owner, and where the source is - its permissions. A\n" +
+			"file is in its place when it is whole, and not before: Ctrl-C leaves no half one.\n\n" +
 			"Out of a machine, links that lead out of the copy are left out (--links keeps them):\n" +
 			"the guest chose where they lead. So are devices, sockets and pipes, both ways. What\n" +
 			"was left out is told, with exit code 7.",

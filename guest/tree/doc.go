@@ -19,7 +19,7 @@
 // whoever changes the target meanwhile lead it out. A file is written beside
 // its place under another name, and renamed when it is whole: a copy that is
 // cut short leaves whole files only. Bits that grant another's rights (setuid,
-// setgid) are not copied, nor are owners: what is written is the writer's, or
-// the Owner's. Links that lead out of the copy are left out unless Links says
+// setgid) are not copied, nor are owners: what is written is the writer's, the
+// Owner's, or whose the file was that it replaces. Links that lead out of the copy are left out unless Links says
 // otherwise, and so are devices, sockets and pipes; [Stats] tells what was.
 package tree

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path"
+	"syscall"
 
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 )
@@ -16,7 +17,8 @@ import (
 // file writes a file beside its place, and puts it there when it is whole.
 func (r *receiver) file(root *os.Root, at string, e *wire.CopyEntry) error {
 	r.stats.begin(e.GetSize())
-	if err := inTheWay(root, at); err != nil {
+	old, err := replaced(root, at)
+	if err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
 	f, part, err := beside(root, at)
@@ -33,10 +35,17 @@ func (r *receiver) file(root *os.Root, at string, e *wire.CopyEntry) error {
 	if err := r.content(f, f.Truncate); err != nil {
 		return err
 	}
+	mode := fs.FileMode(e.GetMode()) & fs.ModePerm
+	if old != nil {
+		ownAs(f, old)
+		if e.GetStream() {
+			mode = old.Mode().Perm()
+		}
+	}
 	if err := r.own(root, part); err != nil {
 		return err
 	}
-	if err := errors.Join(f.Chmod(fs.FileMode(e.GetMode())&fs.ModePerm), f.Close()); err != nil {
+	if err := errors.Join(f.Chmod(mode), f.Close()); err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
 	if err := setTime(root, part, e); err != nil {
@@ -47,6 +56,14 @@ func (r *receiver) file(root *os.Root, at string, e *wire.CopyEntry) error {
 	}
 	whole = true
 	return nil
+}
+
+// ownAs gives a file to the owner of the one that it replaces, where that is
+// allowed: somebody who is not root replaces files of his own.
+func ownAs(f *os.File, old fs.FileInfo) {
+	if stat, ok := old.Sys().(*syscall.Stat_t); ok {
+		_ = f.Chown(int(stat.Uid), int(stat.Gid))
+	}
 }
 
 // beside makes a file of a new name in the directory of another.

@@ -14,21 +14,6 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 )
 
-// Target is where a copy goes.
-type Target struct {
-	Path string
-	// Name is what the copy is called where Path is a directory; "." = its
-	// contents are put there, "" = a directory at Path is refused.
-	Name string
-	Into bool // Path must be a directory
-	// Links keeps links that lead out of the copy.
-	Links bool
-	Owner *Owner // nil = whoever writes
-}
-
-// Owner is whose the copy is.
-type Owner struct{ UID, GID int }
-
 // receiver is one Receive under way.
 type receiver struct {
 	next  Source
@@ -70,45 +55,6 @@ func Receive(to Target, next Source, stats *Stats) error {
 		return errors.Join(brokenParts("something is behind the end"), err)
 	}
 	return nil
-}
-
-// place finds the directory to write in, and the name there; "." = that
-// directory itself.
-func (to Target) place(tree bool) (dir, name string, err error) {
-	info, err := os.Stat(to.Path)
-	switch {
-	case err == nil && info.IsDir():
-		if to.Name == "" {
-			return "", "", fmt.Errorf("%s is a directory: a name is needed", to.Path)
-		}
-		if to.Name != "." && !goodName(to.Name) {
-			return "", "", fmt.Errorf("name %.64q: want one component of a path", to.Name)
-		}
-		return to.Path, to.Name, nil
-	case err == nil && (to.Into || tree):
-		return "", "", fmt.Errorf("%s is not a directory", to.Path)
-	case err == nil && !info.Mode().IsRegular():
-		return "", "", fmt.Errorf("%s is neither a file nor a directory", to.Path)
-	case err == nil:
-		full, err := filepath.EvalSymlinks(to.Path) // a link is written through
-		if err != nil {
-			return "", "", err
-		}
-		return filepath.Dir(full), filepath.Base(full), nil
-	case !errors.Is(err, fs.ErrNotExist):
-		return "", "", err
-	case to.Into || !tree && strings.HasSuffix(to.Path, "/"):
-		return "", "", fmt.Errorf("%s: no such directory", to.Path)
-	}
-	full := filepath.Clean(to.Path)
-	if name = filepath.Base(full); !goodName(name) {
-		return "", "", fmt.Errorf("%s: no such directory", to.Path)
-	}
-	return filepath.Dir(full), name, nil
-}
-
-func goodName(name string) bool {
-	return name != "" && name != "." && name != ".." && len(name) <= maxName && !strings.ContainsAny(name, "/\x00")
 }
 
 // part takes the next part, which must be there.
@@ -256,7 +202,7 @@ func (r *receiver) link(root *os.Root, at, target string) error {
 	}
 	err := root.Symlink(target, at)
 	if errors.Is(err, fs.ErrExist) {
-		if err = inTheWay(root, at); err == nil {
+		if _, err = replaced(root, at); err == nil {
 			err = errors.Join(root.Remove(at), root.Symlink(target, at))
 		}
 	}
@@ -266,16 +212,21 @@ func (r *receiver) link(root *os.Root, at, target string) error {
 	return r.own(root, at)
 }
 
-// inTheWay refuses to replace a directory: what is in it was not asked about.
-func inTheWay(root *os.Root, at string) error {
+// replaced is the file that stands in a place; nil = none, or a link. A
+// directory is in the way: what is in it was not asked about.
+func replaced(root *os.Root, at string) (fs.FileInfo, error) {
 	info, err := root.Lstat(at)
-	if err == nil && info.IsDir() {
-		return fmt.Errorf("%s is in the way, and a directory", filepath.Join(root.Name(), at))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return nil, fmt.Errorf("%s is in the way, and a directory", filepath.Join(root.Name(), at))
+	case !info.Mode().IsRegular():
+		return nil, nil
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
+	return info, nil
 }
 
 // leadsOut tells whether a link may lead out of a tree, by its place there.

@@ -51,11 +51,11 @@ func Send(ctx context.Context, path string, sink Sink, stats *Stats) error {
 	return fmt.Errorf("copy: %s is neither a file nor a directory", path)
 }
 
-// SendStream reads a stream as a file of that mode and without a time.
+// SendStream reads a stream as a file without a mode and a time of its own.
 func SendStream(ctx context.Context, r io.Reader, sink Sink, stats *Stats) error {
 	s := &sender{ctx: ctx, sink: sink, stats: stats, buf: make([]byte, wire.Chunk)}
 	stats.begin(0)
-	if err := s.entry(&wire.CopyEntry{Kind: wire.CopyEntry_KIND_FILE, Mode: 0o644}); err != nil {
+	if err := s.entry(&wire.CopyEntry{Kind: wire.CopyEntry_KIND_FILE, Mode: 0o644, Stream: true}); err != nil {
 		return err
 	}
 	size, err := s.stream(r, -1)

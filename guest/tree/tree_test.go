@@ -321,6 +321,22 @@ func TestStreams(t *testing.T) {
 	if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, data) {
 		t.Errorf("%d bytes, %v", len(b), err)
 	}
+	// A file that it replaces gives it its mode and, where allowed, its owner.
+	if err := os.Chmod(path, 0o751); err != nil {
+		t.Fatal(err)
+	}
+	wantOwner := uint32(os.Geteuid())
+	if wantOwner == 0 {
+		if wantOwner = 65534; os.Chown(path, int(wantOwner), -1) != nil {
+			t.Fatal("root can't give a file away")
+		}
+	}
+	if err := Receive(Target{Path: path}, from(parts), &Stats{}); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o751 || info.Sys().(*syscall.Stat_t).Uid != wantOwner {
+		t.Errorf("%v, %v", info, err)
+	}
 	parts = nil
 	if err := Send(t.Context(), "/proc/version", kept(&parts), &Stats{}); err != nil {
 		t.Fatal(err)

@@ -1454,13 +1454,16 @@ func (*CopyPart_Data) isCopyPart_Part() {}
 func (*CopyPart_End) isCopyPart_Part() {}
 
 type CopyEntry struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // one component of a path; "" for the first entry
-	Kind          CopyEntry_Kind         `protobuf:"varint,2,opt,name=kind,proto3,enum=arcbox.agent.v1.CopyEntry_Kind" json:"kind,omitempty"`
-	Mode          uint32                 `protobuf:"varint,3,opt,name=mode,proto3" json:"mode,omitempty"`                               // permission bits, 0777
-	MtimeNanos    int64                  `protobuf:"varint,4,opt,name=mtime_nanos,json=mtimeNanos,proto3" json:"mtime_nanos,omitempty"` // since 1970; 0 = now
-	Size          int64                  `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`                               // of a file, when it was looked at; 0 = unknown
-	Target        []byte                 `protobuf:"bytes,6,opt,name=target,proto3" json:"target,omitempty"`                            // of a link
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // one component of a path; "" for the first entry
+	Kind       CopyEntry_Kind         `protobuf:"varint,2,opt,name=kind,proto3,enum=arcbox.agent.v1.CopyEntry_Kind" json:"kind,omitempty"`
+	Mode       uint32                 `protobuf:"varint,3,opt,name=mode,proto3" json:"mode,omitempty"`                               // permission bits, 0777
+	MtimeNanos int64                  `protobuf:"varint,4,opt,name=mtime_nanos,json=mtimeNanos,proto3" json:"mtime_nanos,omitempty"` // since 1970; 0 = now
+	Size       int64                  `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`                               // of a file, when it was looked at; 0 = unknown
+	Target     []byte                 `protobuf:"bytes,6,opt,name=target,proto3" json:"target,omitempty"`                            // of a link
+	// The file was a stream, and has no mode of its own: a file that it replaces
+	// gives it its.
+	Stream        bool `protobuf:"varint,7,opt,name=stream,proto3" json:"stream,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1535,6 +1538,13 @@ func (x *CopyEntry) GetTarget() []byte {
 		return x.Target
 	}
 	return nil
+}
+
+func (x *CopyEntry) GetStream() bool {
+	if x != nil {
+		return x.Stream
+	}
+	return false
 }
 
 // CopyData is a piece of the file under way. What no piece covers is a hole.
@@ -1926,7 +1936,7 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x05entry\x18\x01 \x01(\v2\x1a.arcbox.agent.v1.CopyEntryH\x00R\x05entry\x12/\n" +
 	"\x04data\x18\x02 \x01(\v2\x19.arcbox.agent.v1.CopyDataH\x00R\x04data\x12,\n" +
 	"\x03end\x18\x03 \x01(\v2\x18.arcbox.agent.v1.CopyEndH\x00R\x03endB\x06\n" +
-	"\x04part\"\x95\x02\n" +
+	"\x04part\"\xad\x02\n" +
 	"\tCopyEntry\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\fR\x04name\x123\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.arcbox.agent.v1.CopyEntry.KindR\x04kind\x12\x12\n" +
@@ -1934,7 +1944,8 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\vmtime_nanos\x18\x04 \x01(\x03R\n" +
 	"mtimeNanos\x12\x12\n" +
 	"\x04size\x18\x05 \x01(\x03R\x04size\x12\x16\n" +
-	"\x06target\x18\x06 \x01(\fR\x06target\"^\n" +
+	"\x06target\x18\x06 \x01(\fR\x06target\x12\x16\n" +
+	"\x06stream\x18\a \x01(\bR\x06stream\"^\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_FILE\x10\x01\x12\x12\n" +
