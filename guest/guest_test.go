@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +22,12 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Where SIGHUP was ignored when the tests began, as under nohup, programs
+	// would ignore it too, and a shell can't even trap it then.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	goleak.VerifyTestMain(m)
+}
 
 // hostile is an agent that says what a test wants.
 type hostile struct {

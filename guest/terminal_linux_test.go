@@ -110,7 +110,7 @@ func (p *typist) end(t *testing.T, want ExecResult) {
 // TestTerminal: it is the controlling one of a session that the program
 // leads, and it has the size that was asked for.
 func TestTerminal(t *testing.T) {
-	_, p := sit(t, "sh", "-c", `stty size; echo $TERM; test -t 0 && test -t 1 && test -t 2 && cat </dev/tty & wait; ps -o tpgid= -p $$ | tr -d ' '; echo $$; exit 3`)
+	_, p := sit(t, "sh", "-c", `stty size; echo $TERM; test -t 0 && test -t 1 && test -t 2 && cat </dev/tty & wait; cut -d' ' -f8 /proc/$$/stat; echo $$; exit 3`)
 	p.await(t, "30 99\r\nxterm\r\n")
 	p.end(t, ExecResult{Status: 3})
 	got := strings.Fields(string(p.text))
