@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 )
@@ -94,6 +95,15 @@ func (c *Client) Exec(ctx context.Context, spec ExecSpec) (ExecResult, error) {
 func (c *Client) start(spec ExecSpec) (*wire.ExecStart, error) {
 	start := &wire.ExecStart{
 		Argv: spec.Argv, Env: spec.Env, Dir: spec.Dir, User: spec.User, TimeoutNanos: int64(spec.Timeout), Login: spec.Login,
+	}
+	texts := append([]string{spec.Dir, spec.User}, spec.Argv...)
+	for name, value := range spec.Env {
+		texts = append(texts, name+"="+value)
+	}
+	for _, text := range texts {
+		if !utf8.ValidString(text) {
+			return nil, fmt.Errorf("guest agent: exec: %q is not UTF-8, as what is asked for must be", short(text))
+		}
 	}
 	if spec.Login {
 		if err := c.need(wire.AbilityLogin); err != nil {

@@ -137,7 +137,7 @@ func TestExecStatus(t *testing.T) {
 			t.Errorf("%v: %+v, %v", test.spec.Argv, got, err)
 		}
 	}
-	for _, bad := range []ExecSpec{{}, {Argv: []string{"true"}, Dir: "tmp"}, {Argv: []string{"true"}, User: "no-such-user"}} {
+	for _, bad := range []ExecSpec{{}, {Argv: []string{"echo", "\xff"}}, {Argv: []string{"true"}, Env: map[string]string{"A": "\xff"}}, {Argv: []string{"true"}, Dir: "tmp"}, {Argv: []string{"true"}, User: "no-such-user"}} {
 		if _, err := c.Exec(ctx, bad); err == nil || errors.Is(err, ErrNotRun) {
 			t.Errorf("%+v: %v", bad, err)
 		}
