@@ -8,8 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -232,6 +235,59 @@ func TestHoldKeepsImages(t *testing.T) {
 	cancel()
 	if _, err := s.Hold(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A lock whose file is removed by its holder excludes all the same.
+func TestLockExcludes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	var inside, most atomic.Int32
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 200 {
+				l, err := tryLock(path, unix.LOCK_EX)
+				if errors.Is(err, errHeld) {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				most.Store(max(most.Load(), inside.Add(1)))
+				runtime.Gosched()
+				inside.Add(-1)
+				l.remove()
+			}
+		})
+	}
+	wg.Wait()
+	if n := most.Load(); n != 1 {
+		t.Errorf("%d were inside at once", n)
+	}
+}
+
+// An open file that its path does not name any more is no lock.
+func TestLockOfARemovedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := same(f, path); err != nil {
+		t.Error(err)
+	}
+	for name, replace := range map[string]func() error{
+		"removed":  func() error { return os.Remove(path) },
+		"replaced": func() error { return os.WriteFile(path, nil, 0o600) },
+	} {
+		if err := errors.Join(os.RemoveAll(path), replace()); err != nil && name == "replaced" {
+			t.Fatal(err)
+		}
+		if err := same(f, path); !errors.Is(err, errHeld) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -188,6 +188,36 @@ func TestTailBudget(t *testing.T) {
 	}
 }
 
+// No kernel reads a tail that crosses a block.
+func TestTailBesideBigAttributes(t *testing.T) {
+	n := &Inode{Mode: typeFile | 0o644, Xattrs: map[string]string{"user.a": strings.Repeat("v", 2000)}}
+	image := made(t, dir(map[string]*Inode{"n": n}), []*Inode{n}, []string{strings.Repeat("t", 2500)})
+	if n.tail != nil || n.layout != layoutPlain {
+		t.Error("the tail went behind the inode, where it has no room")
+	}
+	if f := readBack(t, image)["n"]; f.Data != erofstest.Sum(strings.Repeat("t", 2500)) {
+		t.Errorf("%+v", f)
+	}
+}
+
+// The superblock's checksum, bit by bit as the kernel's documentation has it.
+func TestChecksum(t *testing.T) {
+	n := &Inode{Mode: typeFile | 0o644}
+	image := made(t, dir(map[string]*Inode{"n": n}), []*Inode{n}, []string{"x"})
+	said := le.Uint32(image[superOffset+4:])
+	clear(image[superOffset+4:][:4])
+	crc := ^uint32(0)
+	for _, b := range image[superOffset:blockSize] {
+		crc ^= uint32(b)
+		for range 8 {
+			crc = crc>>1 ^ 0x82f63b78*(crc&1)
+		}
+	}
+	if said != crc {
+		t.Errorf("%08x, want %08x", said, crc)
+	}
+}
+
 func TestSameTreeSameBytes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		sizes := rapid.SliceOfN(rapid.IntRange(0, 3*blockSize), 1, 60).Draw(t, "sizes")
@@ -197,7 +227,7 @@ func TestSameTreeSameBytes(t *testing.T) {
 			w := NewWriter(&out)
 			at := root
 			for i, size := range sizes {
-				n := &Inode{Mode: typeFile | 0o644, Sec: int64(size)}
+				n := &Inode{Mode: typeFile | 0o644, Sec: int64(size), Xattrs: map[string]string{"user.a": "1", "user.b": "2", "trusted.c": "3"}}
 				if err := w.Data(n, int64(size), iotest.OneByteReader(io.LimitReader(endless('a'+byte(i)), int64(size)))); err != nil {
 					t.Fatal(err)
 				}

@@ -92,7 +92,7 @@ func (w *Writer) copy(r io.Reader, size int64) error {
 
 func read(r io.Reader, p []byte) error {
 	_, err := io.ReadFull(r, p)
-	if err == io.EOF { //nolint:errorlint // ReadFull returns it bare; to a caller it means that data is missing
+	if err == io.EOF { // to a caller it means that data is missing
 		return io.ErrUnexpectedEOF
 	}
 	return err

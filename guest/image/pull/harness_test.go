@@ -214,8 +214,6 @@ func (s *site) downloads(path string) int {
 	return s.asked[path]
 }
 
-func nobody(string) ([]string, error) { return nil, nil }
-
 // wait gives a condition time to come true.
 func wait(t testing.TB, what string, ok func() bool) {
 	t.Helper()

@@ -263,6 +263,38 @@ func TestGivingUpALayer(t *testing.T) {
 	clean(t, s, 0)
 }
 
+// What is wrong with one layer ends the others at once.
+func TestOneBadLayerStopsTheOthers(t *testing.T) {
+	h := newHub(t)
+	h.push(t, "good:1", container(t, "amd64", archiveOf(t, "b=1"), archiveOf(t, "a="+strings.Repeat("x", 1<<20))))
+	s := open(t, Options{Architecture: "amd64"})
+	s.stall = time.Hour
+	over, begun := make(chan struct{}), make(chan struct{}, 10)
+	var blobs atomic.Int64
+	h.spoil = func(w http.ResponseWriter) http.ResponseWriter {
+		switch blobs.Add(1) {
+		case 1:
+			return w // the configuration
+		case 2:
+			return &stuck{w, begun, over}
+		}
+		<-begun
+		return &flipped{ResponseWriter: w}
+	}
+	ended := make(chan error, 1)
+	go func() { _, err := s.Pull(context.Background(), parsed(t, h.host+"/good:1"), nil); ended <- err }()
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), "sha256") {
+			t.Errorf("%v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it waits for the other layer")
+	}
+	close(over)
+	clean(t, s, 0)
+}
+
 func TestStalledLayer(t *testing.T) {
 	h := newHub(t)
 	h.push(t, "good:1", container(t, "amd64", archiveOf(t, "b=1"), archiveOf(t, "a="+strings.Repeat("x", 1<<20))))

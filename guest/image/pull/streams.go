@@ -128,7 +128,7 @@ func (s *Sources) getJSON(ctx context.Context, path string, into any) error {
 	if err != nil {
 		return err
 	}
-	defer b.Close()
+	defer func() { _ = b.Close() }() // it was only read
 	data, err := io.ReadAll(io.LimitReader(b, maxIndex+1))
 	if err != nil {
 		return fmt.Errorf("get %s: %w", from, err)

@@ -52,6 +52,7 @@ var usual = []string{
 	"Debian bookworm bookworm debian/bookworm/default,debian/bookworm,debian/12 amd64 default",
 	"Debian trixie trixie debian/trixie/default,debian/trixie,debian/13 amd64 default",
 	"Debian trixie trixie debian/trixie/cloud,debian/13/cloud amd64 cloud",
+	"Debian forky forky debian/forky amd64 cloud",
 	"Debian trixie trixie debian/trixie,debian/14 arm64 default",
 	"Ubuntu noble noble ubuntu/noble,ubuntu/24.04 amd64 default",
 	"Alpine 3.9 3.9 alpine/3.9 amd64 default",
@@ -95,10 +96,11 @@ func TestUnknownMachineImages(t *testing.T) {
 	web := index(t, squeezed(t, root(t, "machine")), usual...)
 	s := open(t, Options{Index: web.URL + "/base", Architecture: "amd64"})
 	for name, want := range map[string][]string{
-		"debain:12": {"it has debian, "},
-		"debian:14": {"debian:12 (bookworm), debian:13 (trixie)"},
-		"alpine:4":  {"alpine:3.22", "alpine:edge"},
-		"gentoo":    {"gentoo:openrc, gentoo:systemd"},
+		"debain:12":    {"it has debian, "},
+		"debian:forky": {"of debian it has debian:12 (bookworm), debian:13 (trixie)"}, // with extras only
+		"debian:14":    {"debian:12 (bookworm), debian:13 (trixie)"},
+		"alpine:4":     {"alpine:3.22", "alpine:edge"},
+		"gentoo":       {"gentoo:openrc, gentoo:systemd"},
 	} {
 		_, err := s.Pull(t.Context(), parsed(t, name), nil)
 		for _, w := range want {
