@@ -96,9 +96,12 @@ func (c *chaos) strikeOne(program string, victim uint64, sig syscall.Signal, gap
 		return nil
 	}
 	c.tally.blows[signalName(sig)+" "+program]++
-	if sig == syscall.SIGSTOP {
+	switch sig {
+	case syscall.SIGSTOP:
 		<-time.After(gap)
 		c.signal(h, syscall.SIGCONT)
+	case syscall.SIGTERM: // a VM host asks the guest first: until then it looks as if nothing had happened
+		c.eventually("what got SIGTERM has ended", time.Minute, func() bool { return dead(h.pid) })
 	}
 	return map[string]wound{h.machine: {program, sig}}
 }
