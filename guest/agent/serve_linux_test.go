@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -224,7 +225,7 @@ func start(t *testing.T, ctx context.Context, c wire.AgentClient, argv ...string
 
 func send(t *testing.T, stream wire.Agent_ExecClient, req *wire.ExecRequest) {
 	t.Helper()
-	if err := stream.Send(req); err != nil && err != io.EOF { // EOF: the answer is there
+	if err := stream.Send(req); err != nil && !errors.Is(err, io.EOF) { // EOF: the answer is there
 		t.Fatal(err)
 	}
 }
@@ -294,7 +295,7 @@ func TestExecIsBounded(t *testing.T) {
 	send(t, stream, &wire.ExecRequest{Msg: &wire.ExecRequest_Start{Start: &wire.ExecStart{Argv: []string{"true"}}}})
 	wantCode(t, end(stream), codes.ResourceExhausted, "run through the agent already")
 	send(t, first, &wire.ExecRequest{Msg: &wire.ExecRequest_Signal{Signal: 9}})
-	if err := end(first); err != io.EOF {
+	if err := end(first); !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 }

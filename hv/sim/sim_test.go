@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -171,7 +172,7 @@ func exec(t *testing.T, a wire.AgentClient, start *wire.ExecStart, input string)
 		t.Fatal(err)
 	}
 	send := func(m *wire.ExecRequest) {
-		if err := stream.Send(m); err != nil && err != io.EOF {
+		if err := stream.Send(m); err != nil && !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 	}
