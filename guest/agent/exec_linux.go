@@ -15,23 +15,12 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 )
 
-const (
-	// lingerTime is how long output is still awaited from children that a
-	// program left behind.
-	lingerTime = 200 * time.Millisecond
-	// hangUpTime is how long a program may take to end by itself once its
-	// terminal was hung up.
-	hangUpTime = 2 * time.Second
-)
-
 // execution is one exec while it runs. Its messages to the client come from
 // several goroutines: send takes its turn.
 type execution struct {
-	agent  *Agent
+	*program
 	stream wire.Agent_ExecServer
-	child  *child
 	stdin  *stdinQueue
-	io     streams
 
 	sending sync.Mutex
 }
@@ -46,31 +35,29 @@ func (a *Agent) Exec(stream wire.Agent_ExecServer) error {
 	if err := checkStart(start); err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	select {
-	case a.execs <- struct{}{}:
-		defer func() { <-a.execs }()
-	default:
+	leave, ok := a.enter()
+	if !ok {
 		return status.Errorf(codes.ResourceExhausted, "%d programs run through the agent already", maxExecs)
 	}
+	defer leave()
 	p, err := prepare(start)
 	if err != nil {
 		return done(stream, err)
 	}
-	x := &execution{agent: a, stream: stream, stdin: newStdinQueue()}
-	if x.io, err = p.streams(start.GetTerminal()); err != nil {
-		return status.Errorf(codes.ResourceExhausted, "the program's streams: %v", err)
-	}
-	defer x.io.close()
-	x.child, err = a.children.start(p.path, p.argv, p.attr(x.io))
-	x.io.closeTheirs()
+	ran, err := a.launch(p, start.GetTerminal())
 	if err != nil {
-		return done(stream, notRun(p.path, err))
+		return done(stream, err)
 	}
+	defer ran.io.close()
+	x := &execution{program: ran, stream: stream, stdin: newStdinQueue()}
 	return x.run(time.Duration(start.GetTimeoutNanos()))
 }
 
 // done ends an exec that ran nothing.
 func done(stream wire.Agent_ExecServer, err error) error {
+	if errors.Is(err, errStreams) {
+		return status.Error(codes.ResourceExhausted, err.Error())
+	}
 	var not *notRunError
 	if !errors.As(err, &not) {
 		return status.Error(codes.InvalidArgument, err.Error())
@@ -94,87 +81,27 @@ func (x *execution) run(limit time.Duration) error {
 	var feeding, reading sync.WaitGroup
 	feeding.Go(func() { x.feed() })
 	reading.Go(func() {
-		x.pump(x.io.stdout, func(b []byte) *wire.ExecReply {
-			return &wire.ExecReply{Msg: &wire.ExecReply_Stdout{Stdout: b}}
+		pump(x.io.stdout, func(b []byte) error {
+			return x.send(&wire.ExecReply{Msg: &wire.ExecReply_Stdout{Stdout: b}})
 		})
 	})
 	if x.io.stderr != nil {
 		reading.Go(func() {
-			x.pump(x.io.stderr, func(b []byte) *wire.ExecReply {
-				return &wire.ExecReply{Msg: &wire.ExecReply_Stderr{Stderr: b}}
+			pump(x.io.stderr, func(b []byte) error {
+				return x.send(&wire.ExecReply{Msg: &wire.ExecReply_Stderr{Stderr: b}})
 			})
 		})
 	}
 	timedOut := x.wait(ctx, limit)
 	x.io.linger()
 	defer x.stdin.close()
-	if err := x.drained(ctx, &reading); err != nil {
+	if err := drained(ctx, &reading); err != nil {
 		return err // the goroutines end with the stream and the files
 	}
 	x.stdin.close()
 	x.io.stdin.Close() // ends a write under way
 	feeding.Wait()
 	return x.send(&wire.ExecReply{Msg: &wire.ExecReply_Done{Done: result(x.child.status, timedOut)}})
-}
-
-// drained waits for the end of the output, while the client is there.
-func (x *execution) drained(ctx context.Context, reading *sync.WaitGroup) error {
-	all := make(chan struct{})
-	go func() {
-		reading.Wait()
-		close(all)
-	}()
-	select {
-	case <-all:
-	case <-ctx.Done():
-	}
-	return context.Cause(ctx)
-}
-
-// wait awaits the program's end, and hastens it where the time limit is over
-// or the client gone.
-func (x *execution) wait(ctx context.Context, limit time.Duration) (timedOut bool) {
-	var over <-chan time.Time
-	if limit > 0 {
-		timer := time.NewTimer(limit)
-		defer timer.Stop()
-		over = timer.C
-	}
-	for {
-		select {
-		case <-x.child.ended:
-			return timedOut
-		case <-over:
-			timedOut = true
-			x.signal(unix.SIGKILL)
-		case <-ctx.Done():
-			x.abandon()
-			return timedOut
-		}
-	}
-}
-
-// abandon ends a program whose client has gone. With a terminal that is a
-// hang-up: the kernel tells the session, and what does not want to hear it has
-// a moment to go.
-func (x *execution) abandon() {
-	if x.io.terminal {
-		x.io.stdin.Close()
-		grace := time.NewTimer(hangUpTime)
-		defer grace.Stop()
-		select {
-		case <-x.child.ended:
-		case <-grace.C:
-		}
-	}
-	x.signal(unix.SIGKILL)
-}
-
-// signal is for a program that may have ended meanwhile: then it is nothing.
-func (x *execution) signal(sig unix.Signal) {
-	if err := x.agent.children.signal(x.child, sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		x.agent.opts.Log.Warn("exec", "err", err)
-	}
 }
 
 // receive takes the client's messages. It never waits for the program, so a
@@ -252,25 +179,6 @@ func (x *execution) feed() {
 		}
 		x.stdin.passed(b)
 		if x.send(&wire.ExecReply{Msg: &wire.ExecReply_StdinTaken{StdinTaken: int64(len(b))}}) != nil {
-			return
-		}
-	}
-}
-
-// pump carries output to the client as fast as the client takes it. If it
-// takes no more, the stream's end is on its way and the program is killed.
-func (x *execution) pump(r *os.File, message func([]byte) *wire.ExecReply) {
-	buf := make([]byte, wire.Chunk)
-	for {
-		n, err := r.Read(buf)
-		if n > 0 && x.send(message(buf[:n])) != nil {
-			return
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			rest(r, buf, func(b []byte) error { return x.send(message(b)) })
-			return
-		}
-		if err != nil {
 			return
 		}
 	}

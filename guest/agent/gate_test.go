@@ -155,8 +155,8 @@ func TestGateBoundsOpenConnections(t *testing.T) {
 			if err := wire.SendPreface(l.dial(), testToken); err != nil {
 				t.Fatal(err)
 			}
+			synctest.Wait() // it has its place, and is pending no more, before one more asks
 		}
-		synctest.Wait() // each has its place, before one more asks
 		over := l.dial()
 		if err := wire.SendPreface(over, testToken); err != nil || !ended(over) {
 			t.Error("one over the bound is kept")
