@@ -219,7 +219,7 @@ func (w *World) spec(ref actors.Ref, o actors.Order) (hv.Spec, error) {
 		return s, err
 	}
 	s.Kernel, s.Initrd = kernel, filepath.Join(p.Dir, api.InitrdFile)
-	if err := boot.AppendToken(s.Initrd, initrd, token); err != nil {
+	if err := boot.AppendToken(s.Initrd, token, initrd); err != nil {
 		return s, fmt.Errorf("write initramfs: %w", err)
 	}
 	return s, nil

@@ -14,6 +14,10 @@ func main() {
 	if os.Getpid() == 1 {
 		agent.Init(version)
 	}
+	if os.Args[0] == agent.BesideName {
+		agent.Beside(version)
+		return
+	}
 	if len(os.Args) == 2 && os.Args[1] == "--version" {
 		fmt.Println(version)
 		return

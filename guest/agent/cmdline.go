@@ -17,16 +17,21 @@ const (
 type arguments struct {
 	name string // host name
 	log  string // device
+	root bool   // the root is on disks
+	id   string // the machine's, 32 digits
+	zone string // time zone
 	line string // the whole of it
 }
 
 var (
 	hostName   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+	machineID  = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	zoneName   = regexp.MustCompile(`^[A-Z][A-Za-z0-9_+-]{0,31}(/[A-Z][A-Za-z0-9_+-]{0,31}){0,2}$`)
 	deviceName = regexp.MustCompile(`^[A-Za-z0-9]{1,32}$`)
 )
 
-// parseArguments reads a kernel command line. What is not a host name or a
-// device's name is passed over: the default holds.
+// parseArguments reads a kernel command line. What is not as it should be
+// is passed over: the default holds.
 func parseArguments(line string) arguments {
 	args := arguments{name: "arcbox", line: line}
 	for _, word := range strings.Fields(line) {
@@ -36,6 +41,12 @@ func parseArguments(line string) arguments {
 			args.name = value
 		case key == "arcbox.log" && deviceName.MatchString(value):
 			args.log = value
+		case key == "arcbox.root":
+			args.root = value == "image"
+		case key == "arcbox.id" && machineID.MatchString(value):
+			args.id = value
+		case key == "arcbox.zone" && zoneName.MatchString(value):
+			args.zone = value
 		}
 	}
 	return args

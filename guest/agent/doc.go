@@ -13,6 +13,9 @@
 // and, on the kernel's command line, which only the machine's owner controls:
 //
 //	arcbox.name=NAME    the host name
+//	arcbox.root=image   the root is on disks: see below
+//	arcbox.id=ID        the machine's id, 32 hexadecimal digits
+//	arcbox.zone=ZONE    a time zone, for an image that has none
 //	arcbox.log=DEVICE   where the agent logs; else hvc0, the second serial line, the console
 //	arcbox.test=FAULT   a fault for tests to inject, several by comma:
 //	                    hang             stop before modules, mounts and services
@@ -32,6 +35,23 @@
 // Before either, every process gets SIGTERM,
 // after the grace SIGKILL, and every file system is unmounted or made
 // read-only.
+//
+// # A root on disks
+//
+// With an image, two disks are found by their serials (package wire): the image,
+// an EROFS file system that many machines share and none can write to, and the
+// machine's own data disk, which has Btrfs on it. The file system of the data disk
+// is grown to the disk's size; it is never made here. An overlay of the two becomes
+// the root; /dev, /proc, /sys and /run move along, the initramfs is freed, and the
+// data disk stays in sight at /run/arcbox/data. Then who the machine is
+// (host name, hosts, machine-id, resolver, time zone) is written, where the machine
+// itself never wrote it.
+//
+// An init of the image takes process 1. Before, the agent is started anew beside
+// it, in a session of its own, with the token over a pipe: it is no service, and
+// lives for as long as the init lets it (see [BesideName]). Where the image
+// has no init, the agent stays process 1. Where the root can't be had the machine
+// ends with a reset, which before readiness is its end, and its console says why.
 //
 // # Services
 //

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -29,22 +30,29 @@ type ending struct {
 	grace  time.Duration
 }
 
-// machine is process 1 at work.
+// machine is process 1 at work, or the agent beside the distribution's init.
 type machine struct {
 	version string
 	args    arguments
+	token   []byte
 	phases  Phases
 	log     *slog.Logger
 	lines   *lateLog
 	end     chan ending
+	init    distribution // that became process 1; none = we are
 }
 
-// Init is process 1 of a machine, from the kernel's hand to power off. It
-// never returns.
-func Init(version string) {
+func newMachine(version string) *machine {
 	m := &machine{version: version, lines: &lateLog{}, end: make(chan ending, 1)}
-	m.phases.Mark("init")
 	m.log = slog.New(slog.NewTextHandler(m.lines, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return m
+}
+
+// Init is process 1 of a machine, from the kernel's hand to power off, or until
+// the init of the machine's image takes its place. It never returns.
+func Init(version string) {
+	m := newMachine(version)
+	m.phases.Mark("init")
 	fmt.Fprintf(os.Stderr, "arcbox-agent %s\n", version)
 	m.boot()
 	ctx, stop := context.WithCancel(context.Background())
@@ -67,14 +75,61 @@ func Init(version string) {
 func (m *machine) boot() {
 	<-early.Mounted()
 	m.args = parseArguments(oneLine("/proc/cmdline"))
-	go m.finish()
-	for _, mount := range mounts {
+	m.mount(mounts)
+	setUp(m.args.name, m.log)
+	var err error
+	if m.token, err = takeToken(tokenFile); err != nil {
+		m.complain(err)
+	}
+	if m.args.root {
+		m.finish()
+		m.enter()
+	} else {
+		m.mount(rescueMounts)
+		go m.finish()
+	}
+	setUpFiles(m.args.name, m.log)
+	m.phases.Mark("mounts")
+}
+
+func (m *machine) mount(list []early.Mount) {
+	for _, mount := range list {
 		if err := mount.Do(); err != nil {
 			m.log.Warn("mount", "on", mount.On, "kind", mount.Kind, "err", err)
 		}
 	}
-	setUp(m.args.name, m.log)
-	m.phases.Mark("mounts")
+}
+
+// enter makes the image and the data disk this machine's root, and hands over to
+// the image's init. It returns where there is none. Without its root a machine is
+// not what it should be: it ends, and the console says why.
+func (m *machine) enter() {
+	err := enterRoot(&m.phases)
+	if err == nil {
+		m.identify()
+		var ok bool
+		if m.init, ok = findInit("/"); !ok {
+			m.log.Info("the image has no init")
+			return
+		}
+		err = m.handOver()
+	}
+	m.log.Error("no root", "err", err)
+	fmt.Fprintf(os.Stderr, "arcbox-agent: the machine's root: %v\n", err)
+	powerOff(true, m.log)
+}
+
+// identify writes who the machine is into its root.
+func (m *machine) identify() {
+	who := identity{root: "/", upper: filepath.Join(keptData, upperDir), name: m.args.name, id: m.args.id, zone: m.args.zone}
+	if err := who.write(); err != nil {
+		m.log.Warn("set up", "err", err)
+	}
+	if name := oneLine("/etc/hostname"); hostName.MatchString(name) {
+		if err := unix.Sethostname([]byte(name)); err != nil {
+			m.log.Warn("set up", "what", "host name", "err", err)
+		}
+	}
 }
 
 // finish is for when all devices are there.
@@ -88,6 +143,10 @@ func (m *machine) finish() {
 	}
 	m.phases.Mark("modules")
 	m.lines.open(m.args.log)
+	m.watchButton()
+}
+
+func (m *machine) watchButton() {
 	watchPowerButton(func() {
 		m.log.Info("power button")
 		m.shutdown(defaultGrace)
@@ -97,20 +156,17 @@ func (m *machine) finish() {
 // serve runs the services. Without them the machine goes on: its console
 // says why nobody answers.
 func (m *machine) serve(ctx context.Context) {
-	token, err := takeToken(tokenFile)
-	if err != nil {
-		m.complain(err)
-		return
-	}
 	a, err := New(Options{
-		Version: m.version, Token: token, Log: m.log, Phases: &m.phases,
-		Admit: fromHost, CID: ownCID, PowerOff: m.shutdown, Orphans: true,
+		Version: m.version, Token: m.token, Log: m.log, Phases: &m.phases,
+		Admit: fromHost, CID: ownCID, PowerOff: m.shutdown, Orphans: m.init.path == "",
 	})
 	if err != nil {
 		m.complain(err)
 		return
 	}
-	<-early.CanListen()
+	if m.init.path == "" {
+		<-early.CanListen()
+	}
 	// Any CID: the guest's own can't be read until the device is there.
 	l, err := vsock.ListenContextID(unix.VMADDR_CID_ANY, Port, nil)
 	if err != nil {
@@ -134,6 +190,12 @@ func (m *machine) complain(err error) {
 func (m *machine) shutdown(grace time.Duration) {
 	if m.args.fault(faultIgnoreShutdown) {
 		m.log.Info("shutdown ignored, as arcbox.test asks")
+		return
+	}
+	if m.init.path != "" {
+		if err := m.init.powerOff(); err != nil {
+			m.log.Error("shutdown", "init", m.init.path, "err", err)
+		}
 		return
 	}
 	select {

@@ -21,6 +21,9 @@ func TestParseArguments(t *testing.T) {
 		{"arcbox.name= arcbox.name=-x", arguments{name: "arcbox"}},
 		{"arcbox.name=" + strings.Repeat("a", 64), arguments{name: "arcbox"}},
 		{"arcbox.test=no-agent,ignore-shutdown", arguments{name: "arcbox"}},
+		{"arcbox.root=image arcbox.id=" + testID + " arcbox.zone=America/Argentina/Buenos_Aires",
+			arguments{name: "arcbox", root: true, id: testID, zone: "America/Argentina/Buenos_Aires"}},
+		{"arcbox.root=/dev/vda arcbox.id=" + testID[1:] + " arcbox.zone=../../etc/passwd arcbox.zone=Europe/..", arguments{name: "arcbox"}},
 	} {
 		test.want.line = test.line
 		if diff := cmp.Diff(test.want, parseArguments(test.line), cmp.AllowUnexported(arguments{})); diff != "" {

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 
@@ -19,11 +18,15 @@ var mounts = []early.Mount{
 	{Kind: "devpts", On: "/dev/pts", Options: "gid=5,mode=0620,ptmxmode=0666", Flags: unix.MS_NOSUID | unix.MS_NOEXEC},
 	{Kind: "tmpfs", On: "/dev/shm", Options: "mode=1777", Flags: unix.MS_NOSUID | unix.MS_NODEV},
 	{Kind: "tmpfs", On: "/run", Options: "mode=0755", Flags: unix.MS_NOSUID | unix.MS_NODEV},
-	{Kind: "tmpfs", On: "/tmp", Options: "mode=1777", Flags: unix.MS_NOSUID | unix.MS_NODEV},
 	{Kind: "cgroup2", On: "/sys/fs/cgroup", Flags: quiet},
 }
 
-// files are made where the initramfs has none.
+// rescueMounts are of a machine that has no disk of its own.
+var rescueMounts = []early.Mount{
+	{Kind: "tmpfs", On: "/tmp", Options: "mode=1777", Flags: unix.MS_NOSUID | unix.MS_NODEV},
+}
+
+// files are made where the root has none.
 var files = []struct{ path, text string }{
 	{"/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"},
 	{"/etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"},
@@ -34,18 +37,25 @@ const maxFiles = 1 << 20
 
 // setUp does what every program expects of a system.
 func setUp(name string, log *slog.Logger) {
-	failed := func(what string, err error) {
-		if err != nil {
-			log.Warn("set up", "what", what, "err", err)
-		}
-	}
+	failed := failures(log)
 	unix.Umask(0o022)
-	failed("/", os.Chmod("/", 0o755)) // the kernel lets everybody write there
 	failed("PATH", os.Setenv("PATH", defaultPath))
 	failed("host name", unix.Sethostname([]byte(name)))
 	failed("loopback", raiseLoopback())
 	// The soft limit stays where select(2) works; a program raises it itself.
 	failed("open files", unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1024, Max: maxFiles}, nil))
+	for link, to := range map[string]string{
+		"/dev/fd": "/proc/self/fd", "/dev/stdin": "fd/0", "/dev/stdout": "fd/1", "/dev/stderr": "fd/2",
+	} {
+		if err := os.Symlink(to, link); !errors.Is(err, os.ErrExist) {
+			failed(link, err)
+		}
+	}
+}
+
+// setUpFiles makes what a root without an init of its own may lack.
+func setUpFiles(name string, log *slog.Logger) {
+	failed := failures(log)
 	for _, dir := range []struct {
 		path string
 		mode os.FileMode
@@ -55,13 +65,14 @@ func setUp(name string, log *slog.Logger) {
 	for _, f := range files {
 		failed(f.path, writeMissing(f.path, f.text))
 	}
-	failed("/etc/hosts", writeMissing("/etc/hosts", fmt.Sprintf("127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n", name)))
+	failed("/etc/hosts", writeMissing("/etc/hosts", hostsWith("", name)))
 	failed("/etc/hostname", writeMissing("/etc/hostname", name+"\n"))
-	for link, to := range map[string]string{
-		"/dev/fd": "/proc/self/fd", "/dev/stdin": "fd/0", "/dev/stdout": "fd/1", "/dev/stderr": "fd/2",
-	} {
-		if err := os.Symlink(to, link); !errors.Is(err, os.ErrExist) {
-			failed(link, err)
+}
+
+func failures(log *slog.Logger) func(what string, err error) {
+	return func(what string, err error) {
+		if err != nil {
+			log.Warn("set up", "what", what, "err", err)
 		}
 	}
 }

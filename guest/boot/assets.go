@@ -13,7 +13,7 @@ import (
 
 // layout is the version of the directory and of what goes into the initramfs.
 // It is part of the digest: raise it when either changes.
-const layout = 1
+const layout = 2
 
 const manifestName = "manifest.json"
 
@@ -24,12 +24,14 @@ type Assets struct {
 	Release string   `json:"release"` // of the kernel
 	Kernel  string   `json:"kernel"`  // absolute, but relative in the file
 	Initrd  string   `json:"initrd"`  // likewise
+	Root    string   `json:"root"`    // likewise: what the initramfs of a machine with an image has beyond
 	Vmlinux bool     `json:"vmlinux"` // Kernel is an ELF with a PVH entry
 	Modules []string `json:"modules"` // in load order
 	Missing []string `json:"missing,omitempty"`
 
 	KernelBytes int64 `json:"kernel_bytes"`
 	InitrdBytes int64 `json:"initrd_bytes"`
+	RootBytes   int64 `json:"root_bytes"`
 }
 
 // ErrNotPrepared is returned by Find where there is nothing to boot from.
@@ -123,7 +125,7 @@ func readAssets(dir string) (Assets, error) {
 	for _, f := range []struct {
 		path *string
 		size int64
-	}{{&a.Kernel, a.KernelBytes}, {&a.Initrd, a.InitrdBytes}} {
+	}{{&a.Kernel, a.KernelBytes}, {&a.Initrd, a.InitrdBytes}, {&a.Root, a.RootBytes}} {
 		if !filepath.IsLocal(*f.path) {
 			return Assets{}, fmt.Errorf("boot assets: %s: file %q, a name within the directory is allowed", name, *f.path)
 		}

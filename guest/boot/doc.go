@@ -10,6 +10,7 @@
 //
 //	<out>/<digest>/kernel         ELF with the PVH entry, or the bzImage as it came
 //	<out>/<digest>/initrd         uncompressed newc archive, padded to 4 bytes
+//	<out>/<digest>/root           what goes behind it where a machine has an image
 //	<out>/<digest>/manifest.json  Assets, with paths relative to the directory
 //
 // The digest covers everything that goes in (kernel image, busybox, agent,
@@ -34,12 +35,16 @@
 //	/bin/busybox        and a symlink for each of its applets
 //	/arcbox             0700; the launch's token is put there by AppendToken
 //
+// The modules that only a machine with an image needs (Btrfs, EROFS, overlay) are
+// most of all, so they are an archive of their own, with a list of its own:
+// /lib/modules.root.
+//
 // Modules are decompressed, and their order comes from the `depends` field
 // that each carries: kernel packages hold no modules.dep. The same inputs give
 // the same bytes.
 //
 // The kernel unpacks concatenated archives one over the other, so one launch's
-// initramfs is the shared one with a segment of a few hundred bytes behind it
+// initramfs is what it shares with others, with a segment of a few hundred bytes behind it
 // (AppendToken). A segment has to start at a multiple of 4.
 //
 // # Trust

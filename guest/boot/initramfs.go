@@ -23,7 +23,7 @@ var guestDirs = []struct {
 	name string
 	mode cpio.FileMode
 }{
-	{"arcbox", 0o700}, {"bin", 0o755}, {"dev", 0o755}, {"etc", 0o755}, {"lib", 0o755}, {"lib/modules", 0o755},
+	{"arcbox", 0o700}, {"bin", 0o755}, {"dev", 0o755}, {"etc", 0o755},
 	{"mnt", 0o755}, {"proc", 0o555}, {"root", 0o700}, {"run", 0o755}, {"sys", 0o555}, {"tmp", 0o1777},
 	{"usr", 0o755}, {"var", 0o755}, {"var/log", 0o755},
 }
@@ -84,16 +84,32 @@ func writeInitramfs(w io.Writer, c content) error {
 	for _, name := range c.applets {
 		a.add("bin/"+name, cpio.TypeSymlink|0o777, []byte("busybox"))
 	}
-	dir := path.Join("lib/modules", c.release)
-	a.add(dir, cpio.TypeDir|0o755, nil)
+	a.addModules("lib/modules.order", c.release, c.modules)
+	return a.close()
+}
+
+// writeRootArchive writes the archive that goes behind the initramfs of a
+// machine with an image.
+func writeRootArchive(w io.Writer, release string, modules []module) error {
+	a := &archive{w: cpio.NewWriter(w)}
+	a.addModules("lib/modules.root", release, modules)
+	return a.close()
+}
+
+// addModules adds modules and the list of them. It brings its directories
+// along, so that it fits behind any archive.
+func (a *archive) addModules(list, release string, modules []module) {
+	dir := path.Join("lib/modules", release)
+	for _, d := range []string{"lib", "lib/modules", dir} {
+		a.add(d, cpio.TypeDir|0o755, nil)
+	}
 	var order strings.Builder
-	for _, m := range c.modules {
+	for _, m := range modules {
 		file := path.Join(dir, m.name+".ko")
 		a.add(file, cpio.TypeReg|0o644, m.data)
 		order.WriteString("/" + file + "\n")
 	}
-	a.add("lib/modules.order", cpio.TypeReg|0o644, []byte(order.String()))
-	return a.close()
+	a.add(list, cpio.TypeReg|0o644, []byte(order.String()))
 }
 
 // parseApplets reads the output of `busybox --list`. Names become paths, so a

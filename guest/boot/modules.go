@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -30,8 +31,20 @@ var wanted = []want{
 	{"vmw_vsock_virtio_transport", true},
 	{"virtio_console", false},
 	{"virtio_rng", false},
+	{"virtio_blk", false},
 	{"button", false}, // the ACPI power button, and the way its events get out
 	{"evdev", false},
+}
+
+// wantedRoot is loaded beside those, where a machine has an image and a data
+// disk: they are more than all of the others.
+var wantedRoot = []want{{"btrfs", false}, {"erofs", false}, {"overlay", false}}
+
+// without are the modules that another list does not have.
+func without(list, other []module) []module {
+	return slices.DeleteFunc(slices.Clone(list), func(m module) bool {
+		return slices.ContainsFunc(other, func(o module) bool { return o.name == m.name })
+	})
 }
 
 // module is one to load: its name and its unpacked bytes.

@@ -75,6 +75,10 @@ func debianModules(t testing.TB, dir string, f format) {
 		"drivers/char/hw_random/virtio-rng":               {"virtio", "rng-core"},
 		"drivers/char/virtio_console":                     {"virtio_ring", "virtio"},
 		"drivers/acpi/button":                             nil,
+		"drivers/block/virtio_blk":                        {"virtio", "virtio_ring"},
+		"fs/btrfs/btrfs":                                  {"libcrc32c", "virtio_ring"},
+		"fs/erofs/erofs":                                  {"libcrc32c"},
+		"lib/libcrc32c":                                   nil,
 	} {
 		write(t, filepath.Join(dir, "kernel", file+".ko"+suffix), pack(t, f, fakeModule(depends...)))
 	}
@@ -104,7 +108,7 @@ func TestModuleOrder(t *testing.T) {
 			}
 			want := []string{
 				"pvpanic", "pvpanic_pci", "virtio_ring", "virtio", "virtio_pci", "vsock", "vmw_vsock_virtio_transport_common",
-				"vmw_vsock_virtio_transport", "virtio_console", "virtio_rng", "button",
+				"vmw_vsock_virtio_transport", "virtio_console", "virtio_rng", "virtio_blk", "button",
 			}
 			if got := names(load); !slices.Equal(got, want) {
 				t.Errorf("order %v\nwant  %v", got, want)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -73,7 +74,7 @@ func TestPrepare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.Release != "6.1.0" || !a.Vmlinux || !slices.Equal(a.Missing, []string{"evdev"}) {
+	if a.Release != "6.1.0" || !a.Vmlinux || !slices.Equal(a.Missing, []string{"evdev", "overlay"}) {
 		t.Errorf("assets %+v", a)
 	}
 	if kernel, err := os.ReadFile(a.Kernel); err != nil || !bytes.Equal(kernel, pvhELF()) {
@@ -113,6 +114,36 @@ func TestPrepare(t *testing.T) {
 	for _, p := range order {
 		if files[strings.TrimPrefix(p, "/")] == nil {
 			t.Errorf("modules.order names %s, which is missing", p)
+		}
+	}
+}
+
+// What a machine with an image has beyond has the modules that the others lack,
+// and those alone.
+func TestPrepareRoot(t *testing.T) {
+	a, err := Prepare(t.Context(), fakeHost(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.ReadFile(a.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := contents(t, root)
+	order := strings.Fields(files["lib/modules.root"].Linkname)
+	want := []string{"libcrc32c", "btrfs", "erofs"}
+	for i, name := range want {
+		want[i] = "/lib/modules/6.1.0/" + name + ".ko"
+	}
+	if !slices.Equal(order, want) {
+		t.Errorf("modules.root: %v, want %v", order, want)
+	}
+	if len(files) != len(order)+4 { // the list and three directories
+		t.Errorf("the archive has %v", slices.Sorted(maps.Keys(files)))
+	}
+	for _, p := range order {
+		if files[strings.TrimPrefix(p, "/")] == nil {
+			t.Errorf("modules.root names %s, which is missing", p)
 		}
 	}
 }
@@ -269,9 +300,9 @@ func TestReadAssetsRefusals(t *testing.T) {
 	for name, manifest := range map[string]string{
 		"not JSON":     "{",
 		"newer layout": `{"layout": 99}`,
-		"path outside": `{"layout": 1, "kernel": "../../etc/passwd", "initrd": "initrd"}`,
-		"absolute":     `{"layout": 1, "kernel": "/etc/passwd", "initrd": "initrd"}`,
-		"file missing": `{"layout": 1, "kernel": "kernel", "initrd": "initrd"}`,
+		"path outside": `{"layout": 2, "kernel": "../../etc/passwd", "initrd": "initrd"}`,
+		"absolute":     `{"layout": 2, "kernel": "/etc/passwd", "initrd": "initrd"}`,
+		"file missing": `{"layout": 2, "kernel": "kernel", "initrd": "initrd"}`,
 	} {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, "x", manifestName), []byte(manifest))

@@ -14,14 +14,14 @@ import (
 // maxToken bounds what AppendToken takes; a launch's token is 32 bytes.
 const maxToken = 4096
 
-// AppendToken writes dst: the initramfs base with one more segment, in which
-// /arcbox/token (mode 0400) holds the token. dst is made anew with mode 0600,
-// in place of any file of that name, and is gone again after an error. Nothing
-// is synced: the file is good for one launch.
+// AppendToken writes dst: the archives one behind the other, and behind them a
+// segment in which /arcbox/token (mode 0400) holds the token. dst is made anew with
+// mode 0600, in place of any file of that name, and is gone again after an error.
+// Nothing is synced: the file is good for one launch.
 //
-// base is shared, so it is copied by the kernel (or only referred to, where the
-// file system can do that).
-func AppendToken(dst, base string, token []byte) (err error) {
+// The archives are shared, so they are copied by the kernel (or only referred to,
+// where the file system can do that).
+func AppendToken(dst string, token []byte, archives ...string) (err error) {
 	if len(token) == 0 || len(token) > maxToken {
 		return fmt.Errorf("initramfs token: %d bytes, 1 to %d are allowed", len(token), maxToken)
 	}
@@ -29,11 +29,6 @@ func AppendToken(dst, base string, token []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	in, err := openRegular(base)
-	if err != nil {
-		return fmt.Errorf("initramfs: %w", err)
-	}
-	defer in.Close()
 	if err := os.Remove(dst); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("initramfs with token: %w", err)
 	}
@@ -49,15 +44,30 @@ func AppendToken(dst, base string, token []byte) (err error) {
 			os.Remove(dst)
 		}
 	}()
-	size, err := io.Copy(out, in)
-	if err != nil {
-		return fmt.Errorf("initramfs with token: %w", err)
+	for _, path := range archives {
+		if err := appendArchive(out, path); err != nil {
+			return fmt.Errorf("initramfs: %w", err)
+		}
 	}
-	padding := make([]byte, align4(uint64(size))-uint64(size))
-	if _, err := out.Write(append(padding, segment...)); err != nil {
+	if _, err := out.Write(segment); err != nil {
 		return fmt.Errorf("initramfs with token: %w", err)
 	}
 	return nil
+}
+
+// appendArchive copies an archive, up to where another may begin.
+func appendArchive(out *os.File, path string) error {
+	in, err := openRegular(path)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	size, err := io.Copy(out, in)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(make([]byte, align4(uint64(size))-uint64(size)))
+	return err
 }
 
 // tokenSegment is an archive of its own, padded to 4 bytes. It brings its

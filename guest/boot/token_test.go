@@ -69,7 +69,7 @@ func TestAppendTokenProperty(t *testing.T) {
 		if err := os.WriteFile(from, base.Bytes(), 0o644); err != nil {
 			rt.Fatal(err)
 		}
-		if err := AppendToken(to, from, token); err != nil {
+		if err := AppendToken(to, token, from); err != nil {
 			rt.Fatal(err)
 		}
 		data, err := os.ReadFile(to)
@@ -93,11 +93,11 @@ func TestAppendTokenRefusals(t *testing.T) {
 	dir := t.TempDir()
 	base := write(t, filepath.Join(dir, "base"), []byte("base"))
 	for name, err := range map[string]error{
-		"no token":    AppendToken(filepath.Join(dir, "a"), base, nil),
-		"long token":  AppendToken(filepath.Join(dir, "b"), base, make([]byte, maxToken+1)),
-		"no base":     AppendToken(filepath.Join(dir, "c"), filepath.Join(dir, "nothing"), []byte("t")),
-		"base is dir": AppendToken(filepath.Join(dir, "d"), dir, []byte("t")),
-		"no room":     AppendToken(filepath.Join(dir, "no", "dir"), base, []byte("t")),
+		"no token":    AppendToken(filepath.Join(dir, "a"), nil, base),
+		"long token":  AppendToken(filepath.Join(dir, "b"), make([]byte, maxToken+1), base),
+		"no base":     AppendToken(filepath.Join(dir, "c"), []byte("t"), filepath.Join(dir, "nothing")),
+		"base is dir": AppendToken(filepath.Join(dir, "d"), []byte("t"), dir),
+		"no room":     AppendToken(filepath.Join(dir, "no", "dir"), []byte("t"), base),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)
@@ -127,7 +127,7 @@ func BenchmarkAppendToken(b *testing.B) {
 	}
 	dst := filepath.Join(b.TempDir(), "dst")
 	for b.Loop() {
-		if err := AppendToken(dst, base, make([]byte, 32)); err != nil {
+		if err := AppendToken(dst, make([]byte, 32), base); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -4,8 +4,8 @@
 // processors; on one nothing is lost).
 //
 // For that, and for nothing else, it acts when it is imported, and only in
-// process 1: its init function starts the one goroutine there is, which mounts
-// /proc and /dev and loads the modules. Go initialises packages in the order of
+// process 1: its init function starts a goroutine which mounts /proc and /dev and
+// loads the modules. Go initialises packages in the order of
 // their paths, each once its imports are there; this one imports so little that
 // its turn comes before gRPC's. It must stay so: no fmt, no regexp, no slog.
 //
@@ -15,7 +15,9 @@
 // # Modules
 //
 // /lib/modules.order has one path a line, dependencies first; a path that does
-// not begin with / is below /lib/modules. A module that is there already, or
+// not begin with / is below /lib/modules. /lib/modules.root, which only the
+// initramfs of a machine with an image has, is a second such list, and is loaded
+// at the same time. A module that is there already, or
 // that has no device to serve, is no failure.
 //
 // # Fault

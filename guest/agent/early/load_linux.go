@@ -12,6 +12,7 @@ import (
 
 const (
 	moduleList = "/lib/modules.order"
+	rootList   = "/lib/modules.root"
 	// socket is the module with which an agent can listen. It should, before
 	// the host can connect: a connection that comes first is refused, and its
 	// next attempt may be half a second away.
@@ -43,7 +44,8 @@ var (
 	mounted   = make(chan struct{})
 	canListen = make(chan struct{})
 	done      = make(chan struct{})
-	results   []Result // written before done is closed, read after
+	// Written before done is closed, read after.
+	first, second results
 )
 
 func init() {
@@ -62,19 +64,16 @@ func CanListen() <-chan struct{} { return canListen }
 // Results are the steps in order. It waits for the last.
 func Results() []Result {
 	<-done
-	return results
+	return append(first[:len(first):len(first)], second...)
 }
+
+// results are the steps of one list.
+type results []Result
 
 func begin() {
 	defer close(done)
-	listening := false
-	defer func() {
-		if !listening {
-			close(canListen)
-		}
-	}()
 	for _, m := range Mounts {
-		step(m.On, m.Do)
+		first.step(m.On, m.Do)
 	}
 	if cmdline, err := os.ReadFile("/proc/cmdline"); err == nil && Fault(string(cmdline), hang) {
 		for {
@@ -82,27 +81,64 @@ func begin() {
 		}
 	}
 	close(mounted)
-	var paths []string
-	step(moduleList, func() error {
-		text, err := os.ReadFile(moduleList)
-		if err == nil {
-			paths, err = parseModules(text)
-		}
-		return err
-	})
-	for _, p := range paths {
-		step(p, func() error { return load(p) })
+	loaded, both := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(both)
+		second.beside(loaded)
+	}()
+	first.all()
+	close(loaded)
+	<-both
+}
+
+// all loads what every machine needs.
+func (r *results) all() {
+	listening := false
+	for _, p := range r.list(moduleList) {
+		r.step(p, func() error { return load(p) })
 		if !listening && strings.HasPrefix(path.Base(p), socket) {
 			listening = true
 			close(canListen)
 		}
 	}
+	if !listening {
+		close(canListen)
+	}
 }
 
-func step(name string, do func() error) {
+// beside loads what a machine with an image needs. A module that needs one of the
+// other list is tried again when that is loaded.
+func (r *results) beside(loaded <-chan struct{}) {
+	if _, err := os.Stat(rootList); err != nil {
+		return
+	}
+	for _, p := range r.list(rootList) {
+		r.step(p, func() error {
+			err := load(p)
+			if errors.Is(err, unix.ENOENT) { // an unknown symbol
+				<-loaded
+				err = load(p)
+			}
+			return err
+		})
+	}
+}
+
+func (r *results) list(file string) (paths []string) {
+	r.step(file, func() error {
+		text, err := os.ReadFile(file)
+		if err == nil {
+			paths, err = parseModules(text)
+		}
+		return err
+	})
+	return paths
+}
+
+func (r *results) step(name string, do func() error) {
 	begun := time.Now()
 	err := do()
-	results = append(results, Result{Path: name, Took: time.Since(begun), Err: err})
+	*r = append(*r, Result{Path: name, Took: time.Since(begun), Err: err})
 }
 
 // Do mounts. What the kernel has mounted by itself is no failure.

@@ -1,0 +1,152 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// BesideName is what the agent is called beside a distribution's init. systemd
+// spares processes whose name begins so when it shuts down (it is how it knows
+// those that a root file system needs), so the agent lives to the last moment.
+const BesideName = "@arcbox-agent"
+
+// legacy is what process 1 leaves to the agent beside it.
+type legacy struct {
+	Token  []byte           `json:"token"`
+	Phases map[string]int64 `json:"phases"`
+	Path   string           `json:"path"` // of the init
+	Kind   initKind         `json:"kind"`
+}
+
+// The descriptors of the agent beside the init.
+const (
+	fdLegacy  = 3
+	maxLegacy = 64 << 10
+)
+
+// handOver starts the agent beside and becomes the image's init. It returns only
+// where that fails.
+func (m *machine) handOver() error {
+	if err := m.startBeside(); err != nil {
+		return fmt.Errorf("start the agent beside %s: %w", m.init.path, err)
+	}
+	if m.init.kind == initSystemd {
+		if err := sparePort(); err != nil {
+			m.log.Warn("set up", "what", "the agent's console", "err", err)
+		}
+	}
+	m.log.Info("handing over", "init", m.init.path, "kind", m.init.kind, "phases", m.phases.all())
+	env := []string{"PATH=" + defaultPath, "HOME=/", "TERM=linux"}
+	return fmt.Errorf("run %s: %w", m.init.path, unix.Exec(m.init.path, []string{m.init.path}, env))
+}
+
+// startBeside starts this program anew, in a session of its own. Its binary is
+// removed by now, and lives on for as long as it runs.
+func (m *machine) startBeside() error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	defer w.Close()
+	_, err = syscall.ForkExec("/proc/self/exe", []string{BesideName}, &syscall.ProcAttr{
+		Dir: "/", Env: []string{"PATH=" + defaultPath, "HOME=/root"},
+		Files: []uintptr{null.Fd(), os.Stderr.Fd(), os.Stderr.Fd(), r.Fd()},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(w).Encode(legacy{Token: m.token, Phases: m.phases.all(), Path: m.init.path, Kind: m.init.kind})
+}
+
+// sparePort keeps systemd from putting a login prompt on the console that takes
+// the agent's log.
+func sparePort() error {
+	const units = "/run/systemd/system"
+	if err := os.MkdirAll(units, 0o755); err != nil {
+		return err
+	}
+	err := os.Symlink("/dev/null", filepath.Join(units, "serial-getty@hvc0.service"))
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// Beside is the agent beside the distribution's init, for as long as that lets it
+// live.
+func Beside(version string) {
+	m := newMachine(version)
+	m.args = parseArguments(oneLine("/proc/cmdline"))
+	m.lines.open(m.args.log)
+	if err := m.inherit(os.NewFile(fdLegacy, "legacy")); err != nil {
+		m.complain(err)
+		return
+	}
+	m.phases.Mark("agent")
+	if m.args.fault(faultNoAgent) {
+		select {}
+	}
+	m.watchButton()
+	m.serve(context.Background())
+}
+
+func (m *machine) inherit(f *os.File) error {
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxLegacy))
+	if err != nil {
+		return fmt.Errorf("what process 1 left: %w", err)
+	}
+	var l legacy
+	if err := json.Unmarshal(text, &l); err != nil {
+		return fmt.Errorf("what process 1 left: %w", err)
+	}
+	m.token, m.init = l.Token, distribution{l.Path, l.Kind}
+	m.phases.at = l.Phases
+	return nil
+}
+
+// powerOffTime is how long a program may take to ask an init for the end.
+const powerOffTime = 10 * time.Second
+
+// powerOff asks the init to shut the machine down, in its own way.
+func (d distribution) powerOff() error {
+	switch d.kind {
+	case initSystemd:
+		const rtmin = 34 // as the C library has it
+		return unix.Kill(1, rtmin+4)
+	case initBusybox:
+		return unix.Kill(1, unix.SIGUSR2)
+	case initOther:
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), powerOffTime)
+	defer cancel()
+	var errs error
+	for _, words := range [][]string{{"openrc-shutdown", "-p", "now"}, {"poweroff"}, {"shutdown", "-h", "now"}} {
+		path, err := exec.LookPath(words[0])
+		if err == nil {
+			err = exec.CommandContext(ctx, path, words[1:]...).Run()
+		}
+		if err == nil {
+			return nil
+		}
+		errs = errors.Join(errs, err)
+	}
+	return errs
+}

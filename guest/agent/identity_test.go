@@ -1,0 +1,131 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const testID = "0190aabbccddeeff0190aabbccddeeff"
+
+// aRoot is a root with files, and the identity of a machine in it.
+func aRoot(t *testing.T, files map[string]string) identity {
+	t.Helper()
+	i := identity{root: t.TempDir(), upper: t.TempDir(), name: "web", id: testID, zone: "Europe/Berlin"}
+	for name, text := range files {
+		path := filepath.Join(i.root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return i
+}
+
+func (i identity) has(t *testing.T, want map[string]string) {
+	t.Helper()
+	for name, text := range want {
+		got, err := os.ReadFile(filepath.Join(i.root, name))
+		if diff := cmp.Diff(text, string(got)); err != nil || diff != "" {
+			t.Errorf("/%s: %v %s", name, err, diff)
+		}
+	}
+}
+
+// TestIdentityOfAnImage: what an image has of its builder becomes the machine's.
+func TestIdentityOfAnImage(t *testing.T) {
+	i := aRoot(t, map[string]string{
+		"etc/hostname": "builder\n", "etc/machine-id": "00000000000000000000000000000001\n", "etc/resolv.conf": "nameserver 9.9.9.9\n",
+		"etc/hosts": "127.0.0.1 localhost\n127.0.1.1 builder\n", "usr/share/zoneinfo/Europe/Berlin": "TZif",
+	})
+	if err := i.write(); err != nil {
+		t.Fatal(err)
+	}
+	i.has(t, map[string]string{
+		"etc/hostname": "web\n", "etc/machine-id": testID + "\n", "etc/resolv.conf": "nameserver 9.9.9.9\n",
+		"etc/hosts": "127.0.0.1 localhost\n127.0.1.1\tweb\n", "etc/timezone": "Europe/Berlin\n",
+	})
+	if link, err := os.Readlink(filepath.Join(i.root, "etc/localtime")); err != nil || link != "/usr/share/zoneinfo/Europe/Berlin" {
+		t.Errorf("localtime: %q, %v", link, err)
+	}
+}
+
+// TestIdentityOfNothing: an empty root gets what every program expects.
+func TestIdentityOfNothing(t *testing.T) {
+	i := aRoot(t, nil)
+	if err := i.write(); err != nil {
+		t.Fatal(err)
+	}
+	i.has(t, map[string]string{"etc/hostname": "web\n", "etc/machine-id": testID + "\n", "etc/hosts": hostsWith("", "web")})
+	if _, err := os.Lstat(filepath.Join(i.root, "etc/localtime")); err == nil {
+		t.Error("a time zone was made that the image does not know")
+	}
+}
+
+// TestIdentityChanged: what was changed inside stays.
+func TestIdentityChanged(t *testing.T) {
+	changed := map[string]string{"etc/hostname": "mine\n", "etc/hosts": "10.0.0.1 mine\n", "etc/machine-id": strings.Repeat("a", 32) + "\n"}
+	i := aRoot(t, changed)
+	i.upper = i.root
+	if err := i.write(); err != nil {
+		t.Fatal(err)
+	}
+	i.has(t, changed)
+}
+
+func TestHostsWith(t *testing.T) {
+	const local = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	for text, want := range map[string]string{
+		"":                             local + "127.0.1.1\tweb\n",
+		"127.0.0.1 localhost":          "127.0.0.1 localhost\n127.0.1.1\tweb\n",
+		"# 127.0.0.1 localhost\n":      "# 127.0.0.1 localhost\n" + local + "127.0.1.1\tweb\n",
+		"::1 localhost\n127.0.1.1 old": "::1 localhost\n127.0.1.1\tweb\n",
+	} {
+		if diff := cmp.Diff(want, hostsWith(text, "web")); diff != "" {
+			t.Errorf("%q: %s", text, diff)
+		}
+	}
+}
+
+func TestFindInit(t *testing.T) {
+	link := func(i identity, at, to string) {
+		path := filepath.Join(i.root, at)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(to, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		name  string
+		files map[string]string
+		link  string // of /sbin/init
+		want  distribution
+	}{
+		{name: "nothing"},
+		{name: "systemd", files: map[string]string{"lib/systemd/systemd": ""}, link: "../lib/systemd/systemd", want: distribution{"/sbin/init", initSystemd}},
+		{name: "systemd alone", files: map[string]string{"usr/lib/systemd/systemd": ""}, want: distribution{"/usr/lib/systemd/systemd", initSystemd}},
+		{name: "sysvinit", files: map[string]string{"sbin/init": ""}, want: distribution{"/sbin/init", initOther}},
+		{name: "a dangling link", link: "../lib/systemd/systemd"},
+		{name: "busybox without a table", files: map[string]string{"bin/busybox": ""}, link: "../bin/busybox"},
+		{name: "busybox for a program that is not there", link: "../bin/busybox",
+			files: map[string]string{"bin/busybox": "", "etc/inittab": "# x\n::sysinit:/sbin/openrc sysinit\n::respawn:/bin/sh\n"}},
+		{name: "busybox", link: "../bin/busybox", want: distribution{"/sbin/init", initBusybox},
+			files: map[string]string{"bin/busybox": "", "sbin/openrc": "", "etc/inittab": "::sysinit:/sbin/openrc sysinit\ntty1::respawn:-/bin/sh\n"}},
+	} {
+		i := aRoot(t, test.files)
+		if test.link != "" {
+			link(i, "sbin/init", test.link)
+		}
+		got, ok := findInit(i.root)
+		if got != test.want || ok != (test.want.path != "") {
+			t.Errorf("%s: %+v, %v", test.name, got, ok)
+		}
+	}
+}

@@ -1,0 +1,49 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestDeviceOf(t *testing.T) {
+	dir := t.TempDir()
+	for name, serial := range map[string]string{"vda": "image", "vdb": "data\n", "loop0": ""} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if serial == "" {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, name, "serial"), []byte(serial), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if name, err := deviceOf(dir, "data"); err != nil || name != "vdb" {
+		t.Errorf("%q, %v", name, err)
+	}
+	if _, err := deviceOf(dir, "modules"); err == nil || !strings.Contains(err.Error(), `vda "image"`) {
+		t.Errorf("what is there is not named: %v", err)
+	}
+}
+
+// TestEmptyRoot: everything goes, also what can't be read by others.
+func TestEmptyRoot(t *testing.T) {
+	dir := t.TempDir()
+	for _, path := range []string{"a/b/c", "d"} {
+		full := filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(full), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(full, []byte("x"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := emptyRoot(dir); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+}
