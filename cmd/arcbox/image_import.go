@@ -12,24 +12,55 @@ import (
 func newImageImport(a *app) *cobra.Command {
 	var name, sum string
 	cmd := &cobra.Command{
-		Use:   "import FILE|URL",
+		Use:   "import FILE|URL|- [NAME]",
 		Short: "Make an image of an archive",
 		Long: "Make an image of a root file system in a tar, plain or compressed with gzip, xz or\n" +
 			"zstd, and print its digest. Owners, modes, times, links, devices and extended\n" +
-			"attributes are kept. An http URL needs --sha256.",
-		Example: "  arcbox image import ./rootfs.tar.zst --name base\n  arcbox image import https://example.org/rootfs.tar.xz --sha256 …",
-		Args:    imageArgs(1, 1),
+			"attributes are kept. An http URL needs --sha256. - is standard input, whose image\n" +
+			"needs a name.",
+		Example: "  arcbox image import ./rootfs.tar.zst base\n  arcbox image import https://example.org/rootfs.tar.xz --sha256 …\n" +
+			"  mmdebstrap bookworm - | arcbox image import - debian-mine",
+		Args: imageArgs(1, 2),
 	}
 	cmd.Flags().StringVar(&name, "name", "", "name of the image; the file's, without its endings, where none is given")
 	cmd.Flags().StringVar(&sum, "sha256", "", "the archive's SHA-256; any other archive is refused")
 	cmd.RunE = a.imageVerb(func(ctx context.Context, s *image.Store, args []string) error {
+		if len(args) == 2 {
+			if name != "" && name != args[1] {
+				return badInput("name", "the image is to be called %q, and --name says %q: say one of them", shorten(args[1], 80), shorten(name, 80))
+			}
+			name = args[1]
+		}
+		if args[0] == image.Stream {
+			return a.importStream(ctx, s, name, sum)
+		}
 		ref, err := archiveRef(args[0], name, sum)
 		if err != nil {
 			return err
 		}
-		return a.pullImage(ctx, s, ref, pull.DefaultIndex)
+		return a.pullImage(ctx, s, ref, pull.Options{})
 	})
 	return cmd
+}
+
+// importStream makes an image of what comes on standard input.
+func (a *app) importStream(ctx context.Context, s *image.Store, name, sum string) error {
+	if terminalFile(a.stdin) != nil {
+		return badInput("image", "- is standard input, which is a terminal here: pipe an archive into it (tar -C DIR -c . | arcbox image import - NAME)")
+	}
+	if name == "" {
+		return badInput("name", "an image of standard input needs a name: arcbox image import - NAME")
+	}
+	ref, err := image.FromStream(name)
+	if err != nil {
+		return err
+	}
+	if ref, err = checked(ref, sum); err != nil {
+		return err
+	}
+	stream, done := readerUntil(ctx, a.stdin)
+	defer done()
+	return a.pullImage(ctx, s, ref, pull.Options{Stream: stream})
 }
 
 // archiveRef is the reference to an archive with what the flags say of it. A
@@ -42,11 +73,20 @@ func archiveRef(arg, name, sum string) (image.Ref, error) {
 	if err == nil && name != "" {
 		ref, err = ref.Named(name)
 	}
-	if err == nil && sum != "" {
-		ref, err = ref.Checked(sum)
-		if err != nil {
-			return ref, badInput("sha256", "--sha256: %v", err)
-		}
+	if err != nil {
+		return ref, err
 	}
-	return ref, err
+	return checked(ref, sum)
+}
+
+// checked is a reference with the digest that the flag asks for.
+func checked(ref image.Ref, sum string) (image.Ref, error) {
+	if sum == "" {
+		return ref, nil
+	}
+	ref, err := ref.Checked(sum)
+	if err != nil {
+		return ref, badInput("sha256", "--sha256: %v", err)
+	}
+	return ref, nil
 }

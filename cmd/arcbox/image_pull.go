@@ -28,7 +28,7 @@ func newImagePull(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.pullImage(ctx, s, ref, server)
+		return a.pullImage(ctx, s, ref, pull.Options{Index: server})
 	})
 	return cmd
 }
@@ -43,8 +43,9 @@ func addServer(a *app, cmd *cobra.Command, server *string) {
 }
 
 // pullImage brings an image and prints it.
-func (a *app) pullImage(ctx context.Context, s *image.Store, ref image.Ref, server string) error {
-	from := pull.Into(s, pull.Options{Index: server, Now: a.now})
+func (a *app) pullImage(ctx context.Context, s *image.Store, ref image.Ref, o pull.Options) error {
+	o.Now = a.now
+	from := pull.Into(s, o)
 	defer from.Close()
 	hear, done := a.bar(ref.String())
 	i, err := from.Pull(ctx, ref, hear)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -244,6 +245,57 @@ func TestImageRefusals(t *testing.T) {
 		if f := understood(imageFailure(err)); f.code != code {
 			t.Errorf("%v: exit %d, want %d", err, f.code, code)
 		}
+	}
+}
+
+func TestImageImportStream(t *testing.T) {
+	b := imageBench(t)
+	data := rootTar(t, "one")
+	path := filepath.Join(t.TempDir(), "base.tar")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, want, _ := b.again(t, "image", "import", path)
+	for _, c := range []struct {
+		args  string
+		stdin []byte
+		code  int
+		says  string
+	}{
+		{"- second", data, 0, "second is alpine"},
+		{"- --name third", data, 0, "third is alpine"},
+		{"- same --name same --sha256 " + fmt.Sprintf("%x", sha256.Sum256(data)), data, 0, "same is alpine"},
+		{path + " fourth", nil, 0, "fourth is alpine"},
+		{"-", data, 2, "arcbox image import - NAME"},
+		{"- one --name two", data, 2, `"one"`},
+		{"- UPPER", data, 2, "lower-case"},
+		{"- cut", data[:1000], 1, "cut off"},
+		{"- other --sha256 " + strings.Repeat("0", 64), data, 7, "wrong digest"},
+		{"- other --sha256 0", data, 2, "64 hexadecimal digits"},
+	} {
+		b.stdin = bytes.NewReader(c.stdin)
+		code, out, err := b.again(t, append([]string{"image", "import"}, strings.Fields(c.args)...)...)
+		if code != c.code || !strings.Contains(err, c.says) || (code == 0) != (out == want) {
+			t.Errorf("%s: exit %d, %q, %q; want %d, %s", c.args, code, out, err, c.code, c.says)
+		}
+	}
+	if _, out, _ := b.again(t, "image", "ls", "-q"); out != "base\nfourth\nsame\nsecond\nthird\n" {
+		t.Errorf("%q", out)
+	}
+}
+
+// Ctrl-C ends an import also while its stream says nothing.
+func TestImageStreamInterrupted(t *testing.T) {
+	b := imageBench(t)
+	silent, speaks := io.Pipe()
+	defer silent.Close()
+	b.stdin = silent
+	go func() {
+		_, _ = speaks.Write(rootTar(t, "one")[:600])
+		b.sent <- syscall.SIGINT
+	}()
+	if code, out, err := b.again(t, "image", "import", "-", "base"); code != 130 || out != "" {
+		t.Errorf("exit %d, %q, %q", code, out, err)
 	}
 }
 

@@ -22,7 +22,12 @@ type Ref struct {
 	Distribution, Version string // of a machine image
 }
 
-func (r Ref) String() string { return r.Source }
+func (r Ref) String() string {
+	if r.Source == Stream {
+		return "standard input"
+	}
+	return r.Source
+}
 
 // ErrReference means that a reference can't be understood.
 var ErrReference = errors.New("no image reference")
@@ -131,6 +136,15 @@ func (r Ref) Named(name string) (Ref, error) {
 	}
 	r.Name = name
 	return r, nil
+}
+
+// Stream is the source of an archive that comes on a stream.
+const Stream = "-"
+
+// FromStream is the reference to an archive on a stream. It has no name of its
+// own.
+func FromStream(name string) (Ref, error) {
+	return Ref{Kind: Tarball, Source: Stream}.Named(name)
 }
 
 // Checked is the reference to an archive whose digest has to be sum.

@@ -1,6 +1,7 @@
 package pull
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -55,4 +56,28 @@ func TestImport(t *testing.T) {
 		t.Errorf("%+v", j)
 	}
 	clean(t, s, 1)
+}
+
+// A stream is read once, by one pull.
+func TestImportStream(t *testing.T) {
+	data := root(t, "streamed")
+	s := open(t, Options{Architecture: "amd64", Stream: bytes.NewReader(squeezed(t, data))})
+	ref, err := image.FromStream("base:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := pull(t, s, ref)
+	if f := contents(t, i)["content"]; f.Data != erofstest.Sum("streamed") || i.Origin.Reference != "-" || i.Names[0] != "base:1" {
+		t.Errorf("%+v: %+v", i, f)
+	}
+	if j := pull(t, s, file(t, data)); j.Digest != i.Digest {
+		t.Errorf("from a file it is %s, from a stream %s", j.Digest, i.Digest)
+	}
+	if _, err := s.Pull(t.Context(), ref, nil); !errors.Is(err, ErrNoStream) {
+		t.Errorf("a second time: %v", err)
+	}
+	clean(t, s, 1)
+	if _, err := image.FromStream(""); !errors.Is(err, image.ErrReference) {
+		t.Errorf("without a name: %v", err)
+	}
 }

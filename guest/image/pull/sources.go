@@ -20,6 +20,7 @@ type Options struct {
 	Transport    http.RoundTripper // one that gives up where a server stalls
 	Limits       rootfs.Limits     // rootfs.DefaultLimits
 	Now          func() time.Time  // time.Now
+	Stream       io.Reader         // what image.FromStream speaks of; it is read once
 }
 
 // Sources are where the images of a store come from. Any number of goroutines

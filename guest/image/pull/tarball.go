@@ -16,13 +16,16 @@ import (
 // ErrDigest means that something is not what it was said to be.
 var ErrDigest = errors.New("wrong digest")
 
+// ErrNoStream is about a stream that nobody gave, or that was read already.
+var ErrNoStream = errors.New("there is no stream to read an archive from")
+
 // ErrPlain is about what anybody on the way could have changed.
 var ErrPlain = errors.New("http is not protected: give the archive's SHA-256, or use https")
 
 // maxRest bounds what may follow the end of a compressed archive.
 const maxRest = 64 << 20
 
-// offerTarball is an archive of a root file system: a file or a URL.
+// offerTarball is an archive of a root file system: a file, a URL or a stream.
 func (s *Sources) offerTarball(ref image.Ref) offer {
 	o := image.Origin{Kind: image.Tarball, Reference: ref.Source, Architecture: s.opts.Architecture}
 	if ref.SHA256 != "" {
@@ -77,6 +80,13 @@ func check(r io.Reader, result func([]byte) []byte, want string) error {
 }
 
 func (s *Sources) openArchive(ctx context.Context, source, sum string) (io.ReadCloser, int64, error) {
+	if source == image.Stream {
+		r := s.stream()
+		if r == nil {
+			return nil, 0, ErrNoStream
+		}
+		return io.NopCloser(r), 0, nil
+	}
 	if isURL(source) {
 		if strings.HasPrefix(source, "http:") && sum == "" {
 			return nil, 0, ErrPlain
@@ -100,6 +110,15 @@ func (s *Sources) openArchive(ctx context.Context, source, sum string) (io.ReadC
 		return nil, 0, err
 	}
 	return f, info.Size(), nil
+}
+
+// stream gives the stream away, to the first who asks.
+func (s *Sources) stream() io.Reader {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.opts.Stream
+	s.opts.Stream = nil
+	return r
 }
 
 func isURL(s string) bool { return strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") }
