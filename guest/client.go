@@ -62,15 +62,18 @@ func upTo(n int) grpc.CallOption { return grpc.MaxCallRecvMsgSize(n) }
 // Dialer connects to a guest's agent. The token was shown already.
 type Dialer func(ctx context.Context) (net.Conn, error)
 
-// Client calls one agent over one connection.
+// Client calls one agent over one connection; only much output of a program
+// gets one of its own.
 type Client struct {
+	dial  Dialer
 	raw   net.Conn
 	conn  *grpc.ClientConn
 	agent wire.AgentClient
 	hello *wire.HelloReply
 }
 
-// Connect dials once and greets the agent. ctx bounds both.
+// Connect dials once and greets the agent. ctx bounds both. Later it dials again
+// only for what goes on without where that fails.
 func Connect(ctx context.Context, dial Dialer) (*Client, error) {
 	raw, err := dial(ctx)
 	if err != nil {
@@ -81,7 +84,7 @@ func Connect(ctx context.Context, dial Dialer) (*Client, error) {
 		raw.Close()
 		return nil, fmt.Errorf("guest agent: %w", err)
 	}
-	c := &Client{raw: raw, conn: conn, agent: wire.NewAgentClient(conn)}
+	c := &Client{dial: dial, raw: raw, conn: conn, agent: wire.NewAgentClient(conn)}
 	c.hello, err = c.agent.Hello(ctx, &wire.HelloRequest{Protocol: wire.Protocol}, upTo(maxHello))
 	if err != nil {
 		err = callError(ctx, "hello", err)

@@ -75,6 +75,7 @@ func (c *Client) Exec(ctx context.Context, spec ExecSpec) (ExecResult, error) {
 	}
 	x := &execution{ctx: ctx, cancel: cancel, stream: stream, spec: spec,
 		credit: wire.StdinWindow, credited: make(chan struct{}, 1)}
+	x.beside.dial = c.dial
 	// A failed send says only io.EOF: why, comes with receive.
 	if err := x.send(&wire.ExecRequest{Msg: &wire.ExecRequest_Start{Start: start}}); err != nil && !errors.Is(err, io.EOF) {
 		return ExecResult{}, callError(ctx, "exec", err)
@@ -128,6 +129,8 @@ type execution struct {
 	counting sync.Mutex
 	credit   int64         // bytes of stdin that may be sent
 	credited chan struct{} // there is more of it
+
+	beside beside
 }
 
 func (x *execution) send(req *wire.ExecRequest) error {
@@ -145,16 +148,21 @@ func (x *execution) receive() (*wire.ExecDone, error) {
 		}
 		switch msg := reply.GetMsg().(type) {
 		case *wire.ExecReply_Started:
+			x.beside.key = msg.Started.GetBesideKey()
 		case *wire.ExecReply_Stdout:
-			err = x.write(x.spec.Stdout, msg.Stdout)
+			err = x.takeStdout(msg.Stdout)
+		case *wire.ExecReply_StdoutBeside:
+			err = x.turnBeside()
 		case *wire.ExecReply_Stderr:
 			err = x.write(x.spec.Stderr, msg.Stderr)
 		case *wire.ExecReply_StdinTaken:
 			err = x.giveCredit(msg.StdinTaken)
 		case *wire.ExecReply_Done:
-			return msg.Done, checkDone(msg.Done)
+			if err = errors.Join(checkDone(msg.Done), x.endBeside(msg.Done.GetStdoutBeside())); err == nil {
+				return msg.Done, nil
+			}
 		default:
-			err = fmt.Errorf("%w: exec: unknown message", ErrProtocol)
+			err = fmt.Errorf("%w: unknown message", ErrProtocol)
 		}
 		if err != nil {
 			x.cancel(err)
@@ -168,11 +176,11 @@ func (x *execution) receive() (*wire.ExecDone, error) {
 func checkDone(d *wire.ExecDone) error {
 	switch {
 	case d.GetStatus() < 0 || d.GetStatus() > 255:
-		return fmt.Errorf("guest agent: %w: exec: status %d, want 0 to 255", ErrProtocol, d.GetStatus())
+		return fmt.Errorf("%w: status %d, want 0 to 255", ErrProtocol, d.GetStatus())
 	case d.GetSignal() < 0 || d.GetSignal() > 64:
-		return fmt.Errorf("guest agent: %w: exec: signal %d, want 0 to 64", ErrProtocol, d.GetSignal())
+		return fmt.Errorf("%w: signal %d, want 0 to 64", ErrProtocol, d.GetSignal())
 	case d.GetError() != "" && d.GetErrorStatus() != 126 && d.GetErrorStatus() != 127:
-		return fmt.Errorf("guest agent: %w: exec: error status %d, want 126 or 127", ErrProtocol, d.GetErrorStatus())
+		return fmt.Errorf("%w: error status %d, want 126 or 127", ErrProtocol, d.GetErrorStatus())
 	}
 	return nil
 }

@@ -62,6 +62,7 @@ type Agent struct {
 	clock    clock
 	execs    chan struct{}
 	copies   chan struct{}
+	outlets  outlets
 }
 
 // New makes an agent; it starts nothing.
@@ -93,7 +94,7 @@ func (a *Agent) Serve(ctx context.Context, l net.Listener) error {
 
 	s := newServer(a.opts.Log)
 	wire.RegisterAgentServer(s, a)
-	g := newGate(l, a.opts.Token, a.opts.Admit, a.opts.Log)
+	g := newGate(l, a.opts.Token, a.opts.Admit, a.outlets.connect, a.opts.Log)
 	defer func() { _ = g.Close() }()
 	stopped := make(chan struct{})
 	cancel := context.AfterFunc(ctx, func() {
@@ -156,7 +157,7 @@ func (a *Agent) Hello(_ context.Context, req *wire.HelloRequest) (*wire.HelloRep
 		Cid:      a.cid(),
 		Phases:   a.opts.Phases.all(),
 
-		Abilities: []string{wire.AbilityTerminal, wire.AbilityLogin, wire.AbilityCopy},
+		Abilities: []string{wire.AbilityTerminal, wire.AbilityLogin, wire.AbilityCopy, wire.AbilityBeside},
 	}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -73,7 +74,10 @@ func done(stream wire.Agent_ExecServer, err error) error {
 func (x *execution) run(limit time.Duration) error {
 	ctx, cancel := context.WithCancelCause(x.stream.Context())
 	defer cancel(nil)
-	started := &wire.ExecStarted{Pid: int32(x.child.pid)}
+	key, arrived, forget := x.agent.outlets.want()
+	defer forget()
+	out := &outlet{x: x, ctx: ctx, cancel: cancel, arrived: arrived}
+	started := &wire.ExecStarted{Pid: int32(x.child.pid), BesideKey: key[:]}
 	if err := x.send(&wire.ExecReply{Msg: &wire.ExecReply_Started{Started: started}}); err != nil {
 		cancel(err)
 	}
@@ -81,14 +85,15 @@ func (x *execution) run(limit time.Duration) error {
 	var feeding, reading sync.WaitGroup
 	feeding.Go(func() { x.feed() })
 	reading.Go(func() {
-		pump(x.io.stdout, func(b []byte) error {
-			return x.send(&wire.ExecReply{Msg: &wire.ExecReply_Stdout{Stdout: b}})
-		})
+		defer out.end()
+		pump(x.io.stdout, out.send)
 	})
 	if x.io.stderr != nil {
 		reading.Go(func() {
 			pump(x.io.stderr, func(b []byte) error {
-				return x.send(&wire.ExecReply{Msg: &wire.ExecReply_Stderr{Stderr: b}})
+				return x.sendChunks(b, func(b []byte) *wire.ExecReply {
+					return &wire.ExecReply{Msg: &wire.ExecReply_Stderr{Stderr: b}}
+				})
 			})
 		})
 	}
@@ -101,7 +106,9 @@ func (x *execution) run(limit time.Duration) error {
 	x.stdin.close()
 	x.io.stdin.Close() // ends a write under way
 	feeding.Wait()
-	return x.send(&wire.ExecReply{Msg: &wire.ExecReply_Done{Done: result(x.child.status, timedOut)}})
+	end := result(x.child.status, timedOut)
+	end.StdoutBeside = out.sent
+	return x.send(&wire.ExecReply{Msg: &wire.ExecReply_Done{Done: end}})
 }
 
 // receive takes the client's messages. It never waits for the program, so a
@@ -188,6 +195,16 @@ func (x *execution) send(reply *wire.ExecReply) error {
 	x.sending.Lock()
 	defer x.sending.Unlock()
 	return x.stream.Send(reply)
+}
+
+// sendChunks sends output in messages that fit gRPC's buffers.
+func (x *execution) sendChunks(b []byte, message func([]byte) *wire.ExecReply) error {
+	for chunk := range slices.Chunk(b, wire.Chunk) {
+		if err := x.send(message(chunk)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func result(ws unix.WaitStatus, timedOut bool) *wire.ExecDone {

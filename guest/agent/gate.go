@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -26,11 +27,13 @@ var (
 
 // gate is a listener that lets through to gRPC only who has shown the token.
 // No peer can hold up another: each shows its token in a goroutine of its own.
+// Who asks for a program's output instead of gRPC is handed to beside.
 type gate struct {
 	net.Listener
-	token []byte
-	admit func(net.Conn) error
-	log   *slog.Logger
+	token  []byte
+	admit  func(net.Conn) error
+	beside func(net.Conn)
+	log    *slog.Logger
 
 	passed  chan net.Conn
 	pending chan struct{}
@@ -42,9 +45,9 @@ type gate struct {
 	logged map[string]time.Time
 }
 
-func newGate(l net.Listener, token []byte, admit func(net.Conn) error, log *slog.Logger) *gate {
+func newGate(l net.Listener, token []byte, admit func(net.Conn) error, beside func(net.Conn), log *slog.Logger) *gate {
 	g := &gate{
-		Listener: l, token: token, admit: admit, log: log,
+		Listener: l, token: token, admit: admit, beside: beside, log: log,
 		passed:  make(chan net.Conn),
 		pending: make(chan struct{}, maxPending),
 		open:    make(chan struct{}, maxOpen),
@@ -123,10 +126,7 @@ func (g *gate) check(c net.Conn) error {
 	if err := c.SetDeadline(time.Now().Add(prefaceTime)); err != nil {
 		return err
 	}
-	if err := wire.CheckPreface(c, g.token); err != nil {
-		return err
-	}
-	return c.SetDeadline(time.Time{})
+	return wire.CheckPreface(c, g.token)
 }
 
 func (g *gate) pass(c net.Conn) {
@@ -137,6 +137,14 @@ func (g *gate) pass(c net.Conn) {
 		return
 	}
 	counted := &countedConn{Conn: c, release: func() { <-g.open }}
+	if err := counted.begin(); err != nil {
+		_ = counted.Close() // who says nothing more is nobody to tell of
+		return
+	}
+	if string(counted.begun) == wire.Beside {
+		g.beside(counted)
+		return
+	}
 	select {
 	case g.passed <- counted:
 	case <-g.closed:
@@ -170,10 +178,33 @@ func (g *gate) refused(err error) {
 // countedConn gives its place back when it is closed.
 type countedConn struct {
 	net.Conn
+	begun   []byte // was read to see what it is for, and is its reader's still
 	once    sync.Once
 	release func()
 }
 
+// begin reads by what the peer begins, under the deadline of its preface, which
+// it takes away.
+func (c *countedConn) begin() error {
+	begun := make([]byte, len(wire.Beside))
+	if _, err := io.ReadFull(c.Conn, begun); err != nil {
+		return err
+	}
+	c.begun = begun
+	return c.SetDeadline(time.Time{})
+}
+
+// Read implements net.Conn.
+func (c *countedConn) Read(p []byte) (int, error) {
+	if len(c.begun) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.begun)
+	c.begun = c.begun[n:]
+	return n, nil
+}
+
+// Close implements net.Conn.
 func (c *countedConn) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(c.release)

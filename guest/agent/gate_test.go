@@ -53,6 +53,19 @@ func (l *pipeListener) dial() net.Conn {
 	return ours
 }
 
+// client is who has shown the token and begins to talk.
+func (l *pipeListener) client(t *testing.T) net.Conn {
+	t.Helper()
+	c := l.dial()
+	if err := wire.SendPreface(c, testToken); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, "PRI * HT"); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 var testToken = bytes.Repeat([]byte{'t'}, wire.TokenSize)
 
 // inGate runs a test of a gate in a bubble; passed gets what it lets through.
@@ -60,7 +73,7 @@ func inGate(t *testing.T, admit func(net.Conn) error, test func(t *testing.T, l 
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
 		var log bytes.Buffer
-		g := newGate(l, testToken, admit, slog.New(slog.NewTextHandler(&log, nil)))
+		g := newGate(l, testToken, admit, func(c net.Conn) { c.Close() }, slog.New(slog.NewTextHandler(&log, nil)))
 		passed := make(chan net.Conn, maxOpen+1)
 		go func() {
 			for {
@@ -88,11 +101,12 @@ func ended(c net.Conn) bool {
 
 func TestGateLetsTheTokenThrough(t *testing.T) {
 	inGate(t, nil, func(t *testing.T, l *pipeListener, passed <-chan net.Conn, _ *bytes.Buffer) {
-		c := l.dial()
-		if err := wire.SendPreface(c, testToken); err != nil {
-			t.Fatal(err)
-		}
+		c := l.client(t)
 		far := <-passed
+		begun := make([]byte, 8)
+		if _, err := io.ReadFull(far, begun); err != nil || string(begun) != "PRI * HT" {
+			t.Errorf("gRPC gets %q, %v", begun, err)
+		}
 		go io.WriteString(far, "x") // the read tells
 		time.Sleep(time.Hour)       // virtual: no deadline is left on it
 		if _, err := c.Read(make([]byte, 1)); err != nil {
@@ -128,9 +142,7 @@ func TestGateIsNotHeldUp(t *testing.T) {
 		for range maxPending - 1 {
 			silent = append(silent, l.dial())
 		}
-		if err := wire.SendPreface(l.dial(), testToken); err != nil {
-			t.Fatal(err)
-		}
+		l.client(t)
 		(<-passed).Close()
 		synctest.Wait()
 		silent = append(silent, l.dial())
@@ -152,9 +164,7 @@ func TestGateIsNotHeldUp(t *testing.T) {
 func TestGateBoundsOpenConnections(t *testing.T) {
 	inGate(t, nil, func(t *testing.T, l *pipeListener, passed <-chan net.Conn, _ *bytes.Buffer) {
 		for range maxOpen {
-			if err := wire.SendPreface(l.dial(), testToken); err != nil {
-				t.Fatal(err)
-			}
+			l.client(t)
 			synctest.Wait() // it has its place, and is pending no more, before one more asks
 		}
 		over := l.dial()
@@ -164,9 +174,7 @@ func TestGateBoundsOpenConnections(t *testing.T) {
 		far := <-passed
 		far.Close()
 		far.Close() // gives back one place only
-		if err := wire.SendPreface(l.dial(), testToken); err != nil {
-			t.Error("a place that was given back is not used")
-		}
+		l.client(t)
 		synctest.Wait()
 		over = l.dial()
 		if err := wire.SendPreface(over, testToken); err != nil || !ended(over) {
@@ -192,8 +200,24 @@ func TestGateOutlivesErrorsOfAccept(t *testing.T) {
 		for range 3 {
 			l.errs <- errors.New("no descriptors")
 		}
-		if err := wire.SendPreface(l.dial(), testToken); err != nil {
-			t.Error(err)
+		l.client(t)
+	})
+}
+
+// TestGateDropsWhoSaysNothingMore has peers that show the token and are silent
+// then: they hold a place no longer than others.
+func TestGateDropsWhoSaysNothingMore(t *testing.T) {
+	inGate(t, nil, func(t *testing.T, l *pipeListener, passed <-chan net.Conn, _ *bytes.Buffer) {
+		c := l.dial()
+		if err := wire.SendPreface(c, testToken); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if !ended(c) || time.Since(begun) != prefaceTime {
+			t.Errorf("kept for %v, want %v", time.Since(begun), prefaceTime)
+		}
+		if len(passed) != 0 {
+			t.Error("gRPC got it")
 		}
 	})
 }

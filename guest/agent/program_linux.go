@@ -20,6 +20,8 @@ const (
 	// hangUpTime is how long a program may take to end by itself once its
 	// terminal was hung up.
 	hangUpTime = 2 * time.Second
+	// pumpMost is the most output that is read at once.
+	pumpMost = 256 << 10
 )
 
 // errStreams: a program did not run for want of pipes or of a terminal.
@@ -123,13 +125,17 @@ func drained(ctx context.Context, reading *sync.WaitGroup) error {
 }
 
 // pump carries output to the client as fast as the client takes it. If it
-// takes no more, the client's end is on its way and the program is killed.
+// takes no more, the client's end is on its way and the program is killed. What
+// is read at once grows with what is there.
 func pump(r *os.File, send func([]byte) error) {
 	buf := make([]byte, wire.Chunk)
 	for {
 		n, err := r.Read(buf)
 		if n > 0 && send(buf[:n]) != nil {
 			return
+		}
+		if n == len(buf) && n < pumpMost {
+			buf = make([]byte, min(2*n, pumpMost))
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			rest(r, buf, send)

@@ -143,8 +143,9 @@ type HelloReply struct {
 	// name: "init", "modules", "mounts", "listening".
 	Phases map[string]int64 `protobuf:"bytes,6,rep,name=phases,proto3" json:"phases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// What it can do that the first agents of this protocol could not:
-	// "terminal" and "login" of ExecStart, and "copy", both ways. Those pass over
-	// what they don't know, so a client must look here first.
+	// "terminal" and "login" of ExecStart, "copy", both ways, and "beside" of
+	// ExecStarted. Those pass over what they don't know, so a client must look
+	// here first.
 	Abilities     []string `protobuf:"bytes,7,rep,name=abilities,proto3" json:"abilities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -868,6 +869,7 @@ type ExecReply struct {
 	//	*ExecReply_Stderr
 	//	*ExecReply_Done
 	//	*ExecReply_StdinTaken
+	//	*ExecReply_StdoutBeside
 	Msg           isExecReply_Msg `protobuf_oneof:"msg"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -955,6 +957,15 @@ func (x *ExecReply) GetStdinTaken() int64 {
 	return 0
 }
 
+func (x *ExecReply) GetStdoutBeside() bool {
+	if x != nil {
+		if x, ok := x.Msg.(*ExecReply_StdoutBeside); ok {
+			return x.StdoutBeside
+		}
+	}
+	return false
+}
+
 type isExecReply_Msg interface {
 	isExecReply_Msg()
 }
@@ -981,6 +992,12 @@ type ExecReply_StdinTaken struct {
 	StdinTaken int64 `protobuf:"varint,5,opt,name=stdin_taken,json=stdinTaken,proto3,oneof"`
 }
 
+type ExecReply_StdoutBeside struct {
+	// What follows of stdout comes on the connection beside this call, to its
+	// end, and as many bytes as done says.
+	StdoutBeside bool `protobuf:"varint,6,opt,name=stdout_beside,json=stdoutBeside,proto3,oneof"`
+}
+
 func (*ExecReply_Started) isExecReply_Msg() {}
 
 func (*ExecReply_Stdout) isExecReply_Msg() {}
@@ -991,9 +1008,15 @@ func (*ExecReply_Done) isExecReply_Msg() {}
 
 func (*ExecReply_StdinTaken) isExecReply_Msg() {}
 
+func (*ExecReply_StdoutBeside) isExecReply_Msg() {}
+
 type ExecStarted struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Pid           int32                  `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Pid   int32                  `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
+	// Whoever opens one more connection, and sends the magic "ARCBOXO\n" and
+	// this key (16 bytes) where gRPC would begin, gets stdout there from then on:
+	// bytes without messages, which cost a fraction. Good once, for this call.
+	BesideKey     []byte `protobuf:"bytes,2,opt,name=beside_key,json=besideKey,proto3" json:"beside_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1035,6 +1058,13 @@ func (x *ExecStarted) GetPid() int32 {
 	return 0
 }
 
+func (x *ExecStarted) GetBesideKey() []byte {
+	if x != nil {
+		return x.BesideKey
+	}
+	return nil
+}
+
 type ExecDone struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Status   int32                  `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"` // exit status, where signal is 0
@@ -1043,6 +1073,7 @@ type ExecDone struct {
 	Error    string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"` // why it was not run; "" = it ran
 	// 126 = found but can't be run, 127 = not found; where error is set.
 	ErrorStatus   int32 `protobuf:"varint,5,opt,name=error_status,json=errorStatus,proto3" json:"error_status,omitempty"`
+	StdoutBeside  int64 `protobuf:"varint,6,opt,name=stdout_beside,json=stdoutBeside,proto3" json:"stdout_beside,omitempty"` // bytes of stdout that went there
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1108,6 +1139,13 @@ func (x *ExecDone) GetError() string {
 func (x *ExecDone) GetErrorStatus() int32 {
 	if x != nil {
 		return x.ErrorStatus
+	}
+	return 0
+}
+
+func (x *ExecDone) GetStdoutBeside() int64 {
+	if x != nil {
+		return x.StdoutBeside
 	}
 	return 0
 }
@@ -1902,23 +1940,27 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x06\x10\a\"<\n" +
 	"\fTerminalSize\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x12\x18\n" +
-	"\acolumns\x18\x02 \x01(\rR\acolumns\"\xd4\x01\n" +
+	"\acolumns\x18\x02 \x01(\rR\acolumns\"\xfb\x01\n" +
 	"\tExecReply\x128\n" +
 	"\astarted\x18\x01 \x01(\v2\x1c.arcbox.agent.v1.ExecStartedH\x00R\astarted\x12\x18\n" +
 	"\x06stdout\x18\x02 \x01(\fH\x00R\x06stdout\x12\x18\n" +
 	"\x06stderr\x18\x03 \x01(\fH\x00R\x06stderr\x12/\n" +
 	"\x04done\x18\x04 \x01(\v2\x19.arcbox.agent.v1.ExecDoneH\x00R\x04done\x12!\n" +
 	"\vstdin_taken\x18\x05 \x01(\x03H\x00R\n" +
-	"stdinTakenB\x05\n" +
-	"\x03msg\"\x1f\n" +
+	"stdinTaken\x12%\n" +
+	"\rstdout_beside\x18\x06 \x01(\bH\x00R\fstdoutBesideB\x05\n" +
+	"\x03msg\">\n" +
 	"\vExecStarted\x12\x10\n" +
-	"\x03pid\x18\x01 \x01(\x05R\x03pid\"\x90\x01\n" +
+	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x1d\n" +
+	"\n" +
+	"beside_key\x18\x02 \x01(\fR\tbesideKey\"\xb5\x01\n" +
 	"\bExecDone\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\x05R\x06status\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\x12\x1b\n" +
 	"\ttimed_out\x18\x03 \x01(\bR\btimedOut\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12!\n" +
-	"\ferror_status\x18\x05 \x01(\x05R\verrorStatus\"8\n" +
+	"\ferror_status\x18\x05 \x01(\x05R\verrorStatus\x12#\n" +
+	"\rstdout_beside\x18\x06 \x01(\x03R\fstdoutBeside\"8\n" +
 	"\x0eCopyOutRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\fR\x04path\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\"}\n" +
@@ -2082,6 +2124,7 @@ func file_guest_wire_agent_proto_init() {
 		(*ExecReply_Stderr)(nil),
 		(*ExecReply_Done)(nil),
 		(*ExecReply_StdinTaken)(nil),
+		(*ExecReply_StdoutBeside)(nil),
 	}
 	file_guest_wire_agent_proto_msgTypes[14].OneofWrappers = []any{
 		(*CopyInRequest_Start)(nil),

@@ -8,6 +8,10 @@
 // bytes). The agent answers one byte: 0x01 for welcome; anything else, or the
 // end of the connection, is a refusal. Only then does gRPC begin. The VM host
 // does this on every dial to the agent's port; its clients see gRPC at once.
+//
+// A client that sends "ARCBOXO\n" and a key of 16 bytes in the place of gRPC
+// gets the stdout of the program that the key is of (ExecStarted), and nothing
+// but that.
 package wire
 
 import (
@@ -24,6 +28,8 @@ const Protocol = 1
 const (
 	TokenSize  = 32
 	Magic      = "ARCBOX1\n"
+	Beside     = "ARCBOXO\n" // as long as Magic; HTTP/2 begins otherwise
+	BesideKey  = 16
 	Welcome    = 0x01
 	MaxMessage = 4 << 20  // bytes of one gRPC message
 	MaxChunk   = 64 << 10 // bytes of stdin, stdout, stderr or ping payload in one message
@@ -43,6 +49,7 @@ const (
 	AbilityTerminal = "terminal" // ExecStart.terminal, ExecRequest.resize
 	AbilityLogin    = "login"    // ExecStart.login
 	AbilityCopy     = "copy"     // CopyOut, CopyIn
+	AbilityBeside   = "beside"   // ExecStarted.beside_key
 )
 
 // MaxSide is the most rows or columns that a terminal has.

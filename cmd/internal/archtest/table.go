@@ -63,6 +63,7 @@ var table = map[string]row{
 		"actors/client", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "hv", "hv/qemu", "hv/vmhost/client", "journal",
 	}},
 	"cmd/internal/bench/idle": {},
+	"cmd/internal/bench/pour": {},
 	"cmd/internal/faults":     {},
 
 	// The commands wire packages together. Drivers go into arcbox-vmhost alone.

@@ -29,6 +29,7 @@ type part struct {
 
 var parts = []part{
 	{"boot", (*bench).boot},
+	{"stream", (*bench).stream},
 	{"list", (*bench).list},
 	{"create", (*bench).create},
 	{"append", (*bench).appends},
