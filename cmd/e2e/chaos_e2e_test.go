@@ -28,11 +28,11 @@ type backend struct {
 
 var (
 	real = backend{
-		create: []string{"--memory", "128", "--cpus", "1"}, programs: []string{vmhostProgram, qemuProgram}, pause: 1000, kills: 50, limit: 3 * time.Minute,
+		create: []string{"--memory", "128", "--cpus", "1"}, programs: []string{vmhostProgram, qemuProgram}, pause: 1000, kills: 45, limit: 150 * time.Second,
 	}
 	scripted = backend{
 		create: []string{"--backend", "sim", "--script", "boot=150ms;shutdown-takes=100ms"}, start: []string{"--allow-sim"},
-		programs: []string{vmhostProgram}, pause: 400, kills: 100, limit: 2 * time.Minute,
+		programs: []string{vmhostProgram}, pause: 400, kills: 80, limit: 90 * time.Second,
 	}
 )
 
