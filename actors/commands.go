@@ -38,6 +38,10 @@ func init() {
 			fsm.Created: (*machine).removeIdle, fsm.Stopped: (*machine).removeIdle,
 			fsm.Starting: (*machine).removeLive, fsm.Running: (*machine).removeLive, fsm.Stopping: (*machine).removeStopping,
 		},
+		verbSet: {
+			fsm.Created: (*machine).set, fsm.Stopped: (*machine).set,
+			fsm.Starting: (*machine).set, fsm.Running: (*machine).set, fsm.Stopping: (*machine).set,
+		},
 		verbAwait: anyState((*machine).awaitState),
 		verbLog:   anyState((*machine).openLog),
 		verbOpen:  {fsm.Running: (*machine).openGuest, fsm.Stopping: (*machine).openGuest, fsm.Starting: (*machine).openGuest},
@@ -163,7 +167,7 @@ func (m *machine) create(c *command) error {
 // roomOnDisk refuses what would grow a full disk.
 func (m *machine) roomOnDisk() error {
 	if m.Journal.DiskLow() {
-		return refuse(wire.Code_CODE_LACKING, "df -h "+m.Home, "the disk of %s is nearly full: stop and rm work, create and start do not", m.Home)
+		return refuse(wire.Code_CODE_LACKING, "df -h "+m.Home, "the disk of %s is nearly full: stop and rm work, create, start and set do not", m.Home)
 	}
 	return nil
 }

@@ -124,7 +124,7 @@ func (m *machine) beginLaunch(d fsm.Duty) {
 	s, ref, lock := m.shared, m.ref, m.lock
 	m.lock = nil
 	l := m.state().Launch
-	o := Order{Launch: l.ID, CID: l.CID, Spec: m.state().Spec}
+	o := Order{Launch: l.ID, CID: l.CID, Spec: m.state().LaunchSpec()}
 	m.run(d, func(ctx context.Context, _ func(any)) any {
 		select {
 		case s.launches <- struct{}{}:

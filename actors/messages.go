@@ -55,6 +55,7 @@ const (
 	verbStop    verb = "stop"
 	verbRestart verb = "restart"
 	verbRemove  verb = "rm"
+	verbSet     verb = "set"
 	verbAwait   verb = "wait"
 	verbOpen    verb = "open"
 	verbLog     verb = "log"
@@ -79,7 +80,7 @@ type named interface{ GetName() string }
 var verbs = map[string]verb{
 	"CreateMachine": verbCreate, "StartMachine": verbStart, "StopMachine": verbStop,
 	"RestartMachine": verbRestart, "RemoveMachine": verbRemove, "AwaitMachine": verbAwait,
-	"OpenGuest": verbOpen, "OpenLog": verbLog,
+	"SetMachine": verbSet, "OpenGuest": verbOpen, "OpenLog": verbLog,
 }
 
 // commandOf reads a command for one machine out of an actor's context, nil

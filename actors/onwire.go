@@ -65,6 +65,9 @@ func machineOnWire(s *shared, m *Seen, whole bool) *wire.Machine {
 		CreatedUnixNanos: nanos(m.Made), SinceUnixNanos: nanos(m.Since), Seq: m.Seq, Cid: m.CID(),
 		Stray: m.Stray != nil, Damaged: m.Damaged,
 	}
+	if pending(m.Machine) != "" {
+		out.LaunchedWith = specOnWire(m.LaunchSpec())
+	}
 	launchOnWire(out, m.Launch, whole)
 	exitOnWire(out, m.Exit, whole)
 	if whole {

@@ -28,6 +28,12 @@ func badInput(field, format string, args ...any) *Refusal {
 	return &Refusal{Code: wire.Code_CODE_BAD_INPUT, Message: fmt.Sprintf(format, args...), Field: field, Hint: "arcbox create --help"}
 }
 
+// hinted gives a refusal another next command to try.
+func hinted(r *Refusal, hint string) *Refusal {
+	r.Hint = hint
+	return r
+}
+
 func notFound(name string) *Refusal {
 	return refuse(wire.Code_CODE_NOT_FOUND, "arcbox list", "there is no machine %q", name)
 }

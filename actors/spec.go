@@ -50,8 +50,11 @@ func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
 		Cmdline: w.GetCmdline(), Backend: or(w.GetBackend(), defaultBackend), Accel: or(w.GetAccel(), "auto"),
 		Restart: fsm.Policy(or(w.GetRestart(), string(fsm.PolicyNo))), Script: w.GetScript(),
 	}
-	if err := checkSizes(s, l); err != nil {
-		return s, err
+	if r := checkCPUs(s, l); r != nil {
+		return s, r
+	}
+	if r := checkMemory(s, l); r != nil {
+		return s, r
 	}
 	if err := checkBackend(s, allowSim); err != nil {
 		return s, err
@@ -59,10 +62,14 @@ func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
 	return s, checkText(s)
 }
 
-func checkSizes(s fsm.Spec, l Limits) error {
+func checkCPUs(s fsm.Spec, l Limits) *Refusal {
 	if s.CPUs < 1 || s.CPUs > l.CPUs {
 		return badInput("cpus", "cpus %d: 1 to %d, the cores of this host", s.CPUs, l.CPUs)
 	}
+	return nil
+}
+
+func checkMemory(s fsm.Spec, l Limits) *Refusal {
 	if s.Memory < MinMemory || s.Memory > l.Memory {
 		return badInput("memory", "memory %s: 64M to %s, the memory of this host", sizeText(s.Memory), sizeText(l.Memory&^(1<<20-1)))
 	}

@@ -42,6 +42,9 @@ var standings = map[verb]map[fsm.State]func(*machine, *waiter) proto.Message{
 	verbStart:   {fsm.Running: done, fsm.Stopping: overtaken, fsm.Stopped: failed},
 	verbStop:    {fsm.Created: done, fsm.Stopped: stopped, fsm.Starting: done, fsm.Running: doneOrAbandoned},
 	verbRestart: {fsm.Running: doneOrAbandoned, fsm.Stopped: failedUnlessOwed, fsm.Created: done},
+	verbSet: {
+		fsm.Created: setBefore, fsm.Starting: setBefore, fsm.Running: setBefore, fsm.Stopping: setBefore, fsm.Stopped: setBefore,
+	},
 }
 
 // finals are the records that settle a request for good, whatever came later.

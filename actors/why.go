@@ -49,6 +49,9 @@ func sentence(now time.Time, m *Seen) string {
 	if f := sentences[m.State]; f != nil {
 		s += f(m)
 	}
+	if note := pending(m.Machine); note != "" {
+		s += " Its spec was changed since: " + note + "."
+	}
 	if h := m.health(); h.Level != fsm.HealthOK {
 		s += fmt.Sprintf(" Its health is %s: %s.", h.Level, h.Why)
 	}
@@ -150,7 +153,7 @@ func offers(v verb, m *Seen) bool {
 		return live
 	case verbLog:
 		return m.Dir
-	case verbCreate, verbRestart, verbAwait:
+	case verbCreate, verbRestart, verbSet, verbAwait:
 	}
 	return true
 }

@@ -61,6 +61,8 @@ type Launch struct {
 	// Abandoned says why a stop of it was given up, so that it runs on with a
 	// shutdown begun.
 	Abandoned string `cbor:"21,keyasint,omitempty" json:"abandoned,omitempty"`
+	// Spec is what the VM was launched with, where the machine's has changed since.
+	Spec *Spec `cbor:"22,keyasint,omitempty" json:"spec,omitempty"`
 }
 
 // Stop is the stop under way, or the one that the machine's end answered.
@@ -99,6 +101,15 @@ func (m Machine) CID() uint32 {
 		return m.Stray.CID
 	}
 	return 0
+}
+
+// LaunchSpec is the spec of the launch under way: a change of the machine's counts
+// from its next start on, also where the launch is replaced by another.
+func (m Machine) LaunchSpec() Spec {
+	if m.Launch != nil && m.Launch.Spec != nil {
+		return *m.Launch.Spec
+	}
+	return m.Spec
 }
 
 // Apply folds one record in. A record that Table 1 forbids is an ErrIllegal,
@@ -147,7 +158,7 @@ var folds = map[Kind]func(*Machine, Record){
 		m.launch(func(l *Launch) { l.Reboots += max(r.Fact.(*RebootedFact).Times, 1) })
 	},
 	KindDesiredChanged: foldDesiredChanged,
-	KindSpecChanged:    func(m *Machine, r Record) { m.Spec = r.Fact.(*SpecChangedFact).Spec },
+	KindSpecChanged:    foldSpecChanged,
 	KindDiskFormatted: func(m *Machine, r Record) {
 		m.Disks = append(m.Disks[:len(m.Disks):len(m.Disks)], r.Fact.(*DiskFormattedFact).Disk)
 	},
@@ -298,6 +309,14 @@ func foldDesiredChanged(m *Machine, r Record) {
 		s.Then = ThenNothing
 		m.Stop = &s
 	}
+}
+
+func foldSpecChanged(m *Machine, r Record) {
+	if m.Launch != nil && m.Launch.Spec == nil {
+		old := m.Spec
+		m.launch(func(l *Launch) { l.Spec = &old })
+	}
+	m.Spec = r.Fact.(*SpecChangedFact).Spec
 }
 
 func foldStrayFound(m *Machine, r Record) {

@@ -224,7 +224,7 @@ type DesiredChangedFact struct {
 	Desired Desired `cbor:"1,keyasint" json:"desired"`
 }
 
-// SpecChangedFact is the payload of spec-changed.
+// SpecChangedFact is the payload of spec-changed: the whole new spec.
 type SpecChangedFact struct {
 	Spec Spec `cbor:"1,keyasint" json:"spec"`
 }

@@ -247,3 +247,41 @@ func TestDiagram(t *testing.T) {
 		t.Errorf("%s does not show Table 1: go test ./fsm -run TestDiagram -write", file)
 	}
 }
+
+// A VM keeps what it was launched with, also where its launch is replaced; the
+// next start has what was asked for last.
+func TestSpecChanged(t *testing.T) {
+	m := Machine{ID: "m"}
+	step := func(f Fact) {
+		t.Helper()
+		next, err := m.Apply(Record{Seq: m.Seq + 1, Machine: "m", Kind: f.Kind(), Fact: f})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m = next
+	}
+	cpus := func(spec, launch int) {
+		t.Helper()
+		if m.Spec.CPUs != spec || m.LaunchSpec().CPUs != launch {
+			t.Errorf("%s: %d CPUs, launched with %d; want %d and %d", m.State, m.Spec.CPUs, m.LaunchSpec().CPUs, spec, launch)
+		}
+	}
+	step(&CreatedFact{Spec: Spec{CPUs: 1}})
+	step(&SpecChangedFact{Spec: Spec{CPUs: 2}})
+	cpus(2, 2)
+	step(&StartRequestedFact{})
+	before := m
+	step(&SpecChangedFact{Spec: Spec{CPUs: 3}})
+	step(&SpecChangedFact{Spec: Spec{CPUs: 4}})
+	cpus(4, 2)
+	step(&RelaunchedFact{})
+	cpus(4, 2)
+	if before.LaunchSpec().CPUs != 2 || before.Launch.Spec != nil {
+		t.Error("an older value of the machine has changed")
+	}
+	step(&ReadyFact{})
+	step(&ExitedFact{})
+	cpus(4, 4)
+	step(&StartRequestedFact{})
+	cpus(4, 4)
+}

@@ -19,6 +19,7 @@ import (
 //
 //	create NAME [restart=POLICY] [id=REQUEST] [as=WHO] [&]
 //	start NAME [timeout=D] …     stop NAME [timeout=D] [kill] [no-kill] [host] …
+//	set NAME [cpus=N] [memory=MIB] …
 //	restart NAME [kill] …        rm NAME [force] …        wait NAME UNTIL [timeout=D]
 //	engine-stop [machines]       why NAME                 list
 //	script NAME [launch=…] [boot=…] [stop=…]    how its VMs behave
@@ -86,6 +87,14 @@ func (l line) duration(word string) int64 {
 	return int64(d)
 }
 
+func (l line) number(word string) int64 {
+	n, err := strconv.ParseInt(l.words[word], 10, 32)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 func (l line) request() *wire.Request { return &wire.Request{Id: l.words["id"]} }
 
 // message is the request that a line stands for, nil where it is none.
@@ -105,6 +114,8 @@ func (l line) message() proto.Message {
 		return &wire.RestartMachine{Request: l.request(), Name: l.name, TimeoutNanos: l.duration("timeout"), Kill: l.has("kill")}
 	case "rm":
 		return &wire.RemoveMachine{Request: l.request(), Name: l.name, Force: l.has("force")}
+	case "set":
+		return &wire.SetMachine{Request: l.request(), Name: l.name, Cpus: uint32(l.number("cpus")), Memory: l.number("memory") << 20}
 	case "wait":
 		m := &wire.AwaitMachine{Name: l.name, TimeoutNanos: l.duration("timeout")}
 		for until := range l.words {

@@ -134,6 +134,7 @@ var proofs = map[string][]fsm.Kind{
 	"StopMachine":    {fsm.KindExited, fsm.KindRepaired, fsm.KindCreated, fsm.KindStrayGone},
 	"RestartMachine": {fsm.KindReady},
 	"RemoveMachine":  {fsm.KindRemoved},
+	"SetMachine":     {fsm.KindSpecChanged, fsm.KindCreated},
 }
 
 // kept: what was answered is in the records, and a refusal left none.

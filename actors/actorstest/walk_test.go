@@ -103,6 +103,12 @@ var walks = map[string]func(*rapid.T, *Walk){
 			return &wire.RemoveMachine{Request: r, Name: name, Force: force}
 		})
 	},
+	"set": func(rt *rapid.T, w *Walk) {
+		name, memory := names.Draw(rt, "name"), rapid.Int64Range(64, 66).Draw(rt, "memory")
+		send(rt, w, func(r *wire.Request) proto.Message {
+			return &wire.SetMachine{Request: r, Name: name, Memory: memory << 20}
+		})
+	},
 	"again": func(rt *rapid.T, w *Walk) {
 		if len(w.asks) > 0 {
 			w.Again(rapid.IntRange(0, len(w.asks)-1).Draw(rt, "which"))

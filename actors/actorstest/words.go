@@ -81,6 +81,8 @@ func factInWords(r fsm.Record) string {
 		if f.Times > 1 {
 			return fmt.Sprintf(" %d times", f.Times)
 		}
+	case *fsm.SpecChangedFact:
+		return fmt.Sprintf(" cpus %d memory %dM", f.Spec.CPUs, f.Spec.Memory>>20)
 	case *fsm.DesiredChangedFact:
 		return " " + string(f.Desired)
 	case *fsm.StrayFoundFact:

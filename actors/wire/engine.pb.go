@@ -683,6 +683,77 @@ func (x *RemoveMachine) GetForce() bool {
 	return false
 }
 
+// SetMachine changes what a machine is to be; what is 0 stays as it is. What a
+// running VM can't take over counts from its next start on: see
+// Machine.launched_with.
+type SetMachine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Cpus          uint32                 `protobuf:"varint,3,opt,name=cpus,proto3" json:"cpus,omitempty"`
+	Memory        int64                  `protobuf:"varint,4,opt,name=memory,proto3" json:"memory,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetMachine) Reset() {
+	*x = SetMachine{}
+	mi := &file_actors_wire_engine_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetMachine) ProtoMessage() {}
+
+func (x *SetMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetMachine.ProtoReflect.Descriptor instead.
+func (*SetMachine) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SetMachine) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *SetMachine) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetMachine) GetCpus() uint32 {
+	if x != nil {
+		return x.Cpus
+	}
+	return 0
+}
+
+func (x *SetMachine) GetMemory() int64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
 // StopEngine ends the engine; with machines, the machines first.
 type StopEngine struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -695,7 +766,7 @@ type StopEngine struct {
 
 func (x *StopEngine) Reset() {
 	*x = StopEngine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[8]
+	mi := &file_actors_wire_engine_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -707,7 +778,7 @@ func (x *StopEngine) String() string {
 func (*StopEngine) ProtoMessage() {}
 
 func (x *StopEngine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[8]
+	mi := &file_actors_wire_engine_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +791,7 @@ func (x *StopEngine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopEngine.ProtoReflect.Descriptor instead.
 func (*StopEngine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{8}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StopEngine) GetRequest() *Request {
@@ -759,7 +830,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_actors_wire_engine_proto_msgTypes[9]
+	mi := &file_actors_wire_engine_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +842,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[9]
+	mi := &file_actors_wire_engine_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +855,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{9}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Done) GetSeq() uint64 {
@@ -836,7 +907,7 @@ type ListMachines struct {
 
 func (x *ListMachines) Reset() {
 	*x = ListMachines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[10]
+	mi := &file_actors_wire_engine_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +919,7 @@ func (x *ListMachines) String() string {
 func (*ListMachines) ProtoMessage() {}
 
 func (x *ListMachines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[10]
+	mi := &file_actors_wire_engine_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +932,7 @@ func (x *ListMachines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachines.ProtoReflect.Descriptor instead.
 func (*ListMachines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{10}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListMachines) GetPaged() bool {
@@ -890,7 +961,7 @@ type Machines struct {
 
 func (x *Machines) Reset() {
 	*x = Machines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[11]
+	mi := &file_actors_wire_engine_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +973,7 @@ func (x *Machines) String() string {
 func (*Machines) ProtoMessage() {}
 
 func (x *Machines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[11]
+	mi := &file_actors_wire_engine_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +986,7 @@ func (x *Machines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machines.ProtoReflect.Descriptor instead.
 func (*Machines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{11}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Machines) GetVersion() uint64 {
@@ -955,7 +1026,7 @@ type InspectMachine struct {
 
 func (x *InspectMachine) Reset() {
 	*x = InspectMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[12]
+	mi := &file_actors_wire_engine_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1038,7 @@ func (x *InspectMachine) String() string {
 func (*InspectMachine) ProtoMessage() {}
 
 func (x *InspectMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[12]
+	mi := &file_actors_wire_engine_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1051,7 @@ func (x *InspectMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectMachine.ProtoReflect.Descriptor instead.
 func (*InspectMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{12}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *InspectMachine) GetName() string {
@@ -1004,7 +1075,7 @@ type AwaitMachine struct {
 
 func (x *AwaitMachine) Reset() {
 	*x = AwaitMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[13]
+	mi := &file_actors_wire_engine_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1087,7 @@ func (x *AwaitMachine) String() string {
 func (*AwaitMachine) ProtoMessage() {}
 
 func (x *AwaitMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[13]
+	mi := &file_actors_wire_engine_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1100,7 @@ func (x *AwaitMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitMachine.ProtoReflect.Descriptor instead.
 func (*AwaitMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{13}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AwaitMachine) GetName() string {
@@ -1061,7 +1132,7 @@ type EngineStatus struct {
 
 func (x *EngineStatus) Reset() {
 	*x = EngineStatus{}
-	mi := &file_actors_wire_engine_proto_msgTypes[14]
+	mi := &file_actors_wire_engine_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1144,7 @@ func (x *EngineStatus) String() string {
 func (*EngineStatus) ProtoMessage() {}
 
 func (x *EngineStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[14]
+	mi := &file_actors_wire_engine_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1157,7 @@ func (x *EngineStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineStatus.ProtoReflect.Descriptor instead.
 func (*EngineStatus) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{14}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{15}
 }
 
 type EngineInfo struct {
@@ -1110,7 +1181,7 @@ type EngineInfo struct {
 
 func (x *EngineInfo) Reset() {
 	*x = EngineInfo{}
-	mi := &file_actors_wire_engine_proto_msgTypes[15]
+	mi := &file_actors_wire_engine_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1193,7 @@ func (x *EngineInfo) String() string {
 func (*EngineInfo) ProtoMessage() {}
 
 func (x *EngineInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[15]
+	mi := &file_actors_wire_engine_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1206,7 @@ func (x *EngineInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineInfo.ProtoReflect.Descriptor instead.
 func (*EngineInfo) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{15}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EngineInfo) GetVersion() string {
@@ -1265,13 +1336,14 @@ type Machine struct {
 	Reboots            uint32                 `protobuf:"varint,32,opt,name=reboots,proto3" json:"reboots,omitempty"`
 	RunDir             string                 `protobuf:"bytes,33,opt,name=run_dir,json=runDir,proto3" json:"run_dir,omitempty"`
 	Owed               []*Owed                `protobuf:"bytes,34,rep,name=owed,proto3" json:"owed,omitempty"`
+	LaunchedWith       *Spec                  `protobuf:"bytes,35,opt,name=launched_with,json=launchedWith,proto3" json:"launched_with,omitempty"` // of the VM, where the spec has changed since
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[16]
+	mi := &file_actors_wire_engine_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1283,7 +1355,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[16]
+	mi := &file_actors_wire_engine_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1296,7 +1368,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{16}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Machine) GetId() string {
@@ -1537,6 +1609,13 @@ func (x *Machine) GetOwed() []*Owed {
 	return nil
 }
 
+func (x *Machine) GetLaunchedWith() *Spec {
+	if x != nil {
+		return x.LaunchedWith
+	}
+	return nil
+}
+
 type Owed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Duty          string                 `protobuf:"bytes,1,opt,name=duty,proto3" json:"duty,omitempty"`
@@ -1548,7 +1627,7 @@ type Owed struct {
 
 func (x *Owed) Reset() {
 	*x = Owed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[17]
+	mi := &file_actors_wire_engine_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1560,7 +1639,7 @@ func (x *Owed) String() string {
 func (*Owed) ProtoMessage() {}
 
 func (x *Owed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[17]
+	mi := &file_actors_wire_engine_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1573,7 +1652,7 @@ func (x *Owed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owed.ProtoReflect.Descriptor instead.
 func (*Owed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{17}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Owed) GetDuty() string {
@@ -1609,7 +1688,7 @@ type OpenGuest struct {
 
 func (x *OpenGuest) Reset() {
 	*x = OpenGuest{}
-	mi := &file_actors_wire_engine_proto_msgTypes[18]
+	mi := &file_actors_wire_engine_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1621,7 +1700,7 @@ func (x *OpenGuest) String() string {
 func (*OpenGuest) ProtoMessage() {}
 
 func (x *OpenGuest) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[18]
+	mi := &file_actors_wire_engine_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1634,7 +1713,7 @@ func (x *OpenGuest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenGuest.ProtoReflect.Descriptor instead.
 func (*OpenGuest) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{18}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *OpenGuest) GetRequest() *Request {
@@ -1672,7 +1751,7 @@ type OpenLog struct {
 
 func (x *OpenLog) Reset() {
 	*x = OpenLog{}
-	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	mi := &file_actors_wire_engine_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +1763,7 @@ func (x *OpenLog) String() string {
 func (*OpenLog) ProtoMessage() {}
 
 func (x *OpenLog) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	mi := &file_actors_wire_engine_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +1776,7 @@ func (x *OpenLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenLog.ProtoReflect.Descriptor instead.
 func (*OpenLog) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{19}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OpenLog) GetRequest() *Request {
@@ -1747,7 +1826,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_actors_wire_engine_proto_msgTypes[20]
+	mi := &file_actors_wire_engine_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +1838,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[20]
+	mi := &file_actors_wire_engine_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +1851,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{20}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Ticket) GetSocket() string {
@@ -1810,7 +1889,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_actors_wire_engine_proto_msgTypes[21]
+	mi := &file_actors_wire_engine_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1822,7 +1901,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[21]
+	mi := &file_actors_wire_engine_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1835,7 +1914,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{21}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Record) GetSeq() uint64 {
@@ -1942,7 +2021,7 @@ type QueryJournal struct {
 
 func (x *QueryJournal) Reset() {
 	*x = QueryJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[22]
+	mi := &file_actors_wire_engine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1954,7 +2033,7 @@ func (x *QueryJournal) String() string {
 func (*QueryJournal) ProtoMessage() {}
 
 func (x *QueryJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[22]
+	mi := &file_actors_wire_engine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1967,7 +2046,7 @@ func (x *QueryJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryJournal.ProtoReflect.Descriptor instead.
 func (*QueryJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{22}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *QueryJournal) GetMachine() string {
@@ -2016,7 +2095,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_actors_wire_engine_proto_msgTypes[23]
+	mi := &file_actors_wire_engine_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2028,7 +2107,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[23]
+	mi := &file_actors_wire_engine_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2041,7 +2120,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{23}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Records) GetRecords() []*Record {
@@ -2077,7 +2156,7 @@ type Follow struct {
 
 func (x *Follow) Reset() {
 	*x = Follow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[24]
+	mi := &file_actors_wire_engine_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2089,7 +2168,7 @@ func (x *Follow) String() string {
 func (*Follow) ProtoMessage() {}
 
 func (x *Follow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[24]
+	mi := &file_actors_wire_engine_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2102,7 +2181,7 @@ func (x *Follow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Follow.ProtoReflect.Descriptor instead.
 func (*Follow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{24}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Follow) GetQuery() *QueryJournal {
@@ -2128,7 +2207,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_actors_wire_engine_proto_msgTypes[25]
+	mi := &file_actors_wire_engine_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2140,7 +2219,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[25]
+	mi := &file_actors_wire_engine_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2153,7 +2232,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{25}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Grant) GetCredit() uint64 {
@@ -2171,7 +2250,7 @@ type Unfollow struct {
 
 func (x *Unfollow) Reset() {
 	*x = Unfollow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[26]
+	mi := &file_actors_wire_engine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2183,7 +2262,7 @@ func (x *Unfollow) String() string {
 func (*Unfollow) ProtoMessage() {}
 
 func (x *Unfollow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[26]
+	mi := &file_actors_wire_engine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2196,7 +2275,7 @@ func (x *Unfollow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unfollow.ProtoReflect.Descriptor instead.
 func (*Unfollow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{26}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{27}
 }
 
 type Followed struct {
@@ -2209,7 +2288,7 @@ type Followed struct {
 
 func (x *Followed) Reset() {
 	*x = Followed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[27]
+	mi := &file_actors_wire_engine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2221,7 +2300,7 @@ func (x *Followed) String() string {
 func (*Followed) ProtoMessage() {}
 
 func (x *Followed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[27]
+	mi := &file_actors_wire_engine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2234,7 +2313,7 @@ func (x *Followed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Followed.ProtoReflect.Descriptor instead.
 func (*Followed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{27}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Followed) GetRecords() []*Record {
@@ -2260,7 +2339,7 @@ type WhyMachine struct {
 
 func (x *WhyMachine) Reset() {
 	*x = WhyMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[28]
+	mi := &file_actors_wire_engine_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2272,7 +2351,7 @@ func (x *WhyMachine) String() string {
 func (*WhyMachine) ProtoMessage() {}
 
 func (x *WhyMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[28]
+	mi := &file_actors_wire_engine_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2285,7 +2364,7 @@ func (x *WhyMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhyMachine.ProtoReflect.Descriptor instead.
 func (*WhyMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{28}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WhyMachine) GetName() string {
@@ -2307,7 +2386,7 @@ type Why struct {
 
 func (x *Why) Reset() {
 	*x = Why{}
-	mi := &file_actors_wire_engine_proto_msgTypes[29]
+	mi := &file_actors_wire_engine_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2319,7 +2398,7 @@ func (x *Why) String() string {
 func (*Why) ProtoMessage() {}
 
 func (x *Why) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[29]
+	mi := &file_actors_wire_engine_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2332,7 +2411,7 @@ func (x *Why) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Why.ProtoReflect.Descriptor instead.
 func (*Why) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{29}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Why) GetMachine() *Machine {
@@ -2371,7 +2450,7 @@ type VerifyJournal struct {
 
 func (x *VerifyJournal) Reset() {
 	*x = VerifyJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[30]
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2383,7 +2462,7 @@ func (x *VerifyJournal) String() string {
 func (*VerifyJournal) ProtoMessage() {}
 
 func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[30]
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2396,7 +2475,7 @@ func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyJournal.ProtoReflect.Descriptor instead.
 func (*VerifyJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{30}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
 }
 
 type Verified struct {
@@ -2412,7 +2491,7 @@ type Verified struct {
 
 func (x *Verified) Reset() {
 	*x = Verified{}
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2424,7 +2503,7 @@ func (x *Verified) String() string {
 func (*Verified) ProtoMessage() {}
 
 func (x *Verified) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2437,7 +2516,7 @@ func (x *Verified) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verified.ProtoReflect.Descriptor instead.
 func (*Verified) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Verified) GetOk() bool {
@@ -2486,7 +2565,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2498,7 +2577,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2511,7 +2590,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Fault) GetSeq() uint64 {
@@ -2584,7 +2663,13 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\rRemoveMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
-	"\x05force\x18\x03 \x01(\bR\x05force\"\x82\x01\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\x81\x01\n" +
+	"\n" +
+	"SetMachine\x123\n" +
+	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04cpus\x18\x03 \x01(\rR\x04cpus\x12\x16\n" +
+	"\x06memory\x18\x04 \x01(\x03R\x06memory\"\x82\x01\n" +
 	"\n" +
 	"StopEngine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x1a\n" +
@@ -2629,7 +2714,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\n" +
 	"unrepaired\x18\f \x01(\rR\n" +
 	"unrepaired\x12\x18\n" +
-	"\adamaged\x18\r \x01(\rR\adamaged\"\xdf\b\n" +
+	"\adamaged\x18\r \x01(\rR\adamaged\"\x9c\t\n" +
 	"\aMachine\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2669,7 +2754,8 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"exitStatus\x12\x18\n" +
 	"\areboots\x18  \x01(\rR\areboots\x12\x17\n" +
 	"\arun_dir\x18! \x01(\tR\x06runDir\x12*\n" +
-	"\x04owed\x18\" \x03(\v2\x16.arcbox.engine.v1.OwedR\x04owed\x1a9\n" +
+	"\x04owed\x18\" \x03(\v2\x16.arcbox.engine.v1.OwedR\x04owed\x12;\n" +
+	"\rlaunched_with\x18# \x01(\v2\x16.arcbox.engine.v1.SpecR\flaunchedWith\x1a9\n" +
 	"\vPhasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"R\n" +
@@ -2772,7 +2858,7 @@ func file_actors_wire_engine_proto_rawDescGZIP() []byte {
 }
 
 var file_actors_wire_engine_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_actors_wire_engine_proto_goTypes = []any{
 	(Code)(0),              // 0: arcbox.engine.v1.Code
 	(*Refused)(nil),        // 1: arcbox.engine.v1.Refused
@@ -2783,32 +2869,33 @@ var file_actors_wire_engine_proto_goTypes = []any{
 	(*StopMachine)(nil),    // 6: arcbox.engine.v1.StopMachine
 	(*RestartMachine)(nil), // 7: arcbox.engine.v1.RestartMachine
 	(*RemoveMachine)(nil),  // 8: arcbox.engine.v1.RemoveMachine
-	(*StopEngine)(nil),     // 9: arcbox.engine.v1.StopEngine
-	(*Done)(nil),           // 10: arcbox.engine.v1.Done
-	(*ListMachines)(nil),   // 11: arcbox.engine.v1.ListMachines
-	(*Machines)(nil),       // 12: arcbox.engine.v1.Machines
-	(*InspectMachine)(nil), // 13: arcbox.engine.v1.InspectMachine
-	(*AwaitMachine)(nil),   // 14: arcbox.engine.v1.AwaitMachine
-	(*EngineStatus)(nil),   // 15: arcbox.engine.v1.EngineStatus
-	(*EngineInfo)(nil),     // 16: arcbox.engine.v1.EngineInfo
-	(*Machine)(nil),        // 17: arcbox.engine.v1.Machine
-	(*Owed)(nil),           // 18: arcbox.engine.v1.Owed
-	(*OpenGuest)(nil),      // 19: arcbox.engine.v1.OpenGuest
-	(*OpenLog)(nil),        // 20: arcbox.engine.v1.OpenLog
-	(*Ticket)(nil),         // 21: arcbox.engine.v1.Ticket
-	(*Record)(nil),         // 22: arcbox.engine.v1.Record
-	(*QueryJournal)(nil),   // 23: arcbox.engine.v1.QueryJournal
-	(*Records)(nil),        // 24: arcbox.engine.v1.Records
-	(*Follow)(nil),         // 25: arcbox.engine.v1.Follow
-	(*Grant)(nil),          // 26: arcbox.engine.v1.Grant
-	(*Unfollow)(nil),       // 27: arcbox.engine.v1.Unfollow
-	(*Followed)(nil),       // 28: arcbox.engine.v1.Followed
-	(*WhyMachine)(nil),     // 29: arcbox.engine.v1.WhyMachine
-	(*Why)(nil),            // 30: arcbox.engine.v1.Why
-	(*VerifyJournal)(nil),  // 31: arcbox.engine.v1.VerifyJournal
-	(*Verified)(nil),       // 32: arcbox.engine.v1.Verified
-	(*Fault)(nil),          // 33: arcbox.engine.v1.Fault
-	nil,                    // 34: arcbox.engine.v1.Machine.PhasesEntry
+	(*SetMachine)(nil),     // 9: arcbox.engine.v1.SetMachine
+	(*StopEngine)(nil),     // 10: arcbox.engine.v1.StopEngine
+	(*Done)(nil),           // 11: arcbox.engine.v1.Done
+	(*ListMachines)(nil),   // 12: arcbox.engine.v1.ListMachines
+	(*Machines)(nil),       // 13: arcbox.engine.v1.Machines
+	(*InspectMachine)(nil), // 14: arcbox.engine.v1.InspectMachine
+	(*AwaitMachine)(nil),   // 15: arcbox.engine.v1.AwaitMachine
+	(*EngineStatus)(nil),   // 16: arcbox.engine.v1.EngineStatus
+	(*EngineInfo)(nil),     // 17: arcbox.engine.v1.EngineInfo
+	(*Machine)(nil),        // 18: arcbox.engine.v1.Machine
+	(*Owed)(nil),           // 19: arcbox.engine.v1.Owed
+	(*OpenGuest)(nil),      // 20: arcbox.engine.v1.OpenGuest
+	(*OpenLog)(nil),        // 21: arcbox.engine.v1.OpenLog
+	(*Ticket)(nil),         // 22: arcbox.engine.v1.Ticket
+	(*Record)(nil),         // 23: arcbox.engine.v1.Record
+	(*QueryJournal)(nil),   // 24: arcbox.engine.v1.QueryJournal
+	(*Records)(nil),        // 25: arcbox.engine.v1.Records
+	(*Follow)(nil),         // 26: arcbox.engine.v1.Follow
+	(*Grant)(nil),          // 27: arcbox.engine.v1.Grant
+	(*Unfollow)(nil),       // 28: arcbox.engine.v1.Unfollow
+	(*Followed)(nil),       // 29: arcbox.engine.v1.Followed
+	(*WhyMachine)(nil),     // 30: arcbox.engine.v1.WhyMachine
+	(*Why)(nil),            // 31: arcbox.engine.v1.Why
+	(*VerifyJournal)(nil),  // 32: arcbox.engine.v1.VerifyJournal
+	(*Verified)(nil),       // 33: arcbox.engine.v1.Verified
+	(*Fault)(nil),          // 34: arcbox.engine.v1.Fault
+	nil,                    // 35: arcbox.engine.v1.Machine.PhasesEntry
 }
 var file_actors_wire_engine_proto_depIdxs = []int32{
 	0,  // 0: arcbox.engine.v1.Refused.code:type_name -> arcbox.engine.v1.Code
@@ -2818,26 +2905,28 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	2,  // 4: arcbox.engine.v1.StopMachine.request:type_name -> arcbox.engine.v1.Request
 	2,  // 5: arcbox.engine.v1.RestartMachine.request:type_name -> arcbox.engine.v1.Request
 	2,  // 6: arcbox.engine.v1.RemoveMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 7: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
-	17, // 8: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
-	17, // 9: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
-	16, // 10: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
-	3,  // 11: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
-	34, // 12: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
-	18, // 13: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
-	2,  // 14: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
-	2,  // 15: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
-	22, // 16: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
-	23, // 17: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
-	22, // 18: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
-	17, // 19: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
-	22, // 20: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
-	33, // 21: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	2,  // 7: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 8: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
+	18, // 9: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
+	18, // 10: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
+	17, // 11: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
+	3,  // 12: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
+	35, // 13: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
+	19, // 14: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
+	3,  // 15: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
+	2,  // 16: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
+	2,  // 17: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
+	23, // 18: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
+	24, // 19: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
+	23, // 20: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
+	18, // 21: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
+	23, // 22: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
+	34, // 23: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_actors_wire_engine_proto_init() }
@@ -2851,7 +2940,7 @@ func file_actors_wire_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_wire_engine_proto_rawDesc), len(file_actors_wire_engine_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   34,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -31,6 +31,8 @@ func TestCommandsOnTheWire(t *testing.T) {
 		"restart --timeout 1s --start-timeout 9": &wire.RestartMachine{Name: "default", TimeoutNanos: 1e9, StartTimeoutNanos: 9e9},
 		"rm a":                                   &wire.RemoveMachine{Name: "a"},
 		"delete -f a":                            &wire.RemoveMachine{Name: "a", Force: true},
+		"set --cpus 3":                           &wire.SetMachine{Name: "default", Cpus: 3},
+		"set a --memory 1.5G":                    &wire.SetMachine{Name: "a", Memory: 1536 << 20},
 		"wait a agent --timeout 7s":              &wire.AwaitMachine{Name: "a", Until: "agent", TimeoutNanos: 7e9},
 	} {
 		e := answers(&wire.Done{Machine: &wire.Machine{Name: "a", State: "Created"}}, nil)

@@ -134,7 +134,8 @@ func machines() []*wire.Machine {
 	return []*wire.Machine{
 		{Name: "web", Id: "01a2", State: "Running", Desired: "running", Health: "ok", Address: "10.0.0.2", Spec: spec, Cid: 4,
 			CreatedUnixNanos: ago(50 * time.Hour), SinceUnixNanos: ago(3 * time.Minute), Cause: "stopped", Launch: "01ff",
-			Accel: "tcg", AccelNote: "/dev/kvm runs no guest code", AgentVersion: "1.0", HostVersion: "1.0", Seq: 12,
+			LaunchedWith: &wire.Spec{Cpus: 1, Memory: 4 << 30},
+			Accel:        "tcg", AccelNote: "/dev/kvm runs no guest code", AgentVersion: "1.0", HostVersion: "1.0", Seq: 12,
 			ReadyUnixNanos: ago(2 * time.Minute), Phases: map[string]int64{"modules": 700, "init": 600, "listening": 900},
 			Owed: []*wire.Owed{{Duty: "watch", What: "its VM is watched for its end"}}},
 		{Name: "DB", Id: "01a1", State: "Stopped", Desired: "running", Health: "ok", Cause: "guest-panic", CauseDetail: "Kernel panic",

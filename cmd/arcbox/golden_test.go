@@ -42,6 +42,7 @@ func TestGolden(t *testing.T) {
 		"list-quiet.txt":   "ls -q",
 		"list.json":        "ps --format json",
 		"inspect-web.txt":  "inspect web",
+		"inspect-web.json": "inspect web --format json",
 		"inspect-db.txt":   "inspect db --format text",
 		"inspect-db.json":  "inspect db --format json",
 		"journal.txt":      "journal",
@@ -71,7 +72,7 @@ func TestGolden(t *testing.T) {
 func TestHelpGolden(t *testing.T) {
 	var all strings.Builder
 	for _, verb := range []string{
-		"", "create", "start", "stop", "restart", "rm", "list", "inspect", "exec", "shell", "cp", "ping", "info", "wait", "logs", "up",
+		"", "create", "start", "stop", "restart", "rm", "set", "list", "inspect", "exec", "shell", "cp", "ping", "info", "wait", "logs", "up",
 		"image", "image pull", "image import", "image ls", "image inspect", "image rm", "image prune",
 		"journal", "journal why", "journal verify", "journal recover", "engine", "engine start", "engine stop", "engine status", "version",
 	} {

@@ -100,8 +100,8 @@ func (a *app) facts(m *wire.Machine) []fact {
 		{"backend", backend},
 		{"accel", m.GetAccel()},
 		{"accel note", m.GetAccelNote()},
-		{"cpus", number(int64(s.GetCpus()))},
-		{"memory", formatSize(s.GetMemory())},
+		{"cpus", number(int64(s.GetCpus())) + nowHas(m, number(int64(m.GetLaunchedWith().GetCpus())), s.GetCpus() != m.GetLaunchedWith().GetCpus())},
+		{"memory", formatSize(s.GetMemory()) + nowHas(m, formatSize(m.GetLaunchedWith().GetMemory()), s.GetMemory() != m.GetLaunchedWith().GetMemory())},
 		{"kernel", s.GetKernel()},
 		{"initrd", s.GetInitrd()},
 		{"cmdline", s.GetCmdline()},
@@ -122,6 +122,11 @@ func (a *app) facts(m *wire.Machine) []fact {
 		{"sockets", m.GetRunDir()},
 		{"record", number(int64(m.GetSeq()))}, //nolint:gosec // for people
 	}
+}
+
+// nowHas says what a VM has instead of what its machine will have from the next start on.
+func nowHas(m *wire.Machine, has string, differs bool) string {
+	return ifSet(m.GetLaunchedWith() != nil && differs, " from the next start on, "+has+" now")
 }
 
 func ifSet(set bool, text string) string {

@@ -51,6 +51,14 @@ type machineJSON struct {
 	RunDir       string           `json:"run_dir,omitempty"`
 	Seq          uint64           `json:"seq"`
 	Owed         []owedJSON       `json:"owed,omitempty"`
+	// LaunchedWith is what its VM has, where that is not what the machine will
+	// have from its next start on.
+	LaunchedWith *sizesJSON `json:"launched_with,omitempty"`
+}
+
+type sizesJSON struct {
+	CPUs   uint32 `json:"cpus"`
+	Memory int64  `json:"memory"`
 }
 
 type owedJSON struct {
@@ -72,8 +80,15 @@ func machineView(m *wire.Machine) machineJSON {
 		Ready: wireTime(m.GetReadyUnixNanos()), Phases: m.GetPhases(), AgentVersion: m.GetAgentVersion(),
 		HostVersion: m.GetHostVersion(), GuestBoot: m.GetGuestBoot(), Reboots: m.GetReboots(), Attempt: m.GetAttempt(),
 		NotBefore: wireTime(m.GetNotBeforeUnixNanos()), Resting: m.GetResting(), Stray: m.GetStray(), Damaged: m.GetDamaged(),
-		Dir: m.GetDir(), RunDir: m.GetRunDir(), Seq: m.GetSeq(), Owed: owedView(m.GetOwed()),
+		Dir: m.GetDir(), RunDir: m.GetRunDir(), Seq: m.GetSeq(), Owed: owedView(m.GetOwed()), LaunchedWith: sizesView(m.GetLaunchedWith()),
 	}
+}
+
+func sizesView(s *wire.Spec) *sizesJSON {
+	if s == nil {
+		return nil
+	}
+	return &sizesJSON{CPUs: s.GetCpus(), Memory: s.GetMemory()}
 }
 
 func owedView(owed []*wire.Owed) []owedJSON {

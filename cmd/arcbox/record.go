@@ -86,6 +86,7 @@ var told = map[string][]string{
 	"exited":          {"cause", "status", "detail", "plan.attempt", "plan.resting"},
 	"repaired":        {"cause", "said", "found", "plan.attempt", "plan.resting"},
 	"adopted":         {"version"},
+	"spec-changed":    {"spec.cpus", "spec.memory"},
 	"desired-changed": {"desired"},
 	"health-changed":  {"health.level", "health.why"},
 	"stray-found":     {"what", "cid"},

@@ -62,7 +62,7 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 	}
 	kernel, kernelErr := bootFile("kernel", s.kernel)
 	initrd, initrdErr := bootFile("initrd", s.initrd)
-	for _, err := range []error{s.checkSizes(cpus), s.checkWords(), kernelErr, initrdErr} {
+	for _, err := range []error{checkCPUs(cpus), checkMemory(s.memory), s.checkWords(), kernelErr, initrdErr} {
 		if err != nil {
 			return nil, usage(cmd, err)
 		}
@@ -71,17 +71,6 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 		Cpus: uint32(cpus), Memory: int64(s.memory), Kernel: kernel, Initrd: initrd, Cmdline: s.cmdline, //nolint:gosec // checked
 		Backend: s.backend, Restart: s.restart, Accel: s.accel, Script: s.script,
 	}, nil
-}
-
-func (s *specFlags) checkSizes(cpus int) error {
-	const most = 4096
-	if cpus < 1 || cpus > most {
-		return badInput("cpus", "--cpus %d: at least 1, at most the cores of the host (%d)", cpus, runtime.NumCPU())
-	}
-	if s.memory < minMemory {
-		return badInput("memory", "--memory %s: at least 64M, at most the memory of the host; a bare number is MiB", s.memory.String())
-	}
-	return nil
 }
 
 func (s *specFlags) checkWords() error {

@@ -16,6 +16,17 @@ var engineFaults = []fault{
 		pkg: "./actors/actorstest", run: "TestCrashAtEveryStep/names",
 	},
 	{
+		name:   "a launch that is replaced takes the new spec",
+		breaks: "a VM keeps what it was started with until the next start",
+		file:   "fsm/machine.go",
+		was: `	if m.Launch != nil && m.Launch.Spec != nil {
+		return *m.Launch.Spec
+	}
+`,
+		now: ``,
+		pkg: "./fsm", run: "TestSpecChanged",
+	},
+	{
 		name:   "name freed before removed is synced",
 		breaks: "a name has one machine",
 		file:   "actors/machine.go",

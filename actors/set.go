@@ -1,0 +1,86 @@
+package actors
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+// setHint is where it stands what set takes.
+const setHint = "arcbox set --help"
+
+// set changes a machine's spec. What is set to what it is already is no change.
+func (m *machine) set(c *command) error {
+	st := m.state()
+	switch {
+	case m.removing():
+		return refuse(wire.Code_CODE_CONFLICT, "arcbox list", "machine %q is being removed", m.ref.Name)
+	case st.Damaged: // the record that can't be read may be that of its spec
+		return refuse(wire.Code_CODE_UNSAFE, "arcbox journal verify", "machine %q: a record of it can't be read", m.ref.Name)
+	}
+	spec, err := changed(st.Spec, c.msg.(*wire.SetMachine), m.Limits)
+	if err != nil {
+		return err
+	}
+	if spec == st.Spec {
+		m.finish(c, "it was so already")
+		return nil
+	}
+	if err := m.roomOnDisk(); err != nil {
+		return err
+	}
+	if err := m.append(fsm.Record{Principal: c.principal, Request: c.request, Reason: c.reason, Fact: &fsm.SpecChangedFact{Spec: spec}}); err != nil {
+		return err
+	}
+	m.finish(c, pending(m.state()))
+	return nil
+}
+
+// changed is a spec with what a request sets, or says what is wrong with that.
+// What it leaves alone is not checked: the host may have shrunk since.
+func changed(s fsm.Spec, w *wire.SetMachine, l Limits) (fsm.Spec, error) {
+	if w.GetCpus() == 0 && w.GetMemory() == 0 {
+		return s, hinted(badInput("", "set: nothing to change: cpus or memory is needed"), setHint)
+	}
+	if w.GetCpus() != 0 {
+		s.CPUs = int(w.GetCpus())
+		if r := checkCPUs(s, l); r != nil {
+			return s, hinted(r, setHint)
+		}
+	}
+	if w.GetMemory() != 0 {
+		s.Memory = w.GetMemory()
+		if r := checkMemory(s, l); r != nil {
+			return s, hinted(r, setHint)
+		}
+	}
+	return s, nil
+}
+
+// pending says what of a machine's spec its VM does not have yet, "" where there
+// is nothing.
+func pending(m fsm.Machine) string {
+	now := m.LaunchSpec()
+	var parts []string
+	if now.CPUs != m.Spec.CPUs {
+		parts = append(parts, fmt.Sprintf("cpus %d (now %d)", m.Spec.CPUs, now.CPUs))
+	}
+	if now.Memory != m.Spec.Memory {
+		parts = append(parts, fmt.Sprintf("memory %s (now %s)", sizeText(m.Spec.Memory), sizeText(now.Memory)))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return strings.Join(parts, " and ") + ": from the next start on"
+}
+
+// setBefore answers a set that was carried out before.
+func setBefore(m *machine, w *waiter) proto.Message {
+	out := m.doneMessage(pending(m.state()))
+	out.Repeated = w.repeated
+	return out
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+func newSet(a *app) *cobra.Command {
+	var s sizeFlags
+	cmd := &cobra.Command{
+		Use:   "set [NAME...]",
+		Short: "Change what machines are to be",
+		Long: "Change what machines (\"" + defaultName + "\" where none is named) are to be. What a machine that runs\n" +
+			"can't take over counts from its next start on: that is said, and arcbox inspect\n" +
+			"shows both. Nothing is interrupted.",
+		Example:           "  arcbox set web --memory 2G\n  arcbox set web db --cpus 4 && arcbox restart web db",
+		Args:              named(0, manyNames),
+		ValidArgsFunction: a.completeNames(manyNames),
+	}
+	s.add(cmd)
+	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		if err := s.check(cmd); err != nil {
+			return usage(cmd, err)
+		}
+		return a.change(ctx, namesOf(args), change{doing: "changing", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
+			return command(ctx, e, &wire.SetMachine{Request: request(), Name: name, Cpus: uint32(s.cpus), Memory: int64(s.memory)}) //nolint:gosec // checked
+		}})
+	})
+	return cmd
+}
+
+// sizeFlags are the flags of what can be changed.
+type sizeFlags struct {
+	cpus   int
+	memory sizeValue
+}
+
+func (s *sizeFlags) add(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&s.cpus, "cpus", 0, "virtual CPUs")
+	cmd.Flags().Var(&s.memory, "memory", "memory: a bare number is MiB; K, M, G, T are binary")
+}
+
+func (s *sizeFlags) check(cmd *cobra.Command) error {
+	given := false
+	if cmd.Flags().Changed("cpus") {
+		given = true
+		if err := checkCPUs(s.cpus); err != nil {
+			return err
+		}
+	}
+	if cmd.Flags().Changed("memory") {
+		given = true
+		if err := checkMemory(s.memory); err != nil {
+			return err
+		}
+	}
+	if !given {
+		return badInput("", "%s: nothing to change: --cpus or --memory is needed", cmd.CommandPath())
+	}
+	return nil
+}
+
+func checkCPUs(cpus int) error {
+	const most = 4096
+	if cpus < 1 || cpus > most {
+		return badInput("cpus", "--cpus %d: at least 1, at most the cores of the host (%d)", cpus, runtime.NumCPU())
+	}
+	return nil
+}
+
+func checkMemory(memory sizeValue) error {
+	if memory < minMemory {
+		return badInput("memory", "--memory %s: at least 64M, at most the memory of the host; a bare number is MiB", memory.String())
+	}
+	return nil
+}
