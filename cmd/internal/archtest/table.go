@@ -38,7 +38,10 @@ var table = map[string]row{
 	"guest/image/erofs":           {tests: []string{"guest/image/erofs/erofstest"}},
 	"guest/image/rootfs":          {may: []string{"guest/image/erofs"}, tests: []string{"guest/image/erofs/erofstest"}},
 	"guest/image":                 {},
-	"guest/image/pull":            {may: []string{"guest/image", "guest/image/rootfs"}, tests: []string{"guest/image/erofs/erofstest"}},
+	"guest/image/imagetest":       {},
+	"guest/image/pull": {
+		may: []string{"guest/image", "guest/image/rootfs"}, tests: []string{"guest/image/erofs/erofstest", "guest/image/imagetest"},
+	},
 
 	"actors/wire":       {},
 	"actors/client":     {may: []string{"actors/wire"}, tests: []string{"actors/endpoint"}},
@@ -76,9 +79,9 @@ var table = map[string]row{
 	"cmd/arcbox-vmhost": {may: []string{"hv", "hv/qemu", "hv/sim", "hv/vmhost"}},
 	"cmd/arcbox-agent":  {may: []string{"guest/agent"}},
 
-	// Tests of the built binaries. They import nothing of ours but the clients and
-	// the model of what many clients may see.
-	"cmd/e2e": {tests: []string{"actors/actorstest/linear", "actors/client", "actors/wire"}},
+	// Tests of the built binaries. They import nothing of ours but the clients, the
+	// model of what many clients may see, and what serves images.
+	"cmd/e2e": {tests: []string{"actors/actorstest/linear", "actors/client", "actors/wire", "guest/image/imagetest"}},
 }
 
 // impure are packages that no pure package may import itself: everything that

@@ -13,12 +13,13 @@ import (
 
 	"github.com/arcboxlabs/arcbox-engine/guest/image"
 	"github.com/arcboxlabs/arcbox-engine/guest/image/erofs/erofstest"
+	"github.com/arcboxlabs/arcbox-engine/guest/image/imagetest"
 )
 
 func TestImport(t *testing.T) {
 	now := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
 	s := open(t, Options{Architecture: "amd64", Now: func() time.Time { return now }})
-	ref := file(t, root(t, "one"))
+	ref := file(t, imagetest.Root(t, "one"))
 	i := pull(t, s, ref)
 	want := image.Image{Names: []string{"rootfs"}, Path: filepath.Join(s.dir, i.Digest[7:]+".erofs"), Manifest: image.Manifest{
 		Format: 1, Digest: i.Digest, Size: i.Size, Files: 5, Created: now,
@@ -48,7 +49,7 @@ func TestImport(t *testing.T) {
 	}
 	// The same bytes are the same image, also from elsewhere and later.
 	now = now.Add(time.Hour)
-	again, err := file(t, root(t, "one")).Named("second")
+	again, err := file(t, imagetest.Root(t, "one")).Named("second")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,8 +61,8 @@ func TestImport(t *testing.T) {
 
 // A stream is read once, by one pull.
 func TestImportStream(t *testing.T) {
-	data := root(t, "streamed")
-	s := open(t, Options{Architecture: "amd64", Stream: bytes.NewReader(squeezed(t, data))})
+	data := imagetest.Root(t, "streamed")
+	s := open(t, Options{Architecture: "amd64", Stream: bytes.NewReader(imagetest.XZ(t, data))})
 	ref, err := image.FromStream("base:1")
 	if err != nil {
 		t.Fatal(err)

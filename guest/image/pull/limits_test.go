@@ -9,11 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/arcboxlabs/arcbox-engine/guest/image/imagetest"
 	"github.com/arcboxlabs/arcbox-engine/guest/image/rootfs"
 )
 
 func TestFullDisk(t *testing.T) {
-	ref := file(t, root(t, "one"))
+	ref := file(t, imagetest.Root(t, "one"))
 	s := open(t, Options{})
 	for _, room := range []int64{0, 1000, 4096, 100_000, 300_000} {
 		s.write = func(f *os.File) output { return full{f, room} }
@@ -29,7 +30,7 @@ func TestFullDisk(t *testing.T) {
 
 // What else is on the disk has to live too.
 func TestSpaceIsLeft(t *testing.T) {
-	ref := file(t, archiveOf(t, "a="+strings.Repeat("x", 3<<20)))
+	ref := file(t, imagetest.Tar(t, "a="+strings.Repeat("x", 3<<20)))
 	s := open(t, Options{})
 	s.step = 1 << 20
 	asked := 0
@@ -61,11 +62,11 @@ func boolean(b bool) int {
 }
 
 func TestStalledServer(t *testing.T) {
-	data := root(t, "one")
-	web := serve(t, map[string][]byte{"/r.tar": data}).gated()
+	data := imagetest.Root(t, "one")
+	web := imagetest.Serve(t, map[string][]byte{"/r.tar": data}).Gated()
 	s := open(t, Options{})
 	s.stall = 20 * time.Millisecond
-	ref, _ := parsed(t, web.URL+"/r.tar").Checked(sumOf(data))
+	ref, _ := parsed(t, web.URL+"/r.tar").Checked(imagetest.Sum(data))
 	if _, err := s.Pull(t.Context(), ref, nil); !errors.Is(err, ErrStalled) {
 		t.Errorf("in the middle: %v", err)
 	}
@@ -81,7 +82,7 @@ func TestStalledServer(t *testing.T) {
 
 func TestLimitsHold(t *testing.T) {
 	s := open(t, Options{Limits: rootfs.Limits{Entries: 100, Bytes: 1000}})
-	if _, err := s.Pull(t.Context(), file(t, root(t, "one")), nil); !errors.Is(err, rootfs.ErrLimit) {
+	if _, err := s.Pull(t.Context(), file(t, imagetest.Root(t, "one")), nil); !errors.Is(err, rootfs.ErrLimit) {
 		t.Errorf("%v", err)
 	}
 	clean(t, s, 0)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/arcboxlabs/arcbox-engine/guest/image"
+	"github.com/arcboxlabs/arcbox-engine/guest/image/imagetest"
 	"github.com/arcboxlabs/arcbox-engine/guest/image/rootfs"
 )
 
@@ -40,10 +41,10 @@ func (p *progress) last(phase Phase) (Progress, bool) {
 }
 
 func TestOnePullServesEverybody(t *testing.T) {
-	data := root(t, "one")
-	web := serve(t, map[string][]byte{"/r.tar": data}).gated()
+	data := imagetest.Root(t, "one")
+	web := imagetest.Serve(t, map[string][]byte{"/r.tar": data}).Gated()
 	s := open(t, Options{})
-	ref, err := parsed(t, web.URL+"/r.tar").Checked(sumOf(data))
+	ref, err := parsed(t, web.URL+"/r.tar").Checked(imagetest.Sum(data))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,14 +60,14 @@ func TestOnePullServesEverybody(t *testing.T) {
 			}
 		})
 	}
-	<-web.half
+	<-web.Half
 	for n := range waiters {
 		wait(t, "progress", func() bool {
 			p, ok := heard[n].last(Downloading)
 			return ok && p.Total == int64(len(data)) && p.Done < p.Total
 		})
 	}
-	close(web.gate)
+	close(web.Gate)
 	wg.Wait()
 	for n := range waiters {
 		if images[n].Digest != images[0].Digest || images[0].Digest == "" {
@@ -76,26 +77,26 @@ func TestOnePullServesEverybody(t *testing.T) {
 			t.Errorf("waiter %d heard last of %+v", n, p)
 		}
 	}
-	if n := web.downloads("/r.tar"); n != 1 {
+	if n := web.Downloads("/r.tar"); n != 1 {
 		t.Errorf("%d downloads", n)
 	}
 	// It is there now, and its digest is what was asked for.
 	pull(t, s, ref)
-	if n := web.downloads("/r.tar"); n != 1 {
+	if n := web.Downloads("/r.tar"); n != 1 {
 		t.Errorf("%d downloads of what is there", n)
 	}
 	clean(t, s, 1)
 }
 
 func TestGivingUp(t *testing.T) {
-	data := root(t, "one")
-	web := serve(t, map[string][]byte{"/r.tar": data}).gated()
+	data := imagetest.Root(t, "one")
+	web := imagetest.Serve(t, map[string][]byte{"/r.tar": data}).Gated()
 	s := open(t, Options{})
-	ref, _ := parsed(t, web.URL+"/r.tar").Checked(sumOf(data))
+	ref, _ := parsed(t, web.URL+"/r.tar").Checked(imagetest.Sum(data))
 	ctx, cancel := context.WithCancel(t.Context())
 	one, two := make(chan error, 1), make(chan error, 1)
 	go func() { _, err := s.Pull(ctx, ref, nil); one <- err }()
-	<-web.half
+	<-web.Half
 	stays, leave := context.WithCancel(t.Context())
 	var p progress
 	go func() { _, err := s.Pull(stays, ref, p.hear); two <- err }()
@@ -114,30 +115,30 @@ func TestGivingUp(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	clean(t, s, 0)
-	close(web.gate)
+	close(web.Gate)
 	pull(t, s, ref)
 	clean(t, s, 1)
 }
 
 func TestFailuresLeaveNothing(t *testing.T) {
-	good := root(t, "one")
-	web := serve(t, map[string][]byte{
-		"/good.tar": good, "/cut.tar": good[:len(good)-5000], "/cut.tar.xz": squeezed(t, good)[:300],
-		"/outside.tar": archiveOf(t, "a=1", "../../etc/passwd=2"), "/none.tar": archiveOf(t), "/text.tar": []byte(strings.Repeat("text", 1000)),
+	good := imagetest.Root(t, "one")
+	web := imagetest.Serve(t, map[string][]byte{
+		"/good.tar": good, "/cut.tar": good[:len(good)-5000], "/cut.tar.xz": imagetest.XZ(t, good)[:300],
+		"/outside.tar": imagetest.Tar(t, "a=1", "../../etc/passwd=2"), "/none.tar": imagetest.Tar(t), "/text.tar": []byte(strings.Repeat("text", 1000)),
 	})
 	s := open(t, Options{})
-	pull(t, s, file(t, root(t, "before")))
+	pull(t, s, file(t, imagetest.Root(t, "before")))
 	for _, c := range []struct {
 		path, sum string
 		want      error
 	}{
-		{"/good.tar", sumOf([]byte("another")), ErrDigest},
-		{"/cut.tar", sumOf(good), ErrDigest}, // and not what is wrong with the tar
-		{"/cut.tar", sumOf(good[:len(good)-5000]), rootfs.ErrTruncated},
-		{"/cut.tar.xz", sumOf(squeezed(t, good)[:300]), rootfs.ErrTruncated},
-		{"/outside.tar", sumOf(web.files["/outside.tar"]), rootfs.ErrOutside},
-		{"/none.tar", sumOf(web.files["/none.tar"]), rootfs.ErrEmpty},
-		{"/text.tar", sumOf(web.files["/text.tar"]), rootfs.ErrDamaged},
+		{"/good.tar", imagetest.Sum([]byte("another")), ErrDigest},
+		{"/cut.tar", imagetest.Sum(good), ErrDigest}, // and not what is wrong with the tar
+		{"/cut.tar", imagetest.Sum(good[:len(good)-5000]), rootfs.ErrTruncated},
+		{"/cut.tar.xz", imagetest.Sum(imagetest.XZ(t, good)[:300]), rootfs.ErrTruncated},
+		{"/outside.tar", imagetest.Sum(web.Files["/outside.tar"]), rootfs.ErrOutside},
+		{"/none.tar", imagetest.Sum(web.Files["/none.tar"]), rootfs.ErrEmpty},
+		{"/text.tar", imagetest.Sum(web.Files["/text.tar"]), rootfs.ErrDamaged},
 		{"/good.tar", "", ErrPlain},
 	} {
 		ref := parsed(t, web.URL+c.path)
@@ -148,7 +149,7 @@ func TestFailuresLeaveNothing(t *testing.T) {
 		clean(t, s, 1)
 	}
 	for path, want := range map[string]string{"/missing.tar": "404", "/": "404"} {
-		ref, _ := parsed(t, web.URL+path).Checked(sumOf(good))
+		ref, _ := parsed(t, web.URL+path).Checked(imagetest.Sum(good))
 		if _, err := s.Pull(t.Context(), ref, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
@@ -156,7 +157,7 @@ func TestFailuresLeaveNothing(t *testing.T) {
 	if _, err := s.Pull(t.Context(), parsed(t, t.TempDir()), nil); err == nil || !strings.Contains(err.Error(), "tar -C") {
 		t.Errorf("a directory: %v", err)
 	}
-	ref, _ := parsed(t, web.URL+"/good.tar").Checked(sumOf(good))
+	ref, _ := parsed(t, web.URL+"/good.tar").Checked(imagetest.Sum(good))
 	pull(t, s, ref)
 	clean(t, s, 2)
 }
@@ -205,14 +206,14 @@ func child(t *testing.T, s *rig, url, sum string) *exec.Cmd {
 }
 
 func TestKilledPull(t *testing.T) {
-	data := root(t, "one")
-	web := serve(t, map[string][]byte{"/r.tar": data}).gated()
+	data := imagetest.Root(t, "one")
+	web := imagetest.Serve(t, map[string][]byte{"/r.tar": data}).Gated()
 	s := open(t, Options{})
-	cmd := child(t, s, web.URL+"/r.tar", sumOf(data))
+	cmd := child(t, s, web.URL+"/r.tar", imagetest.Sum(data))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	<-web.half
+	<-web.Half
 	left, err := os.ReadDir(filepath.Join(s.dir, "stage"))
 	if err != nil || len(left) != 2 {
 		t.Errorf("it stages %v, %v", left, err)
@@ -226,31 +227,31 @@ func TestKilledPull(t *testing.T) {
 	if list, err := s.store.List(); err != nil || len(list) != 0 {
 		t.Errorf("%v, %v", list, err)
 	}
-	close(web.gate)
-	ref, _ := parsed(t, web.URL+"/r.tar").Checked(sumOf(data))
+	close(web.Gate)
+	ref, _ := parsed(t, web.URL+"/r.tar").Checked(imagetest.Sum(data))
 	pull(t, s, ref)
 	clean(t, s, 1)
 }
 
 func TestAnotherProcessIsWaitedFor(t *testing.T) {
-	data := root(t, "one")
-	web := serve(t, map[string][]byte{"/r.tar": data}).gated()
+	data := imagetest.Root(t, "one")
+	web := imagetest.Serve(t, map[string][]byte{"/r.tar": data}).Gated()
 	s := open(t, Options{})
-	cmd := child(t, s, web.URL+"/r.tar", sumOf(data))
+	cmd := child(t, s, web.URL+"/r.tar", imagetest.Sum(data))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	<-web.half
-	ref, _ := parsed(t, web.URL+"/r.tar").Checked(sumOf(data))
+	<-web.Half
+	ref, _ := parsed(t, web.URL+"/r.tar").Checked(imagetest.Sum(data))
 	var p progress
 	got := make(chan error, 1)
 	go func() { _, err := s.Pull(context.Background(), ref, p.hear); got <- err }()
 	wait(t, "word of waiting", func() bool { _, ok := p.last(Waiting); return ok })
-	close(web.gate)
+	close(web.Gate)
 	if err := errors.Join(cmd.Wait(), <-got); err != nil {
 		t.Error(err)
 	}
-	if n := web.downloads("/r.tar"); n != 1 {
+	if n := web.Downloads("/r.tar"); n != 1 {
 		t.Errorf("%d downloads", n)
 	}
 	clean(t, s, 1)

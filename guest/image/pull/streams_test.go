@@ -2,13 +2,13 @@ package pull
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/arcboxlabs/arcbox-engine/guest/image"
 	"github.com/arcboxlabs/arcbox-engine/guest/image/erofs/erofstest"
+	"github.com/arcboxlabs/arcbox-engine/guest/image/imagetest"
 	"github.com/arcboxlabs/arcbox-engine/guest/image/rootfs"
 )
 
@@ -19,33 +19,6 @@ func (r *redirects) RoundTrip(req *http.Request) (*http.Response, error) {
 	*r++
 	h := http.Header{"Location": {"http://example.invalid/r.tar"}}
 	return &http.Response{StatusCode: http.StatusFound, Header: h, Body: http.NoBody, Request: req}, nil
-}
-
-// index is a simplestreams server with the images that lines name, each of them
-// "os release title aliases arch variant".
-func index(t testing.TB, data []byte, lines ...string) *site {
-	t.Helper()
-	var list []string
-	for _, line := range lines {
-		f := strings.Fields(line)
-		item := func(kind, path, sum string) string {
-			return fmt.Sprintf(`%q: {"ftype": %q, "path": %q, "sha256": %q, "size": %d}`, kind, kind, path, sum, len(data))
-		}
-		old := item("root.tar.xz", "images/old.tar.xz", strings.Repeat("0", 64))
-		items := item("root.squashfs", "images/r.squashfs", sumOf(nil)) + "," + item("root.tar.xz", "images/"+f[0]+".tar.xz", sumOf(data))
-		list = append(list, fmt.Sprintf(`%q: {"aliases": %q, "arch": %q, "os": %q, "release": %q, "release_title": %q, "variant": %q,
-			"versions": {"20260101_05:24": {"items": {%s}}, "20261101_05:24": {"items": {%s}}, "20261102_05:24": {"items": {}}}}`,
-			strings.Join(f, ":"), f[3], f[4], f[0], f[1], f[2], f[5], old, items))
-	}
-	web := serve(t, map[string][]byte{
-		"/base/streams/v1/index.json": []byte(`{"format": "index:1.0", "index": {
-			"images": {"datatype": "image-downloads", "path": "streams/v1/images.json"}, "other": {"datatype": "x", "path": "y"}}}`),
-		"/base/streams/v1/images.json": []byte(`{"format": "products:1.0", "products": {` + strings.Join(list, ",") + `}}`),
-	})
-	for _, line := range lines {
-		web.files["/base/images/"+strings.Fields(line)[0]+".tar.xz"] = data
-	}
-	return web
 }
 
 var usual = []string{
@@ -65,7 +38,7 @@ var usual = []string{
 }
 
 func TestMachineImages(t *testing.T) {
-	web := index(t, squeezed(t, root(t, "machine")), usual...)
+	web := imagetest.Streams(t, imagetest.XZ(t, imagetest.Root(t, "machine")), usual...)
 	s := open(t, Options{Index: web.URL + "/base", Architecture: "amd64"})
 	for name, version := range map[string]string{
 		"debian:12": "12", "debian:bookworm": "12", "debian": "13", "ubuntu:24.04": "24.04", "alpine": "3.22", "alpine:edge": "edge",
@@ -83,17 +56,17 @@ func TestMachineImages(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if n := web.downloads("/base/images/Gentoo.tar.xz"); n != 1 {
+	if n := web.Downloads("/base/images/Gentoo.tar.xz"); n != 1 {
 		t.Errorf("%d downloads", n)
 	}
 	pull(t, s, parsed(t, "gentoo:openrc"))
-	if n := web.downloads("/base/images/Gentoo.tar.xz"); n != 1 {
+	if n := web.Downloads("/base/images/Gentoo.tar.xz"); n != 1 {
 		t.Errorf("%d downloads of what is there", n)
 	}
 }
 
 func TestUnknownMachineImages(t *testing.T) {
-	web := index(t, squeezed(t, root(t, "machine")), usual...)
+	web := imagetest.Streams(t, imagetest.XZ(t, imagetest.Root(t, "machine")), usual...)
 	s := open(t, Options{Index: web.URL + "/base", Architecture: "amd64"})
 	for name, want := range map[string][]string{
 		"debain:12":    {"it has debian, "},
@@ -117,26 +90,26 @@ func TestUnknownMachineImages(t *testing.T) {
 }
 
 func TestBadIndex(t *testing.T) {
-	data := squeezed(t, root(t, "machine"))
-	replace := func(path, old, with string) *site {
-		web := index(t, data, usual[0])
-		before := string(web.files[path])
-		if web.files[path] = []byte(strings.ReplaceAll(before, old, with)); before == string(web.files[path]) {
+	data := imagetest.XZ(t, imagetest.Root(t, "machine"))
+	replace := func(path, old, with string) *imagetest.Site {
+		web := imagetest.Streams(t, data, usual[0])
+		before := string(web.Files[path])
+		if web.Files[path] = []byte(strings.ReplaceAll(before, old, with)); before == string(web.Files[path]) {
 			t.Fatalf("%q is not in %s", old, path)
 		}
 		return web
 	}
 	const images, first = "/base/streams/v1/images.json", "/base/streams/v1/index.json"
 	for name, c := range map[string]struct {
-		web  *site
+		web  *imagetest.Site
 		want error
 	}{
 		"not JSON":           {replace(images, `"products":`, `products:`), image.ErrDamaged},
 		"no images":          {replace(first, "image-downloads", "other"), image.ErrDamaged},
 		"a path elsewhere":   {replace(first, "streams/v1/images.json", "../../x"), image.ErrDamaged},
 		"another host":       {replace(images, "images/Debian", "https://example.invalid/Debian"), image.ErrDamaged},
-		"no digest":          {replace(images, sumOf(data), "abc"), image.ErrDamaged},
-		"another digest":     {replace(images, sumOf(data), strings.Repeat("1", 64)), ErrDigest},
+		"no digest":          {replace(images, imagetest.Sum(data), "abc"), image.ErrDamaged},
+		"another digest":     {replace(images, imagetest.Sum(data), strings.Repeat("1", 64)), ErrDigest},
 		"an archive cut off": {cutArchive(t, data), rootfs.ErrTruncated},
 	} {
 		s := open(t, Options{Index: c.web.URL + "/base", Architecture: "amd64"})
@@ -156,8 +129,8 @@ func TestBadIndex(t *testing.T) {
 	}
 }
 
-func cutArchive(t testing.TB, data []byte) *site {
-	return index(t, data[:len(data)/2], usual[0])
+func cutArchive(t testing.TB, data []byte) *imagetest.Site {
+	return imagetest.Streams(t, data[:len(data)/2], usual[0])
 }
 
 func TestDistance(t *testing.T) {
