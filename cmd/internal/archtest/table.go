@@ -22,6 +22,10 @@ var table = map[string]row{
 	"hv/sim":    {may: []string{"hv", "guest/wire"}, tests: []string{"hv/hvtest"}},
 	"hv/qemu":   {may: []string{"hv", "hv/vsock"}, tests: []string{"hv/hvtest"}},
 
+	"hv/network/lease":  {pure: true},
+	"hv/network/egress": {may: []string{"hv/network/lease"}, pure: true},
+	"hv/network":        {may: []string{"hv/network/egress", "hv/network/lease"}},
+
 	"hv/vmhost/api":    {may: []string{"hv"}},
 	"hv/vmhost":        {may: []string{"hv", "hv/vmhost/api", "guest/wire"}, tests: []string{"hv/sim", "hv/vmhost/client"}},
 	"hv/vmhost/client": {may: []string{"hv", "hv/vmhost/api"}},
