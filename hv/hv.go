@@ -53,8 +53,18 @@ const (
 // The versions of Spec that this build reads. A spec has the lowest that can say
 // what it says, so that an older VM host refuses only what it would leave out.
 const (
-	SpecVersion      = 1
-	SpecVersionDisks = 2 // it has Disks
+	SpecVersion       = 1
+	SpecVersionDisks  = 2 // it has Disks
+	SpecVersionBoards = 3 // it has Board
+)
+
+// Board names the machine that a backend builds around a guest.
+type Board string
+
+// The boards of QEMU.
+const (
+	BoardQ35     Board = "q35"     // a PC
+	BoardMicroVM Board = "microvm" // less to build and to probe, with PCIe
 )
 
 // Spec is all that a VM host must know to run one launch. It reaches the VM
@@ -85,6 +95,14 @@ type Spec struct {
 	Script     string `json:"script,omitempty"`     // of a sim VM
 	VsockSock  bool   `json:"vsock_sock,omitempty"` // serve the CONNECT socket
 	Disks      []Disk `json:"disks,omitempty"`      // in the order in which the guest finds them
+	// Board is the machine that the guest gets; "" = q35.
+	Board Board `json:"board,omitempty"`
+	// BoardAccel is the accelerator that the board was chosen for: with any
+	// other the guest gets a q35. "" = whatever it is.
+	BoardAccel Accel `json:"board_accel,omitempty"`
+	// TSCKHz is how fast the guest's time-stamp counter runs, where the driver
+	// has to tell it; it finds out itself.
+	TSCKHz int `json:"tsc_khz,omitempty"`
 }
 
 // Disk is a file that the guest sees as a disk: raw, of the file's size.
@@ -199,9 +217,11 @@ type Rebooter interface {
 	AllowReboot(ctx context.Context) error
 }
 
-// Accelerated is a VM that can say which accelerator auto became, and why.
+// Accelerated is a VM that can say what it was built of: which accelerator auto
+// became, and why; and the board.
 type Accelerated interface {
 	Accel() (Accel, string)
+	Board() Board
 }
 
 // ErrUnsupported marks what a backend or this platform can't do.
@@ -214,8 +234,8 @@ var ErrGone = errors.New("hv: the VM has ended")
 // at fault.
 func (s Spec) Validate() error {
 	switch {
-	case s.Version < SpecVersion || s.Version > SpecVersionDisks:
-		return fmt.Errorf("hv: spec version %d: this VM host reads versions %d to %d", s.Version, SpecVersion, SpecVersionDisks)
+	case s.Version < SpecVersion || s.Version > SpecVersionBoards:
+		return fmt.Errorf("hv: spec version %d: this VM host reads versions %d to %d", s.Version, SpecVersion, SpecVersionBoards)
 	case s.Machine == "" || s.Launch == "":
 		return errors.New("hv: spec names no machine or no launch")
 	case !s.CID.Valid():
@@ -226,6 +246,10 @@ func (s Spec) Validate() error {
 		return fmt.Errorf("hv: spec memory %d bytes: at least 64 MiB", s.Memory)
 	case s.Dir == "" || s.RunDir == "":
 		return errors.New("hv: spec names no directory")
+	case s.Board != "" && s.Version < SpecVersionBoards:
+		return fmt.Errorf("hv: spec version %d with a board: version %d says what that is", s.Version, SpecVersionBoards)
+	case s.Board != "" && s.Board != BoardQ35 && s.Board != BoardMicroVM:
+		return fmt.Errorf("hv: spec board %q: %s or %s", s.Board, BoardQ35, BoardMicroVM)
 	}
 	return s.validateDisks()
 }

@@ -33,6 +33,9 @@ func TestCmdlineGolden(t *testing.T) {
 			s.Machine, s.Name = "not-a-uuid", "x,process=init\n-snapshot"
 			s.CPUs, s.Memory = 1, 64<<20+1
 		},
+		"microvm": func(s *hv.Spec) {
+			s.Version, s.Board, s.TSCKHz = hv.SpecVersionBoards, hv.BoardMicroVM, 2596122
+		},
 		"disks": func(s *hv.Spec) {
 			s.Version = hv.SpecVersionDisks
 			s.Disks = []hv.Disk{{Path: "/i/0f3a.erofs", ReadOnly: true, Serial: "arcbox-root"}, {Path: `/m, "x"/data.img`, Serial: "arcbox-data"}}
@@ -75,7 +78,9 @@ func TestCmdlineRefuses(t *testing.T) {
 		"one line without NUL":               func(s *hv.Spec) { s.Cmdline = "a\nb" },
 		"at most 2047":                       func(s *hv.Spec) { s.Cmdline = strings.Repeat("x", 2048) },
 		"version 2 says what they are":       func(s *hv.Spec) { s.Disks = []hv.Disk{{Path: "/d", Serial: "d"}} },
-		"version 3: this VM host":            func(s *hv.Spec) { s.Version = 3 },
+		"version 4: this VM host":            func(s *hv.Spec) { s.Version = 4 },
+		"version 3 says what that is":        func(s *hv.Spec) { s.Board = hv.BoardQ35 },
+		`board "pc": q35 or microvm`:         func(s *hv.Spec) { s.Version, s.Board = hv.SpecVersionBoards, "pc" },
 		`disk "d": an absolute path`:         withDisks(hv.Disk{Path: "d", Serial: "d"}),
 		`serial "d,drive=x"`:                 withDisks(hv.Disk{Path: "/d", Serial: "d,drive=x"}),
 		`serial "d": 1 to 20`:                withDisks(hv.Disk{Path: "/d", Serial: "d"}, hv.Disk{Path: "/e", Serial: "d"}),

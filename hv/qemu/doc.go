@@ -3,7 +3,9 @@
 //
 // # What a VM is made of
 //
-// One QEMU process of machine type q35, started by direct kernel boot: the
+// One QEMU process, started by direct kernel boot. Its board is a q35, or a
+// microvm with PCIe, which has less to build and to probe and the same devices
+// of ours. The
 // kernel may be an ELF with a PVH entry (half a second quicker under TCG) or a
 // bzImage, -kernel takes both. [Cmdline] is the whole command line, a pure
 // function of the spec. Nothing that QEMU needs from us has a path: every
@@ -54,6 +56,11 @@
 // really run on it ([Probe]), else TCG with the reason, which the VM tells
 // through [hv.Accelerated]. The result is kept in the spec's cache file for as
 // long as the host is up and QEMU's binary is the same.
+//
+// Under TCG a guest is told how fast its time-stamp counter runs, which is the
+// host's: else it measures that against timers that a busy host lets tick late,
+// and goes wrong, or hangs. A microvm has nothing else to keep time by, and
+// without KVM is built only where the host's counter runs steadily.
 //
 // # Concurrency
 //

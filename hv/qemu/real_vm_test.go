@@ -138,7 +138,14 @@ func TestRealGuestEnds(t *testing.T) {
 }
 
 func TestRealGuestRebootsAndTalks(t *testing.T) {
+	for _, board := range []hv.Board{hv.BoardQ35, hv.BoardMicroVM} {
+		t.Run(string(board), func(t *testing.T) { rebootsAndTalks(t, board) })
+	}
+}
+
+func rebootsAndTalks(t *testing.T, board hv.Board) {
 	s := newGuest(t, "echo-reset")
+	s.spec.Version, s.spec.Board, s.spec.BoardAccel = hv.SpecVersionBoards, board, hv.AccelTCG
 	v := s.start(t, Options{})
 	accel, note := v.(hv.Accelerated).Accel()
 	t.Logf("accel %s: %s", accel, note)
@@ -169,11 +176,20 @@ func TestRealGuestRebootsAndTalks(t *testing.T) {
 }
 
 // TestRealConformance is the suite of all drivers.
-func TestRealConformance(t *testing.T) {
+func TestRealConformance(t *testing.T) { conform(t, hv.BoardQ35) }
+
+// TestRealMicroVM is the same on the other board, where that can be had.
+func TestRealMicroVM(t *testing.T) { conform(t, hv.BoardMicroVM) }
+
+func conform(t *testing.T, board hv.Board) {
 	hvtest.Run(t, func(t *testing.T) hvtest.Subject {
 		return hvtest.Subject{
 			Driver: New(Options{}),
-			Spec:   func(t *testing.T) hv.Spec { return newGuest(t, "").spec },
+			Spec: func(t *testing.T) hv.Spec {
+				s := newGuest(t, "").spec
+				s.Version, s.Board, s.BoardAccel = hv.SpecVersionBoards, board, hv.AccelTCG
+				return s
+			},
 			Failing: func(t *testing.T) hv.Spec {
 				s := newGuest(t, "").spec
 				s.Kernel = s.Initrd

@@ -29,6 +29,7 @@ func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, er
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("hv/qemu: start: %w", err)
 	}
+	first := now()
 	if env.Lock == nil || env.Fork == nil {
 		return nil, errors.New("hv/qemu: start: the VM host lent no lock or no fork")
 	}
@@ -37,6 +38,9 @@ func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, er
 		return nil, err
 	}
 	if spec, err = settleAccel(ctx, spec, path, env.Fork); err != nil {
+		return nil, err
+	}
+	if spec, err = settleBoard(settleTSC(spec, first)); err != nil {
 		return nil, err
 	}
 	argv, err := Cmdline(spec)

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -28,6 +29,7 @@ type vm struct {
 	env    hv.Env
 	accel  hv.Accel
 	note   string // why this accelerator
+	board  hv.Board
 	dev    *vsock.Device
 	sock   net.Listener // of CONNECT, or nil
 
@@ -64,7 +66,7 @@ func newVM(d *Driver, spec hv.Spec, env hv.Env) *vm {
 		env.AgentLog = io.Discard
 	}
 	return &vm{
-		driver: d, env: env, accel: spec.Accel, note: spec.AccelNote,
+		driver: d, env: env, accel: spec.Accel, note: spec.AccelNote, board: cmp.Or(spec.Board, hv.BoardQ35),
 		dev:     vsock.New(spec.CID, vsock.Options{Log: d.log}),
 		console: &watch{next: env.Console},
 		output:  &tail{},
@@ -203,6 +205,9 @@ func (v *vm) AllowReboot(ctx context.Context) error {
 
 // Accel says which accelerator runs the guest, and why that one.
 func (v *vm) Accel() (hv.Accel, string) { return v.accel, v.note }
+
+// Board says which board the guest got.
+func (v *vm) Board() hv.Board { return v.board }
 
 func (v *vm) command(ctx context.Context, name string, arguments any) error {
 	err := v.qmp.call(ctx, name, arguments)

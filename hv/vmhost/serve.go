@@ -230,13 +230,14 @@ func (h *host) hello() *api.Hello {
 	if _, ok := h.vm.(hv.Rebooter); ok {
 		ops = append(ops, api.OpAllowReboot)
 	}
-	accel, note := h.spec.Accel, h.spec.AccelNote
+	accel, note, board := h.spec.Accel, h.spec.AccelNote, h.spec.Board
 	if vm, ok := h.vm.(hv.Accelerated); ok {
 		accel, note = vm.Accel()
+		board = vm.Board()
 	}
 	return &api.Hello{
 		Machine: h.spec.Machine, Launch: h.spec.Launch, CID: h.spec.CID,
-		Backend: h.spec.Backend, Accel: accel, Note: api.Clip(note),
+		Backend: h.spec.Backend, Accel: accel, Note: api.Clip(note), Board: board,
 		Version: h.cfg.Version, Started: h.begun, Ops: ops,
 		Can: h.driver.Capabilities(), Events: h.events.seq(),
 	}

@@ -87,7 +87,8 @@ type Hello struct {
 	Backend hv.Backend      `json:"backend"`
 	Accel   hv.Accel        `json:"accel,omitempty"`
 	Note    string          `json:"note,omitempty"` // e.g. why not KVM
-	Version string          `json:"version"`        // of arcbox-vmhost
+	Board   hv.Board        `json:"board,omitempty"`
+	Version string          `json:"version"` // of arcbox-vmhost
 	Started time.Time       `json:"started"`
 	Ops     []Op            `json:"ops"` // beyond the frozen ones
 	Can     hv.Capabilities `json:"can"`
