@@ -26,9 +26,16 @@ const (
 // Valid tells whether a machine may have the CID.
 func (c CID) Valid() bool { return c >= CIDFirst && c < CIDAny }
 
-// AgentPort is the vsock port of the guest's agent. A dial to it starts with
-// the launch's token (package guest/wire); a dial to any other port is raw.
-const AgentPort = 1024
+// The vsock ports of the guest's agent: its services, and SSH. A dial to them
+// starts with the launch's token (package guest/wire); a dial to any other port
+// is raw.
+const (
+	AgentPort = 1024
+	SSHPort   = 1022
+)
+
+// TokenPort tells whether a dial to a port starts with the token.
+func TokenPort(port uint32) bool { return port == AgentPort || port == SSHPort }
 
 // Backend names a driver.
 type Backend string

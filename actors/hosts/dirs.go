@@ -36,6 +36,7 @@ func (w *World) Delete(_ context.Context, ref actors.Ref, lock actors.Lock) erro
 			_ = lock.Close() // read-only; nothing can be lost
 		}
 	}()
+	w.unlinkKeys(ref)
 	if err := os.RemoveAll(p.RunDir); err != nil {
 		return fmt.Errorf("delete: %w", err)
 	}

@@ -27,6 +27,7 @@ import (
 type Options struct {
 	Machines string   // the machines' directories, by id
 	Run      string   // their sockets, by run tag
+	SSH      string   // links to their SSH keys, by name; "" = none are made
 	VMHost   string   // path of arcbox-vmhost
 	QEMU     string   // path or name of QEMU; "" = the usual one
 	Boot     []string // where to look for a kernel and an initramfs
@@ -37,8 +38,9 @@ type Options struct {
 // World is the real one.
 type World struct {
 	Options
-	mu   sync.Mutex
-	seen map[string]reported // by machine, so that its launches leave nothing behind
+	linking sync.Mutex // of keys' links
+	mu      sync.Mutex
+	seen    map[string]reported // by machine, so that its launches leave nothing behind
 }
 
 // The three faces of the world.
@@ -219,7 +221,11 @@ func (w *World) spec(ref actors.Ref, o actors.Order) (hv.Spec, error) {
 		return s, err
 	}
 	s.Kernel, s.Initrd = kernel, filepath.Join(p.Dir, api.InitrdFile)
-	if err := boot.AppendToken(s.Initrd, token, initrd); err != nil {
+	secrets, err := w.sshSecrets(ref)
+	if err != nil {
+		return s, fmt.Errorf("ssh keys: %w", err)
+	}
+	if err := boot.AppendToken(s.Initrd, token, secrets, initrd); err != nil {
 		return s, fmt.Errorf("write initramfs: %w", err)
 	}
 	return s, nil

@@ -57,7 +57,7 @@ func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, allowSim
 	defer cancel()
 	tickets := endpoint.NewTickets(endpoint.TicketOptions{Log: log})
 	world := hosts.New(hosts.Options{
-		Machines: h.Machines(), Run: h.Run, VMHost: vmhostPath(), QEMU: os.Getenv("ARCBOX_QEMU"), Boot: h.BootDirs(),
+		Machines: h.Machines(), Run: h.Run, SSH: h.SSH(), VMHost: vmhostPath(), QEMU: os.Getenv("ARCBOX_QEMU"), Boot: h.BootDirs(),
 		Cache: filepath.Join(h.Data, "accel.json"), Logger: log,
 	})
 	engine, err := actors.Start(actors.Options{

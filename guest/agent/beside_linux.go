@@ -23,6 +23,7 @@ const BesideName = "@arcbox-agent"
 // legacy is what process 1 leaves to the agent beside it.
 type legacy struct {
 	Token  []byte           `json:"token"`
+	SSH    sshFiles         `json:"ssh"`
 	Phases map[string]int64 `json:"phases"`
 	Path   string           `json:"path"` // of the init
 	Kind   initKind         `json:"kind"`
@@ -72,7 +73,7 @@ func (m *machine) startBeside() error {
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(w).Encode(legacy{Token: m.token, Phases: m.phases.all(), Path: m.init.path, Kind: m.init.kind})
+	return json.NewEncoder(w).Encode(legacy{Token: m.token, SSH: m.ssh, Phases: m.phases.all(), Path: m.init.path, Kind: m.init.kind})
 }
 
 // sparePort keeps systemd from putting a login prompt on the console that takes
@@ -117,7 +118,7 @@ func (m *machine) inherit(f *os.File) error {
 	if err := json.Unmarshal(text, &l); err != nil {
 		return fmt.Errorf("what process 1 left: %w", err)
 	}
-	m.token, m.init = l.Token, distribution{l.Path, l.Kind}
+	m.token, m.ssh, m.init = l.Token, l.SSH, distribution{l.Path, l.Kind}
 	m.phases.at = l.Phases
 	return nil
 }

@@ -27,7 +27,8 @@ var (
 
 // gate is a listener that lets through to gRPC only who has shown the token.
 // No peer can hold up another: each shows its token in a goroutine of its own.
-// Who asks for a program's output instead of gRPC is handed to beside.
+// Who asks for a program's output instead of gRPC is handed to beside; where that
+// is nil, nobody is listened to before Accept.
 type gate struct {
 	net.Listener
 	token  []byte
@@ -137,13 +138,15 @@ func (g *gate) pass(c net.Conn) {
 		return
 	}
 	counted := &countedConn{Conn: c, release: func() { <-g.open }}
-	if err := counted.begin(); err != nil {
-		_ = counted.Close() // who says nothing more is nobody to tell of
-		return
-	}
-	if string(counted.begun) == wire.Beside {
-		g.beside(counted)
-		return
+	if g.beside != nil {
+		if err := counted.begin(); err != nil {
+			_ = counted.Close() // who says nothing more is nobody to tell of
+			return
+		}
+		if string(counted.begun) == wire.Beside {
+			g.beside(counted)
+			return
+		}
 	}
 	select {
 	case g.passed <- counted:

@@ -21,8 +21,12 @@ import (
 // tokenFile is where the initramfs has the launch's token.
 const tokenFile = "/arcbox/token"
 
-// Port is the vsock port that the agent serves on.
-const Port = 1024
+// The vsock ports that the agent serves on. A program of the guest needs root's
+// rights to take the one of SSH in the agent's place.
+const (
+	Port    = 1024
+	SSHPort = 1022
+)
 
 // ending is how the machine ends.
 type ending struct {
@@ -35,6 +39,7 @@ type machine struct {
 	version string
 	args    arguments
 	token   []byte
+	ssh     sshFiles
 	phases  Phases
 	log     *slog.Logger
 	lines   *lateLog
@@ -80,6 +85,9 @@ func (m *machine) boot() {
 	var err error
 	if m.token, err = takeToken(tokenFile); err != nil {
 		m.complain(err)
+	}
+	if m.ssh, err = takeSSHKeys(); err != nil {
+		m.log.Warn("no ssh", "err", err)
 	}
 	if m.args.root {
 		m.finish()
@@ -175,9 +183,16 @@ func (m *machine) serve(ctx context.Context) {
 	}
 	m.phases.Mark("listening")
 	m.log.Info("listening", "port", Port, "version", m.version, "phases", m.phases.all())
+	var ssh sync.WaitGroup
+	ssh.Go(func() {
+		if err := serveSSH(ctx, a, m.ssh); err != nil {
+			m.log.Warn("no ssh", "err", err)
+		}
+	})
 	if err := a.Serve(ctx, l); err != nil {
 		m.complain(err)
 	}
+	ssh.Wait()
 }
 
 // complain goes to the console too, whose tail is what a failed start shows.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/cavaliergopher/cpio"
 )
@@ -14,18 +15,29 @@ import (
 // maxToken bounds what AppendToken takes; a launch's token is 32 bytes.
 const maxToken = 4096
 
+// Secret is a file that only this launch's guest may know: its name in /arcbox,
+// and what is in it.
+type Secret struct {
+	Name string
+	Data []byte
+}
+
+// maxSecret bounds the files beside the token.
+const maxSecret = 64 << 10
+
 // AppendToken writes dst: the archives one behind the other, and behind them a
-// segment in which /arcbox/token (mode 0400) holds the token. dst is made anew with
-// mode 0600, in place of any file of that name, and is gone again after an error.
-// Nothing is synced: the file is good for one launch.
+// segment in which /arcbox/token (mode 0400) holds the token, and the others lie
+// beside it. dst is made anew with mode 0600, in place of any file of that name,
+// and is gone again after an error. Nothing is synced: the file is good for one
+// launch.
 //
 // The archives are shared, so they are copied by the kernel (or only referred to,
 // where the file system can do that).
-func AppendToken(dst string, token []byte, archives ...string) (err error) {
+func AppendToken(dst string, token []byte, others []Secret, archives ...string) (err error) {
 	if len(token) == 0 || len(token) > maxToken {
 		return fmt.Errorf("initramfs token: %d bytes, 1 to %d are allowed", len(token), maxToken)
 	}
-	segment, err := tokenSegment(token)
+	segment, err := tokenSegment(append([]Secret{{"token", token}}, others...))
 	if err != nil {
 		return err
 	}
@@ -72,11 +84,16 @@ func appendArchive(out *os.File, path string) error {
 
 // tokenSegment is an archive of its own, padded to 4 bytes. It brings its
 // directory along, so that it fits behind any initramfs.
-func tokenSegment(token []byte) ([]byte, error) {
+func tokenSegment(secrets []Secret) ([]byte, error) {
 	var buf bytes.Buffer
 	a := &archive{w: cpio.NewWriter(&buf)}
 	a.add("arcbox", cpio.TypeDir|0o700, nil)
-	a.add("arcbox/token", cpio.TypeReg|0o400, token)
+	for _, s := range secrets {
+		if s.Name == "" || strings.Contains(s.Name, "/") || len(s.Data) > maxSecret {
+			return nil, fmt.Errorf("initramfs secret %q: %d bytes: want a file's name and at most %d bytes", s.Name, len(s.Data), maxSecret)
+		}
+		a.add("arcbox/"+s.Name, cpio.TypeReg|0o400, s.Data)
+	}
 	if err := a.close(); err != nil {
 		return nil, err
 	}

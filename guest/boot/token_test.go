@@ -69,7 +69,7 @@ func TestAppendTokenProperty(t *testing.T) {
 		if err := os.WriteFile(from, base.Bytes(), 0o644); err != nil {
 			rt.Fatal(err)
 		}
-		if err := AppendToken(to, token, from); err != nil {
+		if err := AppendToken(to, token, []Secret{{"key", body}}, from); err != nil {
 			rt.Fatal(err)
 		}
 		data, err := os.ReadFile(to)
@@ -79,6 +79,9 @@ func TestAppendTokenProperty(t *testing.T) {
 		files := contents(t, data)
 		if got := files["arcbox/token"]; got.Mode != cpio.TypeReg|0o400 || got.Linkname != string(token) {
 			rt.Errorf("token: mode %o, %q", got.Mode, got.Linkname)
+		}
+		if got := files["arcbox/key"]; got.Mode != cpio.TypeReg|0o400 || got.Linkname != string(body) {
+			rt.Errorf("what lies beside: mode %o, %q", got.Mode, got.Linkname)
 		}
 		if files["init"].Linkname != string(body) || files["arcbox"].Mode != cpio.TypeDir|0o700 {
 			rt.Error("the base does not come back")
@@ -93,11 +96,14 @@ func TestAppendTokenRefusals(t *testing.T) {
 	dir := t.TempDir()
 	base := write(t, filepath.Join(dir, "base"), []byte("base"))
 	for name, err := range map[string]error{
-		"no token":    AppendToken(filepath.Join(dir, "a"), nil, base),
-		"long token":  AppendToken(filepath.Join(dir, "b"), make([]byte, maxToken+1), base),
-		"no base":     AppendToken(filepath.Join(dir, "c"), []byte("t"), filepath.Join(dir, "nothing")),
-		"base is dir": AppendToken(filepath.Join(dir, "d"), []byte("t"), dir),
-		"no room":     AppendToken(filepath.Join(dir, "no", "dir"), []byte("t"), base),
+		"no token":     AppendToken(filepath.Join(dir, "a"), nil, nil, base),
+		"long token":   AppendToken(filepath.Join(dir, "b"), make([]byte, maxToken+1), nil, base),
+		"no base":      AppendToken(filepath.Join(dir, "c"), []byte("t"), nil, filepath.Join(dir, "nothing")),
+		"base is dir":  AppendToken(filepath.Join(dir, "d"), []byte("t"), nil, dir),
+		"no room":      AppendToken(filepath.Join(dir, "no", "dir"), []byte("t"), nil, base),
+		"secret above": AppendToken(filepath.Join(dir, "e"), []byte("t"), []Secret{{"../x", nil}}, base),
+		"no name":      AppendToken(filepath.Join(dir, "f"), []byte("t"), []Secret{{}}, base),
+		"long secret":  AppendToken(filepath.Join(dir, "g"), []byte("t"), []Secret{{"x", make([]byte, maxSecret+1)}}, base),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)
@@ -127,7 +133,7 @@ func BenchmarkAppendToken(b *testing.B) {
 	}
 	dst := filepath.Join(b.TempDir(), "dst")
 	for b.Loop() {
-		if err := AppendToken(dst, make([]byte, 32), base); err != nil {
+		if err := AppendToken(dst, make([]byte, 32), nil, base); err != nil {
 			b.Fatal(err)
 		}
 	}

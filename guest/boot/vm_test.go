@@ -57,7 +57,7 @@ func boot(t *testing.T, kernel, initrd string) string {
 func TestPreparedAssetsBoot(t *testing.T) {
 	a := vmAssets(t)
 	initrd := filepath.Join(t.TempDir(), "initrd")
-	if err := AppendToken(initrd, []byte("secret"), a.Initrd, a.Root); err != nil {
+	if err := AppendToken(initrd, []byte("secret"), nil, a.Initrd, a.Root); err != nil {
 		t.Fatal(err)
 	}
 	console := boot(t, a.Kernel, initrd)

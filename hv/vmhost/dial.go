@@ -81,8 +81,8 @@ func (h *host) reach(ctx context.Context, c *requester, req api.Request) (net.Co
 	defer cancel()
 	var guest net.Conn
 	err := c.whileHere(ctx, func(ctx context.Context) (err error) {
-		if req.Port == hv.AgentPort {
-			guest, err = h.dialAgent(ctx)
+		if hv.TokenPort(req.Port) {
+			guest, err = h.dialAgent(ctx, req.Port)
 			return err
 		}
 		guest, err = h.vm.Dial(ctx, req.Port)
@@ -97,9 +97,9 @@ func (h *host) reach(ctx context.Context, c *requester, req api.Request) (net.Co
 // dialAgent dials until the agent has welcomed the token. The guest's kernel
 // takes connections that the agent never sees (one that is just ending), so an
 // end before the welcome is tried again.
-func (h *host) dialAgent(ctx context.Context) (net.Conn, error) {
+func (h *host) dialAgent(ctx context.Context, port uint32) (net.Conn, error) {
 	for {
-		guest, err := h.vm.Dial(ctx, hv.AgentPort)
+		guest, err := h.vm.Dial(ctx, port)
 		if err != nil {
 			return nil, err
 		}

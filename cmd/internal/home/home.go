@@ -118,6 +118,9 @@ func (h Home) Machines() string { return filepath.Join(h.Data, "machines") }
 // Images is the directory of the image store.
 func (h Home) Images() string { return filepath.Join(h.Data, "images") }
 
+// SSH is the directory in which a machine's SSH keys are found by its name.
+func (h Home) SSH() string { return filepath.Join(h.Data, "ssh") }
+
 // EngineLog is the log of an engine that the CLI started.
 func (h Home) EngineLog() string { return filepath.Join(h.Log, "engine.log") }
 
