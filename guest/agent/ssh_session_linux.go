@@ -59,7 +59,7 @@ func (s *sshConn) session(ctx context.Context, open ssh.NewChannel) {
 	if err != nil {
 		return
 	}
-	defer channel.Close()
+	defer func() { _ = channel.Close() }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	x := &session{sshConn: s, channel: channel, env: map[string]string{}}
@@ -88,7 +88,7 @@ func (x *session) take(ctx context.Context, req *ssh.Request, all *sync.WaitGrou
 		x.begun = true
 		answer(req, true, nil)
 		all.Go(func() {
-			defer x.channel.Close()
+			defer func() { _ = x.channel.Close() }() // the end of the session, also for a client that goes on
 			defer x.agent.guard("ssh session")
 			x.run(ctx, start, path)
 		})
