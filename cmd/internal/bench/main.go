@@ -30,6 +30,7 @@ type part struct {
 var parts = []part{
 	{"boot", (*bench).boot},
 	{"stream", (*bench).stream},
+	{"image", (*bench).images},
 	{"list", (*bench).list},
 	{"create", (*bench).create},
 	{"append", (*bench).appends},

@@ -87,6 +87,8 @@ const foot = `
   The engine's own line is its QEMU command line without vsock, QMP and ` + "`-S`" + `, with the same kernel and initramfs, until
   the first user-space line is on the serial line. The naive line is ` + "`-M q35 -kernel vmlinuz`" + ` with the same initramfs, memory and
   accelerator, and ` + "`console=ttyS0`" + `.
+- **tar to EROFS**: whole processes, the files in the page cache. Ours reads the plain tar that ` + "`.ci/roots`" + ` made, computes its
+  SHA-256 and the image's, and syncs; ` + "`mkfs.erofs`" + ` does neither.
 - **list**: a whole process, from fork to its end, output thrown away. libvirtd runs unprivileged (` + "`qemu:///session`" + `)
   with as many domains, none running; ` + "`virsh list --all`" + `.
 - **create**: one request at a time over one connection, the next when the answer to the last is there (synced);
