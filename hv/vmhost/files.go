@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -87,28 +86,6 @@ func (r *rotated) close() {
 		_ = r.f.Close()
 		r.f = nil
 	}
-}
-
-// capped passes on the first bytes and drops what comes after them.
-type capped struct {
-	mu   sync.Mutex
-	w    io.Writer
-	left int
-}
-
-// Write never fails.
-func (c *capped) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.left <= 0 {
-		return len(p), nil
-	}
-	n := min(len(p), c.left)
-	_, _ = c.w.Write(p[:n])
-	if c.left -= n; c.left == 0 {
-		_, _ = io.WriteString(c.w, "\n(what follows was dropped)\n")
-	}
-	return len(p), nil
 }
 
 // reserveNote sets space aside for the exit note.

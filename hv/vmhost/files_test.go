@@ -65,19 +65,6 @@ func TestRotatedWithoutAFile(t *testing.T) {
 	}
 }
 
-func TestCapped(t *testing.T) {
-	var out strings.Builder
-	c := &capped{w: &out, left: 10}
-	for range 100 {
-		if n, err := c.Write([]byte("1234")); n != 4 || err != nil {
-			t.Fatal(n, err)
-		}
-	}
-	if out.String() != "1234123412\n(what follows was dropped)\n" {
-		t.Errorf("%q", out.String())
-	}
-}
-
 // The note replaces one that is there, and the space set aside for it.
 func TestNote(t *testing.T) {
 	dir := t.TempDir()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/process"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
 )
 
@@ -62,7 +63,7 @@ func (h *host) run(ctx context.Context) int {
 	defer agentLog.close()
 	_, _ = fmt.Fprintf(console, "%s%s at %s\n", api.LaunchMark, h.spec.Launch, h.begun.UTC().Format(time.RFC3339))
 
-	listener, err := h.listen()
+	listener, err := process.Listen(h.spec.RunDir, api.HostSocket)
 	if err == nil {
 		go h.serve(ctx, listener)
 		err = h.launch(console, agentLog)

@@ -10,14 +10,12 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/process"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
 )
 
@@ -29,7 +27,6 @@ const (
 )
 
 const (
-	specTime  = 30 * time.Second       // for the spec to arrive on standard input
 	startTime = 2 * time.Minute        // for the driver to start the VM
 	graceTime = 20 * time.Second       // from SIGTERM to the kill
 	forceTime = 10 * time.Second       // from the kill to leaving without the driver's word
@@ -49,7 +46,7 @@ type Config struct {
 // ended. It must be called on the main goroutine. The result is the status for
 // os.Exit, which must follow at once: the lock frees with the process.
 func Run(ctx context.Context, cfg Config) int {
-	log := slog.New(slog.NewTextHandler(&capped{w: os.Stderr, left: maxOutput}, nil))
+	log := slog.New(slog.NewTextHandler(process.Capped(os.Stderr, maxOutput), nil))
 	h, err := prepare(cfg, log)
 	if err != nil {
 		log.Error("no VM was started", "err", err)
@@ -70,23 +67,14 @@ func prepare(cfg Config, log *slog.Logger) (*host, error) {
 	if !onMainThread() {
 		return nil, errors.New("vm host: Run is not on the main thread")
 	}
-	if err := shutDescriptors(); err != nil {
-		return nil, fmt.Errorf("descriptors: %w", err)
-	}
-	unix.Umask(0o077)
-	env := api.ScrubEnv(os.Environ())
-	os.Clearenv()
-	for _, kv := range env {
-		name, value, _ := strings.Cut(kv, "=")
-		if err := os.Setenv(name, value); err != nil {
-			return nil, fmt.Errorf("environment: %w", err)
-		}
-	}
-	spec, err := readSpec(os.Stdin)
-	if err != nil {
+	if err := process.Begin(); err != nil {
 		return nil, err
 	}
-	lock, err := inheritLock(spec.Dir)
+	spec, err := process.Input(os.Stdin, api.DecodeSpec)
+	if err != nil {
+		return nil, fmt.Errorf("spec: %w", err)
+	}
+	lock, err := process.InheritLock(filepath.Join(spec.Dir, api.LockFile))
 	if err != nil {
 		return nil, err
 	}
@@ -109,49 +97,6 @@ func backends(drivers []hv.Driver) []hv.Backend {
 		names[i] = d.Name()
 	}
 	return names
-}
-
-// readSpec waits for the spec for a while only: an engine that was stopped
-// half-way must not leave a process that holds the lock for ever.
-func readSpec(r io.Reader) (hv.Spec, error) {
-	type result struct {
-		spec hv.Spec
-		err  error
-	}
-	results := make(chan result, 1)
-	go func() {
-		spec, err := api.DecodeSpec(r)
-		results <- result{spec, err}
-	}()
-	select {
-	case res := <-results:
-		return res.spec, res.err
-	case <-time.After(specTime):
-		return hv.Spec{}, fmt.Errorf("spec: did not arrive within %s", specTime)
-	}
-}
-
-// inheritLock takes over descriptor 3 if it is the machine's lock file and
-// holds its lock: flock on the descriptor that already has the lock changes
-// nothing, and is refused where another has it.
-func inheritLock(dir string) (*os.File, error) {
-	lock := os.NewFile(api.LockFD, api.LockFile)
-	held, err := lock.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("lock at descriptor %d: %w", api.LockFD, err)
-	}
-	path := filepath.Join(dir, api.LockFile)
-	onDisk, err := os.Lstat(path)
-	if err != nil {
-		return nil, fmt.Errorf("lock: %w", err)
-	}
-	if !held.Mode().IsRegular() || !os.SameFile(held, onDisk) {
-		return nil, fmt.Errorf("lock at descriptor %d is not %s", api.LockFD, path)
-	}
-	if err := unix.Flock(api.LockFD, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, fmt.Errorf("lock at descriptor %d is not locked: another holds %s: %w", api.LockFD, path, err)
-	}
-	return lock, nil
 }
 
 // readToken reads the launch's token.

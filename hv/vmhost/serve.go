@@ -10,9 +10,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/process"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
 )
 
@@ -59,36 +58,6 @@ func codeOf(err error) api.Code {
 	return api.CodeInternal
 }
 
-// listen makes the socket. Whoever listened there before is dead: this process
-// has the lock.
-func (h *host) listen() (*net.UnixListener, error) {
-	path, err := api.SocketPath(h.spec.RunDir)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Mkdir(h.spec.RunDir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("run directory: %w", err)
-	}
-	var st unix.Stat_t
-	if err := unix.Lstat(h.spec.RunDir, &st); err != nil {
-		return nil, fmt.Errorf("run directory %s: %w", h.spec.RunDir, err)
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
-		return nil, fmt.Errorf("run directory %s: must be a directory of user %d that no other may write to", h.spec.RunDir, os.Geteuid())
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("stale socket: %w", err)
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("socket: %w", err), l.Close())
-	}
-	return l, nil
-}
-
 // serve answers one request a connection until the listener is closed.
 func (h *host) serve(ctx context.Context, l *net.UnixListener) {
 	for {
@@ -116,12 +85,10 @@ func (h *host) handle(ctx context.Context, c *requester) {
 	defer c.answered()
 	defer c.shut()
 	defer h.lobby.leave(c)
-	uid, err := peerUID(c.UnixConn)
-	if errors.Is(err, net.ErrClosed) {
-		return // it had to make room
-	}
-	if err != nil || (uid != 0 && int64(uid) != int64(os.Geteuid())) {
-		h.log.Warn("a stranger was turned away", "uid", uid, "err", err)
+	if err := process.Admitted(c.UnixConn); err != nil {
+		if !errors.Is(err, net.ErrClosed) { // it had to make room
+			h.log.Warn("somebody was turned away", "err", err)
+		}
 		return
 	}
 	_ = c.SetReadDeadline(time.Now().Add(readTime))

@@ -26,9 +26,10 @@ var table = map[string]row{
 	"hv/network/egress": {may: []string{"hv/network/lease"}, pure: true},
 	"hv/network":        {may: []string{"hv/network/egress", "hv/network/lease"}},
 
-	"hv/vmhost/api":    {may: []string{"hv"}},
-	"hv/vmhost":        {may: []string{"hv", "hv/vmhost/api", "guest/wire"}, tests: []string{"hv/sim", "hv/vmhost/client"}},
-	"hv/vmhost/client": {may: []string{"hv", "hv/vmhost/api"}},
+	"hv/process":       {},
+	"hv/vmhost/api":    {may: []string{"hv", "hv/process"}},
+	"hv/vmhost":        {may: []string{"hv", "hv/process", "hv/vmhost/api", "guest/wire"}, tests: []string{"hv/sim", "hv/vmhost/client"}},
+	"hv/vmhost/client": {may: []string{"hv", "hv/process", "hv/vmhost/api"}},
 
 	"guest/wire":        {},
 	"guest/tree":        {may: []string{"guest/wire"}},

@@ -28,9 +28,6 @@ const (
 // LaunchMark begins the line on a console with which each launch begins.
 const LaunchMark = "[arcbox] launch "
 
-// LockFD is the descriptor at which a VM host gets the lock.
-const LockFD = 3
-
 // MaxLine is the longest request or answer, in bytes, its newline included.
 const MaxLine = 64 << 10
 

@@ -2,8 +2,6 @@ package api
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,13 +12,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/process"
 )
 
 // Bounds of what is read.
 const (
-	MaxSpec = 256 << 10 // bytes of the spec on standard input, its checksum included
-	MaxNote = 64 << 10  // bytes of an exit note
-	MaxText = 4 << 10   // bytes of one sentence for people in an answer, an event or a note
+	MaxNote = 64 << 10 // bytes of an exit note
+	MaxText = 4 << 10  // bytes of one sentence for people in an answer, an event or a note
 )
 
 // Times that a dial or bridge may take, in milliseconds.
@@ -32,33 +30,12 @@ const (
 // NoteVersion is the version of Note that this build writes and reads.
 const NoteVersion = 1
 
-// maxSocketPath is what sockaddr_un holds on Linux (108) and macOS (104),
-// without the NUL.
-const maxSocketPath = 103
-
 // ErrTooLong marks a line of more than MaxLine bytes.
 var ErrTooLong = fmt.Errorf("line is longer than %d bytes", MaxLine)
 
 // SocketPath is the path of the VM host's socket in a run directory.
 func SocketPath(runDir string) (string, error) {
-	path := filepath.Join(runDir, HostSocket)
-	if len(path) > maxSocketPath {
-		return "", fmt.Errorf("socket path %q has %d bytes: at most %d; use a shorter run directory", path, len(path), maxSocketPath)
-	}
-	return path, nil
-}
-
-// ScrubEnv keeps of an environment what a VM host and its hypervisor need:
-// where programs and temporary files are.
-func ScrubEnv(environ []string) []string {
-	kept := []string{}
-	for _, kv := range environ {
-		switch name, _, _ := strings.Cut(kv, "="); name {
-		case "PATH", "TMPDIR":
-			kept = append(kept, kv)
-		}
-	}
-	return kept
+	return process.SocketPath(runDir, HostSocket)
 }
 
 // Clip bounds a sentence for people to MaxText bytes of valid UTF-8. It keeps
@@ -185,10 +162,9 @@ func EncodeSpec(s hv.Spec) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode spec: %w", err)
 	}
-	sum := sha256.Sum256(line)
-	out := slices.Concat(line, []byte("\n"), []byte(hex.EncodeToString(sum[:])), []byte("\n"))
-	if len(out) > MaxSpec {
-		return nil, fmt.Errorf("encode spec: %d bytes: at most %d", len(out), MaxSpec)
+	out, err := process.Seal(line)
+	if err != nil {
+		return nil, fmt.Errorf("encode spec: %w", err)
 	}
 	return out, nil
 }
@@ -196,20 +172,9 @@ func EncodeSpec(s hv.Spec) ([]byte, error) {
 // DecodeSpec reads what EncodeSpec made, to the end of r. It refuses a spec
 // that was cut short, that goes on after its checksum, or that does not match it.
 func DecodeSpec(r io.Reader) (hv.Spec, error) {
-	data, err := io.ReadAll(io.LimitReader(r, MaxSpec+1))
+	line, err := process.Unseal(r)
 	if err != nil {
 		return hv.Spec{}, fmt.Errorf("spec: %w", err)
-	}
-	if len(data) > MaxSpec {
-		return hv.Spec{}, fmt.Errorf("spec: longer than %d bytes", MaxSpec)
-	}
-	line, sum, ok := bytes.Cut(data, []byte("\n"))
-	if !ok || len(sum) != 2*sha256.Size+1 || sum[len(sum)-1] != '\n' {
-		return hv.Spec{}, fmt.Errorf("spec: cut short after %d bytes", len(data))
-	}
-	want := sha256.Sum256(line)
-	if string(sum[:len(sum)-1]) != hex.EncodeToString(want[:]) {
-		return hv.Spec{}, errors.New("spec: does not match its checksum")
 	}
 	var s hv.Spec
 	if err := json.Unmarshal(line, &s); err != nil {

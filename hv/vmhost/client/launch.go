@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/process"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
 )
 
@@ -106,9 +107,16 @@ func spawn(bin string, lock *Lock, spec hv.Spec) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Spawn(bin, []string{"arcbox-vmhost", "machine=" + spec.Name}, lock, input)
+}
+
+// Spawn starts a process that outlives this one and gives the lock to it
+// (package hv/process). What it prints goes to api.OutFile and api.ErrFile in the
+// lock's directory.
+func Spawn(bin string, argv []string, lock *Lock, input []byte) (*exec.Cmd, error) {
 	var files [2]*os.File
 	for i, name := range []string{api.OutFile, api.ErrFile} {
-		f, err := os.OpenFile(filepath.Join(spec.Dir, name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
+		f, err := os.OpenFile(filepath.Join(lock.place.Dir, name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
 			return nil, err
 		}
@@ -122,8 +130,8 @@ func spawn(bin string, lock *Lock, spec hv.Spec) (*exec.Cmd, error) {
 	}
 	cmd := &exec.Cmd{
 		Path:        bin,
-		Args:        []string{"arcbox-vmhost", "machine=" + spec.Name},
-		Env:         api.ScrubEnv(os.Environ()),
+		Args:        argv,
+		Env:         process.ScrubEnv(os.Environ()),
 		Dir:         "/",
 		Stdin:       bytes.NewReader(input),
 		Stdout:      files[0],
