@@ -26,7 +26,7 @@ var hostFaults = []fault{
 	{
 		name:   "any descriptor taken for the lock",
 		breaks: "a VM runs under its machine's lock",
-		file:   "hv/vmhost/run.go",
+		file:   "hv/process/start.go",
 		was: `	if !held.Mode().IsRegular() || !os.SameFile(held, onDisk) {
 `,
 		now: `	if !held.Mode().IsRegular() || onDisk == nil {
