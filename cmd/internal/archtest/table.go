@@ -38,6 +38,7 @@ var table = map[string]row{
 	"guest/agent":       {may: []string{"guest/agent/early", "guest/tree", "guest/wire"}},
 	"guest/boot":        {},
 	"guest/disk":        {},
+	"guest/kernel":      {},
 
 	"guest/image/erofs/erofstest": {},
 	"guest/image/erofs":           {tests: []string{"guest/image/erofs/erofstest"}},
@@ -76,7 +77,7 @@ var table = map[string]row{
 
 	// The commands wire packages together. Drivers go into arcbox-vmhost alone.
 	"cmd/arcbox": {may: []string{
-		"actors/client", "actors/wire", "cmd/internal/home", "guest", "guest/image", "guest/image/pull", "guest/image/rootfs", "guest/tree", "guest/wire",
+		"actors/client", "actors/wire", "cmd/internal/home", "guest", "guest/boot", "guest/image", "guest/image/pull", "guest/image/rootfs", "guest/kernel", "guest/tree", "guest/wire",
 	}},
 	"cmd/arcbox-engine": {tests: []string{"actors/client"}, may: []string{
 		"actors", "actors/endpoint", "actors/hosts", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "hv", "journal",

@@ -4,14 +4,14 @@
 // With ARCBOX_HOME everything of an engine is under that one directory, so
 // that several engines run side by side:
 //
-//	$ARCBOX_HOME/data   journal, machines, images
+//	$ARCBOX_HOME/data   journal, machines, images, kernels
 //	$ARCBOX_HOME/run    sockets
 //	$ARCBOX_HOME/log    the engine's log
 //	$ARCBOX_HOME/boot   kernels and initramfs
 //
 // Without it the XDG directories are used:
 //
-//	$XDG_DATA_HOME/arcbox    ~/.local/share/arcbox   journal, machines, images
+//	$XDG_DATA_HOME/arcbox    ~/.local/share/arcbox   journal, machines, images, kernels
 //	$XDG_RUNTIME_DIR/arcbox  ~/.arcbox/run           sockets
 //	$XDG_STATE_HOME/arcbox   ~/.local/state/arcbox   the engine's log
 //

@@ -121,6 +121,9 @@ func (h Home) Images() string { return filepath.Join(h.Data, "images") }
 // SSH is the directory in which a machine's SSH keys are found by its name.
 func (h Home) SSH() string { return filepath.Join(h.Data, "ssh") }
 
+// Kernels is the directory of the kernels that were brought in.
+func (h Home) Kernels() string { return filepath.Join(h.Data, "kernels") }
+
 // EngineLog is the log of an engine that the CLI started.
 func (h Home) EngineLog() string { return filepath.Join(h.Log, "engine.log") }
 

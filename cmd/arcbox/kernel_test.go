@@ -1,0 +1,130 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+// kernelTree is a directory that `kernel pack` takes.
+func kernelTree(t *testing.T, release, image string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"boot/vmlinuz-" + release: image, "boot/config-" + release: "CONFIG_X=y\n",
+		"lib/modules/" + release + "/modules.builtin": "kernel/x.ko\n",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestKernelLife(t *testing.T) {
+	b := imageBench(t)
+	dir := kernelTree(t, "6.1-test", "one")
+	if code, _, err := b.again(t, "kernel", "import", dir); code != exitUsage || !strings.Contains(err, "manifest.json") {
+		t.Errorf("import of what was not packed: exit %d, %q", code, err)
+	}
+	if code, out, err := b.again(t, "kernel", "pack", dir, "--source", "a test"); code != 0 || len(out) != 65 {
+		t.Fatalf("exit %d, %q, %q", code, out, err)
+	}
+	if code, out, err := b.again(t, "kernel", "import", dir); code != 0 || out != "6.1-test\n" {
+		t.Fatalf("exit %d, %q, %q", code, out, err)
+	}
+	if code, out, _ := b.again(t, "kernel", "import", dir, "--name", "ours", "--use", "-q"); code != 0 || out != "ours\n" {
+		t.Errorf("exit %d, %q", code, out)
+	}
+	if code, out, _ := b.again(t, "kernel", "ls"); code != 0 || !strings.Contains(out, "*  ours") || !strings.Contains(out, "q35") {
+		t.Errorf("exit %d, %q", code, out)
+	}
+	if code, out, _ := b.again(t, "kernel", "ls", "-q"); code != 0 || !strings.HasSuffix(out, "6.1-test\nours\n") {
+		t.Errorf("exit %d, %q", code, out)
+	}
+	if code, _, err := b.again(t, "kernel", "rm", "ours"); code != exitConflict || !strings.Contains(err, "arcbox kernel use default") {
+		t.Errorf("removing the one in use: exit %d, %q", code, err)
+	}
+	if code, _, err := b.again(t, "kernel", "use", "default"); code != 0 {
+		t.Errorf("exit %d, %q", code, err)
+	}
+	if code, _, err := b.again(t, "kernel", "rm", "ours"); code != 0 {
+		t.Errorf("exit %d, %q", code, err)
+	}
+	for _, verb := range []string{"use", "rm"} {
+		if code, _, err := b.again(t, "kernel", verb, "ours"); code != exitNotFound || !strings.Contains(err, "arcbox kernel ls") {
+			t.Errorf("%s: exit %d, %q", verb, code, err)
+		}
+		if code, _, _ := b.again(t, "kernel", verb, "No Name"); code != exitUsage {
+			t.Errorf("%s of what is no name: exit %d", verb, code)
+		}
+		if code, _, _ := b.again(t, "kernel", verb); code != exitUsage {
+			t.Errorf("%s of nothing: exit %d", verb, code)
+		}
+	}
+}
+
+func TestKernelImportRefuses(t *testing.T) {
+	b := imageBench(t)
+	dir, other := kernelTree(t, "6.1", "one"), kernelTree(t, "6.1", "two")
+	for _, d := range []string{dir, other} {
+		if code, _, err := b.again(t, "kernel", "pack", d); code != 0 {
+			t.Fatalf("exit %d, %q", code, err)
+		}
+	}
+	if code, _, _ := b.again(t, "kernel", "import", dir); code != 0 {
+		t.Fatal("it was refused")
+	}
+	if code, _, err := b.again(t, "kernel", "import", other); code != exitConflict || !strings.Contains(err, "--name") {
+		t.Errorf("another of that name: exit %d, %q", code, err)
+	}
+	if err := os.WriteFile(filepath.Join(other, "boot", "vmlinuz-6.1"), []byte("six"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, err := b.again(t, "kernel", "import", other, "--name", "other"); code != exitUnsafe || !strings.Contains(err, "boot/vmlinuz-6.1") {
+		t.Errorf("a file that is another: exit %d, %q", code, err)
+	}
+	if code, _, _ := b.again(t, "kernel", "import", "/nobody"); code != exitNotFound {
+		t.Errorf("a path that is not there: exit %d", code)
+	}
+}
+
+// The keys of a kernel in JSON are only ever added to.
+func TestKernelJSONKeys(t *testing.T) {
+	b := imageBench(t)
+	dir := kernelTree(t, "6.1", "one")
+	if code, _, err := b.again(t, "kernel", "pack", dir, "--source", "a test"); code != 0 {
+		t.Fatalf("exit %d, %q", code, err)
+	}
+	if code, _, err := b.again(t, "kernel", "import", dir, "--name", "ours"); code != 0 {
+		t.Fatalf("exit %d, %q", code, err)
+	}
+	code, out, _ := b.again(t, "kernel", "ls", "--format", "json")
+	var got []map[string]any
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != 0 || len(got) == 0 {
+		t.Fatalf("exit %d, %v, %s", code, err, out)
+	}
+	last := got[len(got)-1]
+	for _, key := range []string{"name", "used", "release", "arch", "source", "config", "digest", "size", "made", "board", "boots"} {
+		if _, ok := last[key]; !ok {
+			t.Errorf("no %s in %s", key, out)
+		}
+	}
+}
+
+func TestNamersOf(t *testing.T) {
+	machines := []*wire.Machine{
+		{Name: "a", Spec: &wire.Spec{Kernel: "ours"}}, {Name: "b", Spec: &wire.Spec{}}, {Name: "c", Spec: &wire.Spec{Kernel: "/boot/ours"}},
+	}
+	if got := namersOf(machines, "ours"); len(got) != 1 || got[0] != "a" {
+		t.Errorf("%v", got)
+	}
+}
