@@ -150,6 +150,9 @@ func (m *machine) create(c *command) error {
 	if err != nil {
 		return err
 	}
+	if err := m.ownBlocks(spec.Blocks); err != nil {
+		return err
+	}
 	if err := m.roomOnDisk(); err != nil {
 		return err
 	}

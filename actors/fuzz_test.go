@@ -17,6 +17,7 @@ func FuzzCheckSpec(f *testing.F) {
 		{}, {Cpus: 2, Memory: 1 << 30},
 		{Cpus: 1, Memory: MinMemory, Backend: "sim", Script: "boot=1s", Restart: "always", Accel: "tcg"},
 		{Cpus: 1, Memory: 1 << 30, Kernel: "/k,x", Initrd: "relative", Cmdline: "a\x00b"},
+		{Cpus: 1, Memory: 1 << 30, Blocks: []*wire.Block{{Path: "/a", ReadOnly: true, Serial: "x"}, {Path: "/b,c"}}},
 		{Cpus: 1 << 31, Memory: -1}, {Cpus: 1, Memory: 1 << 62, Backend: "vz"},
 	} {
 		data, err := proto.Marshal(s)
@@ -45,7 +46,7 @@ func FuzzCheckSpec(f *testing.F) {
 			s.Restart == "" || s.Version != 1 || hasControl(s.Kernel+s.Initrd+s.Cmdline) || s.Backend == "vz" {
 			t.Errorf("taken: %+v", s)
 		}
-		if again, err := checkSpec(specOnWire(s), limits, true); err != nil || again != s {
+		if again, err := checkSpec(specOnWire(s), limits, true); err != nil || !again.Equal(s) {
 			t.Errorf("%+v became %+v, %v", s, again, err)
 		}
 		if _, err := checkSpec(&w, limits, false); (err != nil) != (s.Backend == "sim") {

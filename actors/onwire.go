@@ -106,10 +106,14 @@ func exitOnWire(out *wire.Machine, e *fsm.Exit, whole bool) {
 }
 
 func specOnWire(s fsm.Spec) *wire.Spec {
-	return &wire.Spec{
+	out := &wire.Spec{
 		Cpus: uint32(s.CPUs), Memory: s.Memory, Kernel: s.Kernel, Initrd: s.Initrd, Cmdline: s.Cmdline,
 		Backend: s.Backend, Restart: string(s.Restart), Accel: s.Accel, Script: s.Script,
 	}
+	for _, b := range s.Blocks {
+		out.Blocks = append(out.Blocks, &wire.Block{Path: b.Path, ReadOnly: b.ReadOnly, Serial: b.Serial})
+	}
+	return out
 }
 
 // duties says in words what each duty is.

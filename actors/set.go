@@ -26,7 +26,7 @@ func (m *machine) set(c *command) error {
 	if err != nil {
 		return err
 	}
-	if spec == st.Spec {
+	if spec.Equal(st.Spec) {
 		m.finish(c, "it was so already")
 		return nil
 	}

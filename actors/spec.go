@@ -59,7 +59,12 @@ func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
 	if err := checkBackend(s, allowSim); err != nil {
 		return s, err
 	}
-	return s, checkText(s)
+	if err := checkText(s); err != nil {
+		return s, err
+	}
+	blocks, err := checkBlocks(w.GetBlocks())
+	s.Blocks = blocks
+	return s, err
 }
 
 func checkCPUs(s fsm.Spec, l Limits) *Refusal {

@@ -50,6 +50,9 @@ func (m *machine) mayStart() error {
 	case st.Spec.Backend == "sim" && !m.AllowSim:
 		return refuse(wire.Code_CODE_UNSAFE, allowSimHint, "machine %q is a sim, and this engine was started without --allow-sim", m.ref.Name)
 	}
+	if err := m.blocksFree(); err != nil {
+		return err
+	}
 	return m.roomOnDisk()
 }
 

@@ -1,6 +1,9 @@
 package fsm
 
-import "time"
+import (
+	"reflect"
+	"time"
+)
 
 // Kind names a record. Kinds are facts, in the past tense. A new kind raises
 // the journal's format.
@@ -98,6 +101,18 @@ type Spec struct {
 	Restart Policy `cbor:"9,keyasint,omitempty" json:"restart"`
 	// Script is what a sim machine does; only backend "sim" reads it.
 	Script string `cbor:"10,keyasint,omitempty" json:"script,omitempty"`
+	// Blocks are the disks beside its own.
+	Blocks []Block `cbor:"20,keyasint,omitempty" json:"blocks,omitempty"`
+}
+
+// Equal tells whether two specs say the same.
+func (s Spec) Equal(o Spec) bool { return reflect.DeepEqual(s, o) }
+
+// Block is a file, or a block device of the host, that a machine has as a disk.
+type Block struct {
+	Path     string `cbor:"1,keyasint" json:"path"` // absolute
+	ReadOnly bool   `cbor:"2,keyasint,omitempty" json:"read_only,omitempty"`
+	Serial   string `cbor:"3,keyasint" json:"serial"` // by which the guest finds it, for ever
 }
 
 // CreatedFact is the payload of created.

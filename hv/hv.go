@@ -112,11 +112,13 @@ type Spec struct {
 	TSCKHz int `json:"tsc_khz,omitempty"`
 }
 
-// Disk is a file that the guest sees as a disk: raw, of the file's size.
+// Disk is a file, or a block device of the host, that the guest sees as a disk:
+// raw, of the same size.
 type Disk struct {
 	Path     string `json:"path"` // absolute
 	ReadOnly bool   `json:"read_only,omitempty"`
-	Serial   string `json:"serial"` // by which the guest finds it; no two of one VM's are the same
+	Device   bool   `json:"device,omitempty"` // a block device
+	Serial   string `json:"serial"`           // by which the guest finds it; no two of one VM's are the same
 }
 
 // Bounds of a spec's disks.

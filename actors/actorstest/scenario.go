@@ -17,7 +17,7 @@ import (
 // Scenario plays a story, line by line, on one host. A line is a word, names
 // and options:
 //
-//	create NAME [restart=POLICY] [id=REQUEST] [as=WHO] [&]
+//	create NAME [restart=POLICY] [block=PATH[,ro]] [id=REQUEST] [as=WHO] [&]
 //	start NAME [timeout=D] …     stop NAME [timeout=D] [kill] [no-kill] [host] …
 //	set NAME [cpus=N] [memory=MIB] …
 //	restart NAME [kill] …        rm NAME [force] …        wait NAME UNTIL [timeout=D]
@@ -95,6 +95,15 @@ func (l line) number(word string) int64 {
 	return n
 }
 
+func (l line) blocks() []*wire.Block {
+	text, has := l.words["block"]
+	if !has {
+		return nil
+	}
+	path, readOnly := strings.CutSuffix(text, ",ro")
+	return []*wire.Block{{Path: path, ReadOnly: readOnly}}
+}
+
 func (l line) request() *wire.Request { return &wire.Request{Id: l.words["id"]} }
 
 // message is the request that a line stands for, nil where it is none.
@@ -102,7 +111,7 @@ func (l line) message() proto.Message {
 	switch l.verb {
 	case "create":
 		return &wire.CreateMachine{Request: l.request(), Name: l.name, Spec: &wire.Spec{
-			Cpus: 1, Memory: 64 << 20, Backend: "sim", Restart: l.words["restart"],
+			Cpus: 1, Memory: 64 << 20, Backend: "sim", Restart: l.words["restart"], Blocks: l.blocks(),
 		}}
 	case "start":
 		return &wire.StartMachine{Request: l.request(), Name: l.name, TimeoutNanos: l.duration("timeout")}

@@ -107,7 +107,7 @@ func (w *World) check(spec fsm.Spec) error {
 				Message: fmt.Sprintf("%s %q: a file that the engine can read is needed: %v", f.field, f.path, err)}
 		}
 	}
-	return nil
+	return w.checkBlocks(spec.Blocks)
 }
 
 // runnable refuses a program that is not there, or is none.
@@ -220,6 +220,7 @@ func (w *World) spec(ref actors.Ref, o actors.Order) (hv.Spec, error) {
 	if err != nil {
 		return s, err
 	}
+	withBlocks(&s, o.Spec.Blocks)
 	s.Kernel, s.Initrd = kernel, filepath.Join(p.Dir, api.InitrdFile)
 	secrets, err := w.sshSecrets(ref)
 	if err != nil {

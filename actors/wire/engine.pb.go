@@ -246,6 +246,7 @@ type Spec struct {
 	Restart       string                 `protobuf:"bytes,7,opt,name=restart,proto3" json:"restart,omitempty"`
 	Accel         string                 `protobuf:"bytes,8,opt,name=accel,proto3" json:"accel,omitempty"`
 	Script        string                 `protobuf:"bytes,9,opt,name=script,proto3" json:"script,omitempty"`
+	Blocks        []*Block               `protobuf:"bytes,20,rep,name=blocks,proto3" json:"blocks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -343,6 +344,75 @@ func (x *Spec) GetScript() string {
 	return ""
 }
 
+func (x *Spec) GetBlocks() []*Block {
+	if x != nil {
+		return x.Blocks
+	}
+	return nil
+}
+
+// Block is a file, or a block device of the host, that a machine has as a disk.
+// The engine says by which serial the guest finds it: /dev/disk/by-id/virtio-….
+type Block struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	ReadOnly      bool                   `protobuf:"varint,2,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	Serial        string                 `protobuf:"bytes,3,opt,name=serial,proto3" json:"serial,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Block) Reset() {
+	*x = Block{}
+	mi := &file_actors_wire_engine_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Block) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Block) ProtoMessage() {}
+
+func (x *Block) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Block.ProtoReflect.Descriptor instead.
+func (*Block) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Block) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Block) GetReadOnly() bool {
+	if x != nil {
+		return x.ReadOnly
+	}
+	return false
+}
+
+func (x *Block) GetSerial() string {
+	if x != nil {
+		return x.Serial
+	}
+	return ""
+}
+
 type CreateMachine struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
@@ -354,7 +424,7 @@ type CreateMachine struct {
 
 func (x *CreateMachine) Reset() {
 	*x = CreateMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[3]
+	mi := &file_actors_wire_engine_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -366,7 +436,7 @@ func (x *CreateMachine) String() string {
 func (*CreateMachine) ProtoMessage() {}
 
 func (x *CreateMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[3]
+	mi := &file_actors_wire_engine_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -379,7 +449,7 @@ func (x *CreateMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateMachine.ProtoReflect.Descriptor instead.
 func (*CreateMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{3}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateMachine) GetRequest() *Request {
@@ -414,7 +484,7 @@ type StartMachine struct {
 
 func (x *StartMachine) Reset() {
 	*x = StartMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[4]
+	mi := &file_actors_wire_engine_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -426,7 +496,7 @@ func (x *StartMachine) String() string {
 func (*StartMachine) ProtoMessage() {}
 
 func (x *StartMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[4]
+	mi := &file_actors_wire_engine_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -439,7 +509,7 @@ func (x *StartMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachine.ProtoReflect.Descriptor instead.
 func (*StartMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{4}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *StartMachine) GetRequest() *Request {
@@ -477,7 +547,7 @@ type StopMachine struct {
 
 func (x *StopMachine) Reset() {
 	*x = StopMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[5]
+	mi := &file_actors_wire_engine_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +559,7 @@ func (x *StopMachine) String() string {
 func (*StopMachine) ProtoMessage() {}
 
 func (x *StopMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[5]
+	mi := &file_actors_wire_engine_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +572,7 @@ func (x *StopMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachine.ProtoReflect.Descriptor instead.
 func (*StopMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{5}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *StopMachine) GetRequest() *Request {
@@ -560,7 +630,7 @@ type RestartMachine struct {
 
 func (x *RestartMachine) Reset() {
 	*x = RestartMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[6]
+	mi := &file_actors_wire_engine_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +642,7 @@ func (x *RestartMachine) String() string {
 func (*RestartMachine) ProtoMessage() {}
 
 func (x *RestartMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[6]
+	mi := &file_actors_wire_engine_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +655,7 @@ func (x *RestartMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartMachine.ProtoReflect.Descriptor instead.
 func (*RestartMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{6}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RestartMachine) GetRequest() *Request {
@@ -634,7 +704,7 @@ type RemoveMachine struct {
 
 func (x *RemoveMachine) Reset() {
 	*x = RemoveMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[7]
+	mi := &file_actors_wire_engine_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +716,7 @@ func (x *RemoveMachine) String() string {
 func (*RemoveMachine) ProtoMessage() {}
 
 func (x *RemoveMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[7]
+	mi := &file_actors_wire_engine_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +729,7 @@ func (x *RemoveMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachine.ProtoReflect.Descriptor instead.
 func (*RemoveMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{7}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RemoveMachine) GetRequest() *Request {
@@ -698,7 +768,7 @@ type SetMachine struct {
 
 func (x *SetMachine) Reset() {
 	*x = SetMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[8]
+	mi := &file_actors_wire_engine_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +780,7 @@ func (x *SetMachine) String() string {
 func (*SetMachine) ProtoMessage() {}
 
 func (x *SetMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[8]
+	mi := &file_actors_wire_engine_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +793,7 @@ func (x *SetMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMachine.ProtoReflect.Descriptor instead.
 func (*SetMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{8}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SetMachine) GetRequest() *Request {
@@ -766,7 +836,7 @@ type StopEngine struct {
 
 func (x *StopEngine) Reset() {
 	*x = StopEngine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[9]
+	mi := &file_actors_wire_engine_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +848,7 @@ func (x *StopEngine) String() string {
 func (*StopEngine) ProtoMessage() {}
 
 func (x *StopEngine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[9]
+	mi := &file_actors_wire_engine_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +861,7 @@ func (x *StopEngine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopEngine.ProtoReflect.Descriptor instead.
 func (*StopEngine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{9}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StopEngine) GetRequest() *Request {
@@ -830,7 +900,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_actors_wire_engine_proto_msgTypes[10]
+	mi := &file_actors_wire_engine_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +912,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[10]
+	mi := &file_actors_wire_engine_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +925,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{10}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Done) GetSeq() uint64 {
@@ -907,7 +977,7 @@ type ListMachines struct {
 
 func (x *ListMachines) Reset() {
 	*x = ListMachines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[11]
+	mi := &file_actors_wire_engine_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -919,7 +989,7 @@ func (x *ListMachines) String() string {
 func (*ListMachines) ProtoMessage() {}
 
 func (x *ListMachines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[11]
+	mi := &file_actors_wire_engine_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -932,7 +1002,7 @@ func (x *ListMachines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachines.ProtoReflect.Descriptor instead.
 func (*ListMachines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{11}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListMachines) GetPaged() bool {
@@ -961,7 +1031,7 @@ type Machines struct {
 
 func (x *Machines) Reset() {
 	*x = Machines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[12]
+	mi := &file_actors_wire_engine_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1043,7 @@ func (x *Machines) String() string {
 func (*Machines) ProtoMessage() {}
 
 func (x *Machines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[12]
+	mi := &file_actors_wire_engine_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +1056,7 @@ func (x *Machines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machines.ProtoReflect.Descriptor instead.
 func (*Machines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{12}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Machines) GetVersion() uint64 {
@@ -1026,7 +1096,7 @@ type InspectMachine struct {
 
 func (x *InspectMachine) Reset() {
 	*x = InspectMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[13]
+	mi := &file_actors_wire_engine_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1038,7 +1108,7 @@ func (x *InspectMachine) String() string {
 func (*InspectMachine) ProtoMessage() {}
 
 func (x *InspectMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[13]
+	mi := &file_actors_wire_engine_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1051,7 +1121,7 @@ func (x *InspectMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectMachine.ProtoReflect.Descriptor instead.
 func (*InspectMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{13}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *InspectMachine) GetName() string {
@@ -1075,7 +1145,7 @@ type AwaitMachine struct {
 
 func (x *AwaitMachine) Reset() {
 	*x = AwaitMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[14]
+	mi := &file_actors_wire_engine_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1087,7 +1157,7 @@ func (x *AwaitMachine) String() string {
 func (*AwaitMachine) ProtoMessage() {}
 
 func (x *AwaitMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[14]
+	mi := &file_actors_wire_engine_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1100,7 +1170,7 @@ func (x *AwaitMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitMachine.ProtoReflect.Descriptor instead.
 func (*AwaitMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{14}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AwaitMachine) GetName() string {
@@ -1132,7 +1202,7 @@ type EngineStatus struct {
 
 func (x *EngineStatus) Reset() {
 	*x = EngineStatus{}
-	mi := &file_actors_wire_engine_proto_msgTypes[15]
+	mi := &file_actors_wire_engine_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1214,7 @@ func (x *EngineStatus) String() string {
 func (*EngineStatus) ProtoMessage() {}
 
 func (x *EngineStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[15]
+	mi := &file_actors_wire_engine_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1227,7 @@ func (x *EngineStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineStatus.ProtoReflect.Descriptor instead.
 func (*EngineStatus) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{15}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{16}
 }
 
 type EngineInfo struct {
@@ -1181,7 +1251,7 @@ type EngineInfo struct {
 
 func (x *EngineInfo) Reset() {
 	*x = EngineInfo{}
-	mi := &file_actors_wire_engine_proto_msgTypes[16]
+	mi := &file_actors_wire_engine_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1193,7 +1263,7 @@ func (x *EngineInfo) String() string {
 func (*EngineInfo) ProtoMessage() {}
 
 func (x *EngineInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[16]
+	mi := &file_actors_wire_engine_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1206,7 +1276,7 @@ func (x *EngineInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineInfo.ProtoReflect.Descriptor instead.
 func (*EngineInfo) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{16}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EngineInfo) GetVersion() string {
@@ -1343,7 +1413,7 @@ type Machine struct {
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[17]
+	mi := &file_actors_wire_engine_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1425,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[17]
+	mi := &file_actors_wire_engine_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1438,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{17}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Machine) GetId() string {
@@ -1627,7 +1697,7 @@ type Owed struct {
 
 func (x *Owed) Reset() {
 	*x = Owed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[18]
+	mi := &file_actors_wire_engine_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +1709,7 @@ func (x *Owed) String() string {
 func (*Owed) ProtoMessage() {}
 
 func (x *Owed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[18]
+	mi := &file_actors_wire_engine_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +1722,7 @@ func (x *Owed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owed.ProtoReflect.Descriptor instead.
 func (*Owed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{18}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Owed) GetDuty() string {
@@ -1688,7 +1758,7 @@ type OpenGuest struct {
 
 func (x *OpenGuest) Reset() {
 	*x = OpenGuest{}
-	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	mi := &file_actors_wire_engine_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +1770,7 @@ func (x *OpenGuest) String() string {
 func (*OpenGuest) ProtoMessage() {}
 
 func (x *OpenGuest) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	mi := &file_actors_wire_engine_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +1783,7 @@ func (x *OpenGuest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenGuest.ProtoReflect.Descriptor instead.
 func (*OpenGuest) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{19}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OpenGuest) GetRequest() *Request {
@@ -1751,7 +1821,7 @@ type OpenLog struct {
 
 func (x *OpenLog) Reset() {
 	*x = OpenLog{}
-	mi := &file_actors_wire_engine_proto_msgTypes[20]
+	mi := &file_actors_wire_engine_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1763,7 +1833,7 @@ func (x *OpenLog) String() string {
 func (*OpenLog) ProtoMessage() {}
 
 func (x *OpenLog) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[20]
+	mi := &file_actors_wire_engine_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1776,7 +1846,7 @@ func (x *OpenLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenLog.ProtoReflect.Descriptor instead.
 func (*OpenLog) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{20}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OpenLog) GetRequest() *Request {
@@ -1826,7 +1896,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_actors_wire_engine_proto_msgTypes[21]
+	mi := &file_actors_wire_engine_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1838,7 +1908,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[21]
+	mi := &file_actors_wire_engine_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1851,7 +1921,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{21}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Ticket) GetSocket() string {
@@ -1889,7 +1959,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_actors_wire_engine_proto_msgTypes[22]
+	mi := &file_actors_wire_engine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1901,7 +1971,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[22]
+	mi := &file_actors_wire_engine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1914,7 +1984,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{22}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Record) GetSeq() uint64 {
@@ -2021,7 +2091,7 @@ type QueryJournal struct {
 
 func (x *QueryJournal) Reset() {
 	*x = QueryJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[23]
+	mi := &file_actors_wire_engine_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2103,7 @@ func (x *QueryJournal) String() string {
 func (*QueryJournal) ProtoMessage() {}
 
 func (x *QueryJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[23]
+	mi := &file_actors_wire_engine_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2116,7 @@ func (x *QueryJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryJournal.ProtoReflect.Descriptor instead.
 func (*QueryJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{23}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *QueryJournal) GetMachine() string {
@@ -2095,7 +2165,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_actors_wire_engine_proto_msgTypes[24]
+	mi := &file_actors_wire_engine_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2107,7 +2177,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[24]
+	mi := &file_actors_wire_engine_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2120,7 +2190,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{24}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Records) GetRecords() []*Record {
@@ -2156,7 +2226,7 @@ type Follow struct {
 
 func (x *Follow) Reset() {
 	*x = Follow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[25]
+	mi := &file_actors_wire_engine_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2168,7 +2238,7 @@ func (x *Follow) String() string {
 func (*Follow) ProtoMessage() {}
 
 func (x *Follow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[25]
+	mi := &file_actors_wire_engine_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2181,7 +2251,7 @@ func (x *Follow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Follow.ProtoReflect.Descriptor instead.
 func (*Follow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{25}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Follow) GetQuery() *QueryJournal {
@@ -2207,7 +2277,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_actors_wire_engine_proto_msgTypes[26]
+	mi := &file_actors_wire_engine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2219,7 +2289,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[26]
+	mi := &file_actors_wire_engine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2232,7 +2302,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{26}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Grant) GetCredit() uint64 {
@@ -2250,7 +2320,7 @@ type Unfollow struct {
 
 func (x *Unfollow) Reset() {
 	*x = Unfollow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[27]
+	mi := &file_actors_wire_engine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2262,7 +2332,7 @@ func (x *Unfollow) String() string {
 func (*Unfollow) ProtoMessage() {}
 
 func (x *Unfollow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[27]
+	mi := &file_actors_wire_engine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2275,7 +2345,7 @@ func (x *Unfollow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unfollow.ProtoReflect.Descriptor instead.
 func (*Unfollow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{27}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{28}
 }
 
 type Followed struct {
@@ -2288,7 +2358,7 @@ type Followed struct {
 
 func (x *Followed) Reset() {
 	*x = Followed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[28]
+	mi := &file_actors_wire_engine_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2300,7 +2370,7 @@ func (x *Followed) String() string {
 func (*Followed) ProtoMessage() {}
 
 func (x *Followed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[28]
+	mi := &file_actors_wire_engine_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2313,7 +2383,7 @@ func (x *Followed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Followed.ProtoReflect.Descriptor instead.
 func (*Followed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{28}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Followed) GetRecords() []*Record {
@@ -2339,7 +2409,7 @@ type WhyMachine struct {
 
 func (x *WhyMachine) Reset() {
 	*x = WhyMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[29]
+	mi := &file_actors_wire_engine_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2351,7 +2421,7 @@ func (x *WhyMachine) String() string {
 func (*WhyMachine) ProtoMessage() {}
 
 func (x *WhyMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[29]
+	mi := &file_actors_wire_engine_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2364,7 +2434,7 @@ func (x *WhyMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhyMachine.ProtoReflect.Descriptor instead.
 func (*WhyMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{29}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WhyMachine) GetName() string {
@@ -2386,7 +2456,7 @@ type Why struct {
 
 func (x *Why) Reset() {
 	*x = Why{}
-	mi := &file_actors_wire_engine_proto_msgTypes[30]
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2398,7 +2468,7 @@ func (x *Why) String() string {
 func (*Why) ProtoMessage() {}
 
 func (x *Why) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[30]
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2411,7 +2481,7 @@ func (x *Why) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Why.ProtoReflect.Descriptor instead.
 func (*Why) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{30}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Why) GetMachine() *Machine {
@@ -2450,7 +2520,7 @@ type VerifyJournal struct {
 
 func (x *VerifyJournal) Reset() {
 	*x = VerifyJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2462,7 +2532,7 @@ func (x *VerifyJournal) String() string {
 func (*VerifyJournal) ProtoMessage() {}
 
 func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2475,7 +2545,7 @@ func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyJournal.ProtoReflect.Descriptor instead.
 func (*VerifyJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
 }
 
 type Verified struct {
@@ -2491,7 +2561,7 @@ type Verified struct {
 
 func (x *Verified) Reset() {
 	*x = Verified{}
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2503,7 +2573,7 @@ func (x *Verified) String() string {
 func (*Verified) ProtoMessage() {}
 
 func (x *Verified) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2516,7 +2586,7 @@ func (x *Verified) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verified.ProtoReflect.Descriptor instead.
 func (*Verified) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Verified) GetOk() bool {
@@ -2565,7 +2635,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2577,7 +2647,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2590,7 +2660,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Fault) GetSeq() uint64 {
@@ -2628,7 +2698,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05state\x18\x06 \x01(\tR\x05state\"@\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
-	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\xde\x01\n" +
+	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\x8f\x02\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04cpus\x18\x01 \x01(\rR\x04cpus\x12\x16\n" +
 	"\x06memory\x18\x02 \x01(\x03R\x06memory\x12\x16\n" +
@@ -2638,7 +2708,12 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\abackend\x18\x06 \x01(\tR\abackend\x12\x18\n" +
 	"\arestart\x18\a \x01(\tR\arestart\x12\x14\n" +
 	"\x05accel\x18\b \x01(\tR\x05accel\x12\x16\n" +
-	"\x06script\x18\t \x01(\tR\x06script\"\x84\x01\n" +
+	"\x06script\x18\t \x01(\tR\x06script\x12/\n" +
+	"\x06blocks\x18\x14 \x03(\v2\x17.arcbox.engine.v1.BlockR\x06blocks\"P\n" +
+	"\x05Block\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1b\n" +
+	"\tread_only\x18\x02 \x01(\bR\breadOnly\x12\x16\n" +
+	"\x06serial\x18\x03 \x01(\tR\x06serial\"\x84\x01\n" +
 	"\rCreateMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12*\n" +
@@ -2858,75 +2933,77 @@ func file_actors_wire_engine_proto_rawDescGZIP() []byte {
 }
 
 var file_actors_wire_engine_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_actors_wire_engine_proto_goTypes = []any{
 	(Code)(0),              // 0: arcbox.engine.v1.Code
 	(*Refused)(nil),        // 1: arcbox.engine.v1.Refused
 	(*Request)(nil),        // 2: arcbox.engine.v1.Request
 	(*Spec)(nil),           // 3: arcbox.engine.v1.Spec
-	(*CreateMachine)(nil),  // 4: arcbox.engine.v1.CreateMachine
-	(*StartMachine)(nil),   // 5: arcbox.engine.v1.StartMachine
-	(*StopMachine)(nil),    // 6: arcbox.engine.v1.StopMachine
-	(*RestartMachine)(nil), // 7: arcbox.engine.v1.RestartMachine
-	(*RemoveMachine)(nil),  // 8: arcbox.engine.v1.RemoveMachine
-	(*SetMachine)(nil),     // 9: arcbox.engine.v1.SetMachine
-	(*StopEngine)(nil),     // 10: arcbox.engine.v1.StopEngine
-	(*Done)(nil),           // 11: arcbox.engine.v1.Done
-	(*ListMachines)(nil),   // 12: arcbox.engine.v1.ListMachines
-	(*Machines)(nil),       // 13: arcbox.engine.v1.Machines
-	(*InspectMachine)(nil), // 14: arcbox.engine.v1.InspectMachine
-	(*AwaitMachine)(nil),   // 15: arcbox.engine.v1.AwaitMachine
-	(*EngineStatus)(nil),   // 16: arcbox.engine.v1.EngineStatus
-	(*EngineInfo)(nil),     // 17: arcbox.engine.v1.EngineInfo
-	(*Machine)(nil),        // 18: arcbox.engine.v1.Machine
-	(*Owed)(nil),           // 19: arcbox.engine.v1.Owed
-	(*OpenGuest)(nil),      // 20: arcbox.engine.v1.OpenGuest
-	(*OpenLog)(nil),        // 21: arcbox.engine.v1.OpenLog
-	(*Ticket)(nil),         // 22: arcbox.engine.v1.Ticket
-	(*Record)(nil),         // 23: arcbox.engine.v1.Record
-	(*QueryJournal)(nil),   // 24: arcbox.engine.v1.QueryJournal
-	(*Records)(nil),        // 25: arcbox.engine.v1.Records
-	(*Follow)(nil),         // 26: arcbox.engine.v1.Follow
-	(*Grant)(nil),          // 27: arcbox.engine.v1.Grant
-	(*Unfollow)(nil),       // 28: arcbox.engine.v1.Unfollow
-	(*Followed)(nil),       // 29: arcbox.engine.v1.Followed
-	(*WhyMachine)(nil),     // 30: arcbox.engine.v1.WhyMachine
-	(*Why)(nil),            // 31: arcbox.engine.v1.Why
-	(*VerifyJournal)(nil),  // 32: arcbox.engine.v1.VerifyJournal
-	(*Verified)(nil),       // 33: arcbox.engine.v1.Verified
-	(*Fault)(nil),          // 34: arcbox.engine.v1.Fault
-	nil,                    // 35: arcbox.engine.v1.Machine.PhasesEntry
+	(*Block)(nil),          // 4: arcbox.engine.v1.Block
+	(*CreateMachine)(nil),  // 5: arcbox.engine.v1.CreateMachine
+	(*StartMachine)(nil),   // 6: arcbox.engine.v1.StartMachine
+	(*StopMachine)(nil),    // 7: arcbox.engine.v1.StopMachine
+	(*RestartMachine)(nil), // 8: arcbox.engine.v1.RestartMachine
+	(*RemoveMachine)(nil),  // 9: arcbox.engine.v1.RemoveMachine
+	(*SetMachine)(nil),     // 10: arcbox.engine.v1.SetMachine
+	(*StopEngine)(nil),     // 11: arcbox.engine.v1.StopEngine
+	(*Done)(nil),           // 12: arcbox.engine.v1.Done
+	(*ListMachines)(nil),   // 13: arcbox.engine.v1.ListMachines
+	(*Machines)(nil),       // 14: arcbox.engine.v1.Machines
+	(*InspectMachine)(nil), // 15: arcbox.engine.v1.InspectMachine
+	(*AwaitMachine)(nil),   // 16: arcbox.engine.v1.AwaitMachine
+	(*EngineStatus)(nil),   // 17: arcbox.engine.v1.EngineStatus
+	(*EngineInfo)(nil),     // 18: arcbox.engine.v1.EngineInfo
+	(*Machine)(nil),        // 19: arcbox.engine.v1.Machine
+	(*Owed)(nil),           // 20: arcbox.engine.v1.Owed
+	(*OpenGuest)(nil),      // 21: arcbox.engine.v1.OpenGuest
+	(*OpenLog)(nil),        // 22: arcbox.engine.v1.OpenLog
+	(*Ticket)(nil),         // 23: arcbox.engine.v1.Ticket
+	(*Record)(nil),         // 24: arcbox.engine.v1.Record
+	(*QueryJournal)(nil),   // 25: arcbox.engine.v1.QueryJournal
+	(*Records)(nil),        // 26: arcbox.engine.v1.Records
+	(*Follow)(nil),         // 27: arcbox.engine.v1.Follow
+	(*Grant)(nil),          // 28: arcbox.engine.v1.Grant
+	(*Unfollow)(nil),       // 29: arcbox.engine.v1.Unfollow
+	(*Followed)(nil),       // 30: arcbox.engine.v1.Followed
+	(*WhyMachine)(nil),     // 31: arcbox.engine.v1.WhyMachine
+	(*Why)(nil),            // 32: arcbox.engine.v1.Why
+	(*VerifyJournal)(nil),  // 33: arcbox.engine.v1.VerifyJournal
+	(*Verified)(nil),       // 34: arcbox.engine.v1.Verified
+	(*Fault)(nil),          // 35: arcbox.engine.v1.Fault
+	nil,                    // 36: arcbox.engine.v1.Machine.PhasesEntry
 }
 var file_actors_wire_engine_proto_depIdxs = []int32{
 	0,  // 0: arcbox.engine.v1.Refused.code:type_name -> arcbox.engine.v1.Code
-	2,  // 1: arcbox.engine.v1.CreateMachine.request:type_name -> arcbox.engine.v1.Request
-	3,  // 2: arcbox.engine.v1.CreateMachine.spec:type_name -> arcbox.engine.v1.Spec
-	2,  // 3: arcbox.engine.v1.StartMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 4: arcbox.engine.v1.StopMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 5: arcbox.engine.v1.RestartMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 6: arcbox.engine.v1.RemoveMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 7: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 8: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
-	18, // 9: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
-	18, // 10: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
-	17, // 11: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
-	3,  // 12: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
-	35, // 13: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
-	19, // 14: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
-	3,  // 15: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
-	2,  // 16: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
-	2,  // 17: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
-	23, // 18: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
-	24, // 19: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
-	23, // 20: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
-	18, // 21: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
-	23, // 22: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
-	34, // 23: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	4,  // 1: arcbox.engine.v1.Spec.blocks:type_name -> arcbox.engine.v1.Block
+	2,  // 2: arcbox.engine.v1.CreateMachine.request:type_name -> arcbox.engine.v1.Request
+	3,  // 3: arcbox.engine.v1.CreateMachine.spec:type_name -> arcbox.engine.v1.Spec
+	2,  // 4: arcbox.engine.v1.StartMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 5: arcbox.engine.v1.StopMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 6: arcbox.engine.v1.RestartMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 7: arcbox.engine.v1.RemoveMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 8: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 9: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
+	19, // 10: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
+	19, // 11: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
+	18, // 12: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
+	3,  // 13: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
+	36, // 14: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
+	20, // 15: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
+	3,  // 16: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
+	2,  // 17: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
+	2,  // 18: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
+	24, // 19: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
+	25, // 20: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
+	24, // 21: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
+	19, // 22: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
+	24, // 23: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
+	35, // 24: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_actors_wire_engine_proto_init() }
@@ -2940,7 +3017,7 @@ func file_actors_wire_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_wire_engine_proto_rawDesc), len(file_actors_wire_engine_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   35,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -15,8 +15,9 @@ func newCreate(a *app) *cobra.Command {
 		Short: "Create a machine",
 		Long: "Create a machine, without starting it; \"" + defaultName + "\" where none is named. Its name is\n" +
 			"free again once it is removed; upper and lower case are the same name.",
-		Example: "  arcbox create web --cpus 2 --memory 2G\n  arcbox create ci --restart on-failure",
-		Args:    named(0, 1),
+		Example: "  arcbox create web --cpus 2 --memory 2G\n  arcbox create ci --restart on-failure\n" +
+			"  arcbox create db --block /dev/disk/by-id/usb-big --block pets.img:ro",
+		Args: named(0, 1),
 	}
 	s.add(a, cmd)
 	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {

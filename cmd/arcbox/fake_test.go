@@ -130,7 +130,8 @@ func golden(t *testing.T, name, got string) {
 }
 
 func machines() []*wire.Machine {
-	spec := &wire.Spec{Cpus: 2, Memory: 4 << 30, Backend: "qemu", Restart: "no", Kernel: "/boot/vmlinuz", Accel: "auto"}
+	spec := &wire.Spec{Cpus: 2, Memory: 4 << 30, Backend: "qemu", Restart: "no", Kernel: "/boot/vmlinuz", Accel: "auto",
+		Blocks: []*wire.Block{{Path: "/dev/sdz", Serial: "block1"}, {Path: "/data/pets.img", ReadOnly: true, Serial: "block2"}}}
 	return []*wire.Machine{
 		{Name: "web", Id: "01a2", State: "Running", Desired: "running", Health: "ok", Address: "10.0.0.2", Spec: spec, Cid: 4,
 			CreatedUnixNanos: ago(50 * time.Hour), SinceUnixNanos: ago(3 * time.Minute), Cause: "stopped", Launch: "01ff",

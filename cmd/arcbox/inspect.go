@@ -57,6 +57,9 @@ func (a *app) printFacts(facts []fact) error {
 
 func (a *app) printInspect(m *wire.Machine) error {
 	facts := a.facts(m)
+	for _, b := range m.GetSpec().GetBlocks() {
+		facts = append(facts, fact{"block", blockText(b)})
+	}
 	for _, o := range m.GetOwed() {
 		facts = append(facts, fact{"owed", a.owedText(o)})
 	}

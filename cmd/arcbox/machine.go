@@ -28,6 +28,7 @@ type machineJSON struct {
 	Cmdline      string           `json:"cmdline,omitempty"`
 	Restart      string           `json:"restart,omitempty"`
 	Script       string           `json:"script,omitempty"`
+	Blocks       []blockJSON      `json:"blocks,omitempty"`
 	Created      *time.Time       `json:"created,omitempty"`
 	Cause        string           `json:"cause,omitempty"` // of the last end
 	CauseDetail  string           `json:"cause_detail,omitempty"`
@@ -74,7 +75,7 @@ func machineView(m *wire.Machine) machineJSON {
 		Desired: m.GetDesired(), Health: m.GetHealth(), HealthWhy: healthWhy(m),
 		Backend: s.GetBackend(), Sim: isSim(m), Accel: m.GetAccel(), AccelNote: m.GetAccelNote(), Address: m.GetAddress(),
 		CPUs: s.GetCpus(), Memory: s.GetMemory(), Kernel: s.GetKernel(), Initrd: s.GetInitrd(), Cmdline: s.GetCmdline(),
-		Restart: s.GetRestart(), Script: s.GetScript(), Created: wireTime(m.GetCreatedUnixNanos()),
+		Restart: s.GetRestart(), Script: s.GetScript(), Blocks: blocksView(s.GetBlocks()), Created: wireTime(m.GetCreatedUnixNanos()),
 		Cause: m.GetCause(), CauseDetail: m.GetCauseDetail(), Exited: wireTime(m.GetExitedUnixNanos()),
 		ExitStatus: m.GetExitStatus(), ConsoleTail: m.GetConsoleTail(), CID: m.GetCid(), Launch: m.GetLaunch(),
 		Ready: wireTime(m.GetReadyUnixNanos()), Phases: m.GetPhases(), AgentVersion: m.GetAgentVersion(),

@@ -33,9 +33,10 @@ type specFlags struct {
 	cpus                                                     int
 	memory                                                   sizeValue
 	kernel, initrd, cmdline, backend, restart, accel, script string
+	blocks                                                   []string
 }
 
-var specNames = []string{"cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "script"}
+var specNames = []string{"cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "script", "block"}
 
 func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	s.memory = defaultMemory
@@ -49,6 +50,7 @@ func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	f.StringVar(&s.restart, "restart", "no", "start it again by itself: no, on-failure or always")
 	f.StringVar(&s.accel, "accel", "auto", "how QEMU runs guest code: auto, kvm or tcg")
 	f.StringVar(&s.script, "script", "", "what a sim machine does (only with --backend sim)")
+	f.StringArrayVar(&s.blocks, "block", nil, "a file or a block device as a further disk: PATH or PATH:ro; again for more")
 	a.complete(cmd, "backend", backends...)
 	a.complete(cmd, "restart", policies...)
 	a.complete(cmd, "accel", accels...)
@@ -62,14 +64,15 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 	}
 	kernel, kernelErr := bootFile("kernel", s.kernel)
 	initrd, initrdErr := bootFile("initrd", s.initrd)
-	for _, err := range []error{checkCPUs(cpus), checkMemory(s.memory), s.checkWords(), kernelErr, initrdErr} {
+	blocks, blockErr := parseBlocks(s.blocks)
+	for _, err := range []error{checkCPUs(cpus), checkMemory(s.memory), s.checkWords(), kernelErr, initrdErr, blockErr} {
 		if err != nil {
 			return nil, usage(cmd, err)
 		}
 	}
 	return &wire.Spec{
 		Cpus: uint32(cpus), Memory: int64(s.memory), Kernel: kernel, Initrd: initrd, Cmdline: s.cmdline, //nolint:gosec // checked
-		Backend: s.backend, Restart: s.restart, Accel: s.accel, Script: s.script,
+		Backend: s.backend, Restart: s.restart, Accel: s.accel, Script: s.script, Blocks: blocks,
 	}, nil
 }
 

@@ -22,7 +22,7 @@ const (
 	fdVsock   = 5
 	fdConsole = 6
 	fdLog     = 7
-	fdCount   = 8
+	fdCount   = 8 // and the disks from here on
 )
 
 // baseCmdline is what every guest kernel is told. A panic resets at once, which
@@ -97,19 +97,27 @@ func machine(s hv.Spec) string {
 	return "q35,sata=off,smbus=off,i8042=off,vmport=off"
 }
 
-// diskArgs attach one disk. QEMU opens the file itself, and holds the machine's
-// lock for as long as it has it open; its own locks on it stay on. The host's page
-// cache is used, so that machines of one image hold it in memory once; what the
-// guest flushes is synced. What the guest discards becomes a hole.
+// diskArgs attach one disk, by a descriptor; QEMU's own locks on the file stay on.
+// The host's page cache is used, so that machines of one image hold it in memory
+// once; what the guest flushes is synced. What the guest discards becomes a hole.
 func diskArgs(i int, d hv.Disk) []string {
-	node := fmt.Sprintf("disk%d", i)
+	node, driver := fmt.Sprintf("disk%d", i), "file"
+	if d.Device {
+		driver = "host_device"
+	}
 	file := map[string]any{
 		"driver": "raw", "node-name": node, "read-only": d.ReadOnly, "discard": "unmap",
-		"file": map[string]any{"driver": "file", "filename": d.Path, "aio": "threads", "locking": "on"},
+		"file": map[string]any{"driver": driver, "filename": diskName(i), "aio": "threads", "locking": "on"},
 	}
 	text, _ := json.Marshal(file) // strings and truths: it can't fail
-	return []string{"-blockdev", string(text), "-device", "virtio-blk-pci,drive=" + node + ",serial=" + d.Serial}
+	return []string{
+		"-add-fd", fmt.Sprintf("fd=%d,set=%d", fdCount+i, i),
+		"-blockdev", string(text), "-device", "virtio-blk-pci,drive=" + node + ",serial=" + d.Serial,
+	}
 }
+
+// diskName is how QEMU calls the disk whose descriptor it got.
+func diskName(i int) string { return fmt.Sprintf("/dev/fdset/%d", i) }
 
 func kernelCmdline(s hv.Spec) string {
 	words := baseCmdline

@@ -38,7 +38,7 @@ func TestCmdlineGolden(t *testing.T) {
 		},
 		"disks": func(s *hv.Spec) {
 			s.Version = hv.SpecVersionDisks
-			s.Disks = []hv.Disk{{Path: "/i/0f3a.erofs", ReadOnly: true, Serial: "arcbox-root"}, {Path: `/m, "x"/data.img`, Serial: "arcbox-data"}}
+			s.Disks = []hv.Disk{{Path: "/i/0f3a.erofs", ReadOnly: true, Serial: "arcbox-root"}, {Path: `/m, "x"/data.img`, Serial: "arcbox-data"}, {Path: "/dev/sdz", Device: true, Serial: "block1"}}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

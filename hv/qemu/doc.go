@@ -19,10 +19,11 @@
 //	5     vhost-user: package hv/vsock serves the guest's vsock in this process
 //	6     the serial console, ttyS0 in the guest → [hv.Env].Console
 //	7     the virtio console, hvc0 in the guest → [hv.Env].AgentLog
+//	8…    the disks, in the spec's order
 //
-// Disks are the exception: QEMU opens their files itself, under the lock that it
-// holds, with its own image locks on as a second fence. They are raw, behind the
-// host's page cache, and found in the guest by their serial.
+// Disks are opened by the driver, under the machine's lock, after a look at what
+// they are; QEMU's own image locks stay on as a second fence. They are raw, behind
+// the host's page cache, and found in the guest by their serial.
 //
 // There is one QMP connection: QEMU runs the commands of all its monitors one
 // after the other, so a second would wait with the first. Consoles are read

@@ -91,7 +91,11 @@ func settleAccel(ctx context.Context, s hv.Spec, path string, fork forkFunc) (hv
 
 // spawn starts QEMU and all that serves it.
 func (v *vm) spawn(argv []string) error {
-	w, err := newWires(v.env.Lock)
+	disks, err := openDisks(v.disks)
+	if err != nil {
+		return err
+	}
+	w, err := newWires(v.env.Lock, disks)
 	if err != nil {
 		return err
 	}
@@ -133,7 +137,7 @@ func (v *vm) abort(why error) error {
 	case <-time.After(killWait):
 		return fmt.Errorf("%w; and QEMU (pid %d) does not die when it is killed", why, v.proc.Pid)
 	}
-	said := v.output.lastLines()
+	said := inPaths(v.output.lastLines(), v.disks)
 	switch {
 	case ended && said != "":
 		return fmt.Errorf("hv/qemu: QEMU ended at once, %s: %s", v.state, said)
@@ -163,11 +167,6 @@ func checkHost(s hv.Spec) error {
 	}
 	if s.Initrd != "" {
 		if err := checkFile("initrd", s.Initrd); err != nil {
-			return err
-		}
-	}
-	for _, d := range s.Disks {
-		if err := checkFile("disk", d.Path); err != nil {
 			return err
 		}
 	}

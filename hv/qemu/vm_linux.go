@@ -30,6 +30,7 @@ type vm struct {
 	accel  hv.Accel
 	note   string // why this accelerator
 	board  hv.Board
+	disks  []hv.Disk
 	dev    *vsock.Device
 	sock   net.Listener // of CONNECT, or nil
 
@@ -66,7 +67,7 @@ func newVM(d *Driver, spec hv.Spec, env hv.Env) *vm {
 		env.AgentLog = io.Discard
 	}
 	return &vm{
-		driver: d, env: env, accel: spec.Accel, note: spec.AccelNote, board: cmp.Or(spec.Board, hv.BoardQ35),
+		driver: d, env: env, accel: spec.Accel, note: spec.AccelNote, board: cmp.Or(spec.Board, hv.BoardQ35), disks: spec.Disks,
 		dev:     vsock.New(spec.CID, vsock.Options{Log: d.log}),
 		console: &watch{next: env.Console},
 		output:  &tail{},
@@ -170,7 +171,7 @@ func (v *vm) hear(s *story, e qmpEvent) {
 func (v *vm) ending() ending {
 	e := ending{
 		status: -1, state: "its status could not be had",
-		ready: v.ready.Load(), panic: v.console.panicLine(), output: v.output.lastLines(), time: time.Now().UTC(),
+		ready: v.ready.Load(), panic: v.console.panicLine(), output: inPaths(v.output.lastLines(), v.disks), time: time.Now().UTC(),
 	}
 	if v.state != nil {
 		e.status, e.state = v.state.ExitCode(), v.state.String()
