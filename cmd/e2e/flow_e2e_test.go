@@ -127,8 +127,9 @@ func (b *bed) thereAndBack(t *testing.T) {
 	sent, got := sha256.New(), &summed{Hash: sha256.New()}
 	cmd.Stdin = io.TeeReader(io.LimitReader(rand.NewChaCha8([32]byte{1}), size), sent)
 	cmd.Stdout = got
-	// Not the system's account of a child, in which its parent's size counts.
-	got.last, got.atLast = size, func() { got.kib = peakOf(t, fmt.Sprintf("/proc/%d/status", cmd.Process.Pid)) }
+	// Not the system's account of a child, in which its parent's size counts; and
+	// while it has more to write than a pipe holds, so that it is there to be read.
+	got.at, got.look = size-1<<20, func() { got.kib = peakOf(t, fmt.Sprintf("/proc/%d/status", cmd.Process.Pid)) }
 	began := time.Now()
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
@@ -145,14 +146,15 @@ func (b *bed) thereAndBack(t *testing.T) {
 
 type summed struct {
 	hash.Hash
-	n, last int64
-	atLast  func()
-	kib     int64
+	n, at int64
+	look  func() // once at bytes have come
+	kib   int64
 }
 
 func (c *summed) Write(b []byte) (int, error) {
-	if c.n += int64(len(b)); c.n == c.last {
-		c.atLast()
+	before := c.n
+	if c.n += int64(len(b)); before < c.at && c.n >= c.at {
+		c.look()
 	}
 	return c.Hash.Write(b)
 }
