@@ -39,7 +39,7 @@
 //	0 done   1 failed   2 usage   3 not found   4 conflict or wrong state
 //	5 timeout   6 no engine   7 refused for safety   130 interrupted
 //
-// exec and shell differ: the guest's status, 128+n where signal n ended the program,
+// ssh becomes the system's ssh, whose code is its own. exec and shell differ: the guest's status, 128+n where signal n ended the program,
 // 124 past the time limit, and 125 for any fault of its own.
 //
 // Ctrl-C ends the waiting, never the work: what was asked of the engine goes

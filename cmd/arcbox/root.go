@@ -35,7 +35,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		newCreate(a), newStart(a), newStop(a), newRestart(a), newRemove(a), newUp(a), newSet(a),
 		newList(a), newInspect(a), newWait(a), newLogs(a),
-		newExec(a), newShell(a), newCopy(a), newPing(a), newInfo(a),
+		newExec(a), newShell(a), newSSH(a), newSSHConfig(a), newSSHProxy(a), newCopy(a), newPing(a), newInfo(a),
 		newImage(a), newKernel(a), newJournal(a), newEngine(a), newVersion(a),
 	)
 	root.InitDefaultCompletionCmd()

@@ -8,6 +8,7 @@
 //	/init               this program
 //	/lib/modules.order  the modules to load (package early)
 //	/arcbox/token       the launch's token, 32 bytes; deleted once read
+//	/arcbox/ssh-*       SSH's host key, and the key that may log in; likewise
 //	/bin/busybox        and links to it, where the machine has a rescue userland
 //
 // and, on the kernel's command line, which only the machine's owner controls:
@@ -70,6 +71,12 @@
 // INT, QUIT and TSTP go to the foreground group, as keys do. When the client
 // goes the terminal is hung up; two seconds later what is left of the group is
 // killed.
+//
+// [Agent.ServeSSH] serves SSH (vsock port 1022), behind the same preface. One key
+// may log in, as any user of /etc/passwd. A session is a program as above; its
+// time limit is the client's connection. SFTP is a program too: this one, as the
+// user. Forwards lead out of the guest and into it; sockets are reached and made by
+// the user.
 //
 // # Concurrency
 //

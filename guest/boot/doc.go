@@ -33,7 +33,7 @@
 //	/lib/modules.order  modules to load, one absolute path a line, dependencies first
 //	/lib/modules/<release>/<name>.ko
 //	/bin/busybox        and a symlink for each of its applets
-//	/arcbox             0700; the launch's token is put there by AppendToken
+//	/arcbox             0700; the launch's secrets are put there by AppendToken
 //
 // The modules that only a machine with an image needs (Btrfs, EROFS, overlay) are
 // most of all, so they are an archive of their own, with a list of its own:

@@ -9,6 +9,8 @@
 // end of the connection, is a refusal. Only then does gRPC begin. The VM host
 // does this on every dial to the agent's port; its clients see gRPC at once.
 //
+// On vsock port 1022 the same preface stands before SSH.
+//
 // A client that sends "ARCBOXO\n" and a key of 16 bytes in the place of gRPC
 // gets the stdout of the program that the key is of (ExecStarted), and nothing
 // but that.

@@ -118,7 +118,8 @@ func (h Home) Machines() string { return filepath.Join(h.Data, "machines") }
 // Images is the directory of the image store.
 func (h Home) Images() string { return filepath.Join(h.Data, "images") }
 
-// SSH is the directory in which a machine's SSH keys are found by its name.
+// SSH is the directory in which a machine's SSH keys are found by its name, and
+// ssh's configuration for all of them.
 func (h Home) SSH() string { return filepath.Join(h.Data, "ssh") }
 
 // Kernels is the directory of the kernels that were brought in.
