@@ -156,6 +156,13 @@ func (m *machine) create(c *command) error {
 	if err := m.roomOnDisk(); err != nil {
 		return err
 	}
+	if spec.Image != "" { // nobody removes it before it is known to be used
+		release, err := m.HoldImage(spec.Image)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
 	err = m.append(fsm.Record{
 		Principal: c.principal, Request: c.request, Reason: fsm.ReasonPerson,
 		Fact: &fsm.CreatedFact{Spec: spec, RunTag: m.ref.RunTag},
@@ -337,7 +344,7 @@ func (m *machine) removeNow(force bool) {
 		if err == nil && sight.Lock == nil {
 			err = refuse(wire.Code_CODE_UNSAFE, "arcbox rm -f "+ref.Name, "machine %q: its lock is held by a VM that should not run: rm needs -f", ref.Name)
 		}
-		return prepared{sight.Lock, err}
+		return prepared{lock: sight.Lock, err: err}
 	})
 }
 

@@ -100,6 +100,7 @@ type (
 	stopLate struct{}
 	prepared struct {
 		lock Lock
+		made []fsm.DiskFormattedFact
 		err  error
 	}
 	deleted struct{ err error }

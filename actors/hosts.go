@@ -69,8 +69,10 @@ var ErrLockHeld = errors.New("the machine's lock is held by a VM host that the j
 // actors/hosts, and by a scripted world in package actors/actorstest.
 type Hosts interface {
 	// Prepare checks what a launch needs, makes the machine's directory where
-	// there is none, and takes its lock. A *Refusal says what is missing.
-	Prepare(ctx context.Context, ref Ref, spec fsm.Spec) (Lock, error)
+	// there is none, and takes its lock. A *Refusal says what is missing. A disk
+	// of the machine that is not among the formatted ones is made, empty, and
+	// returned as made; one that is among them is never made again.
+	Prepare(ctx context.Context, ref Ref, spec fsm.Spec, formatted []string) (lock Lock, made []fsm.DiskFormattedFact, err error)
 	// Launch spawns a VM host and hands the lock down. After an error nothing
 	// runs: the lock that it returns is held (the one given, or taken anew).
 	// It returns a nil lock and an error only where ctx was over first.

@@ -9,6 +9,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/google/uuid"
 
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 	"github.com/arcboxlabs/arcbox-engine/journal"
 )
@@ -23,13 +24,16 @@ type Options struct {
 	Dirs    Dirs
 	// Tickets lets a client reach open's bytes by a socket and a ticket that is
 	// good once.
-	Tickets  func(principal string, open func(context.Context, *net.UnixConn) error) (socket, ticket string)
-	Limits   Limits
-	AllowSim bool
-	Version  string
-	Home     string
-	Pid      int
-	Launches int // VM hosts being spawned at once
+	Tickets func(principal string, open func(context.Context, *net.UnixConn) error) (socket, ticket string)
+	// HoldImage makes sure that an image is there, and keeps it from being
+	// removed until release is called. It waits for nobody.
+	HoldImage func(digest string) (release func(), err error)
+	Limits    Limits
+	AllowSim  bool
+	Version   string
+	Home      string
+	Pid       int
+	Launches  int // VM hosts being spawned at once
 	// LastCID is where CIDs begin anew; 0 = where the protocol ends. Tests bring
 	// a small one, so that they come round.
 	LastCID uint32
@@ -89,6 +93,11 @@ func (o *Options) fill() {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.HoldImage == nil {
+		o.HoldImage = func(string) (func(), error) {
+			return nil, refuse(wire.Code_CODE_LACKING, "", "this engine has no images")
+		}
 	}
 	if o.Stopped == nil {
 		o.Stopped = func() {}

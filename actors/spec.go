@@ -23,6 +23,11 @@ const (
 	MinMemory      = 64 << 20 // bytes
 	maxCmdline     = 1024     // bytes; Linux takes 2,048 with ours
 	maxScript      = 4096
+	maxImageName   = 512
+	MinDisk        = 128 << 20
+	MaxDisk        = 8 << 40
+	defaultDisk    = 50 << 30
+	diskUnit       = 1 << 20
 	defaultBackend = "qemu"
 )
 
@@ -30,6 +35,8 @@ const (
 const allowSimHint = "arcbox engine stop && arcbox engine start --allow-sim"
 
 var label = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+
+var imageDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 // checkName refuses what is no RFC 1123 label.
 func checkName(name string) error {
@@ -49,12 +56,19 @@ func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
 		Version: 1, CPUs: int(w.GetCpus()), Memory: w.GetMemory(), Kernel: w.GetKernel(), Initrd: w.GetInitrd(),
 		Cmdline: w.GetCmdline(), Backend: or(w.GetBackend(), defaultBackend), Accel: or(w.GetAccel(), "auto"),
 		Restart: fsm.Policy(or(w.GetRestart(), string(fsm.PolicyNo))), Script: w.GetScript(),
+		Image: w.GetImage(), ImageName: w.GetImageName(), Disk: w.GetDisk(),
+	}
+	if s.Image != "" && s.Disk == 0 {
+		s.Disk = defaultDisk
 	}
 	if r := checkCPUs(s, l); r != nil {
 		return s, r
 	}
 	if r := checkMemory(s, l); r != nil {
 		return s, r
+	}
+	if err := checkImage(s); err != nil {
+		return s, err
 	}
 	if err := checkBackend(s, allowSim); err != nil {
 		return s, err
@@ -77,6 +91,23 @@ func checkCPUs(s fsm.Spec, l Limits) *Refusal {
 func checkMemory(s fsm.Spec, l Limits) *Refusal {
 	if s.Memory < MinMemory || s.Memory > l.Memory {
 		return badInput("memory", "memory %s: 64M to %s, the memory of this host", sizeText(s.Memory), sizeText(l.Memory&^(1<<20-1)))
+	}
+	return nil
+}
+
+// checkImage: a machine has an image and a data disk, or neither.
+func checkImage(s fsm.Spec) error {
+	switch {
+	case s.Image == "" && s.ImageName != "":
+		return badInput("image", "image %q: its digest is missing", clip(s.ImageName, 80))
+	case s.Image == "" && s.Disk != 0:
+		return badInput("disk", "disk %s: only a machine with an image has a disk", sizeText(s.Disk))
+	case s.Image != "" && !imageDigest.MatchString(s.Image):
+		return badInput("image", "image %q: a digest, sha256: and 64 hexadecimal digits", clip(s.Image, 80))
+	case len(s.ImageName) > maxImageName || hasControl(s.ImageName):
+		return badInput("image", "image name %q: at most %d bytes, no control characters", clip(s.ImageName, 80), maxImageName)
+	case s.Image != "" && (s.Disk < MinDisk || s.Disk > MaxDisk || s.Disk%diskUnit != 0):
+		return badInput("disk", "disk %s: %s to %s, whole MiB", sizeText(s.Disk), sizeText(MinDisk), sizeText(MaxDisk))
 	}
 	return nil
 }

@@ -111,12 +111,12 @@ func (m *machine) cidReserved(cid uint32) {
 		return
 	}
 	m.start.cid = cid
-	s, ref, spec := m.shared, m.ref, m.state().Spec
+	s, ref, st := m.shared, m.ref, m.state()
 	m.runOdd("prepare", func(ctx context.Context, _ func(any)) any {
 		limited, cancel := within(ctx, s.Clock, prepareTime)
 		defer cancel()
-		lock, err := s.Hosts.Prepare(limited, ref, spec)
-		return prepared{lock, err}
+		lock, made, err := s.Hosts.Prepare(limited, ref, st.Spec, st.Disks)
+		return prepared{lock, made, err}
 	})
 }
 
@@ -144,7 +144,7 @@ func (m *machine) prepared(r prepared) {
 	err := r.err
 	if err == nil {
 		m.lock = r.lock
-		err = m.append(m.startRecord(s))
+		err = m.append(m.startRecords(s, r.made)...)
 	}
 	if err == nil {
 		if s.c != nil {
@@ -169,7 +169,10 @@ func (m *machine) prepared(r prepared) {
 	}
 }
 
-func (m *machine) startRecord(s *starting) fsm.Record {
+// startRecords are durable together: a disk that was made is known as such before
+// anything is launched with it, and one that was made for a start that never was
+// recorded is empty still.
+func (m *machine) startRecords(s *starting, made []fsm.DiskFormattedFact) []fsm.Record {
 	r := fsm.Record{
 		CID: s.cid, Launch: m.NewID(), Reason: s.reason,
 		Fact: &fsm.StartRequestedFact{Boot: m.boot, Allowed: s.allowed, Attempt: s.attempt},
@@ -177,7 +180,11 @@ func (m *machine) startRecord(s *starting) fsm.Record {
 	if s.c != nil {
 		r.Principal, r.Request = s.c.principal, s.c.request
 	}
-	return r
+	recs := []fsm.Record{r}
+	for _, disk := range made {
+		recs = append(recs, fsm.Record{Launch: r.Launch, Fact: &disk})
+	}
+	return recs
 }
 
 // flush admits the commands that waited.

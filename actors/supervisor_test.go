@@ -42,7 +42,9 @@ func (barren) Delete(context.Context, Ref, Lock) error                       { r
 func (barren) IDs(context.Context) ([]string, error)                         { return nil, nil }
 func (barren) Tail(Ref) string                                               { return "" }
 func (barren) Log(context.Context, Ref, string, int64, bool, net.Conn) error { return nil }
-func (barren) Prepare(context.Context, Ref, fsm.Spec) (Lock, error)          { return nil, errors.New("barren") }
+func (barren) Prepare(context.Context, Ref, fsm.Spec, []string) (Lock, []fsm.DiskFormattedFact, error) {
+	return nil, nil, errors.New("barren")
+}
 func (b barren) Path(Ref) (string, string) {
 	if b.trips.Add(-1) >= 0 {
 		panic("tripped")

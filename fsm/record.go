@@ -101,6 +101,11 @@ type Spec struct {
 	Restart Policy `cbor:"9,keyasint,omitempty" json:"restart"`
 	// Script is what a sim machine does; only backend "sim" reads it.
 	Script string `cbor:"10,keyasint,omitempty" json:"script,omitempty"`
+	// Image is the digest of the machine's image, ImageName what it was asked for
+	// by, and Disk the size of its data disk in bytes. A machine has both or neither.
+	Image     string `cbor:"11,keyasint,omitempty" json:"image,omitempty"`
+	ImageName string `cbor:"12,keyasint,omitempty" json:"image_name,omitempty"`
+	Disk      int64  `cbor:"13,keyasint,omitempty" json:"disk,omitempty"`
 	// Blocks are the disks beside its own.
 	Blocks []Block `cbor:"20,keyasint,omitempty" json:"blocks,omitempty"`
 }
@@ -244,9 +249,14 @@ type SpecChangedFact struct {
 	Spec Spec `cbor:"1,keyasint" json:"spec"`
 }
 
-// DiskFormattedFact is the payload of disk-formatted.
+// DataDisk is the machine's own disk, as disk-formatted names it.
+const DataDisk = "data"
+
+// DiskFormattedFact is the payload of disk-formatted: an empty file system was
+// made on the disk, and never will be again.
 type DiskFormattedFact struct {
 	Disk string `cbor:"1,keyasint" json:"disk"`
+	Size int64  `cbor:"2,keyasint,omitempty" json:"size,omitempty"` // bytes
 }
 
 // AddressChangedFact is the payload of address-changed.

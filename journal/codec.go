@@ -13,8 +13,12 @@ import (
 )
 
 // format is the version of keys, values and kinds together. An engine opens
-// this one and every older one. A new kind raises it.
-const format = 1
+// this one and every older one, and raises what it opens for writing. A new kind
+// raises it, and so does what a spec says that an older engine would leave out.
+//
+//	1  the first
+//	2  a spec's image, its name and the size of the data disk
+const format = 2
 
 // The versions of a record's value. These numbers are on disk: a number is
 // never given another meaning.

@@ -51,6 +51,18 @@ func (j *Journal) checkFormat() error {
 	return nil
 }
 
+// raiseFormat keeps an older engine from reading what it would not understand.
+func (j *Journal) raiseFormat() error {
+	v, err := j.get(keyFormat)
+	if err == nil && v[0] < format {
+		err = j.db.Set(keyFormat, []byte{format}, pebble.Sync)
+	}
+	if err != nil {
+		return fmt.Errorf("raise the journal's format: %w", err)
+	}
+	return nil
+}
+
 // loadEnd reads where the journal ends, and holds it against the last record.
 func (j *Journal) loadEnd() (end, error) {
 	last, err := j.lastRecord()

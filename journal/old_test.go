@@ -12,69 +12,87 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var makeV1 = flag.Bool("make-v1", false, "write testdata/v1 anew: only before the first release")
+var makeOld = flag.String("make", "", "write testdata/VERSION anew: only before the first release of that format")
 
-// TestOldJournalOpensForEver opens a journal that an older engine left behind
-// when it was killed. It must read the same with every engine to come: never
-// write testdata/v1 anew to make this test pass.
+// histories are those of each format.
+var histories = map[string]func() []fsm.Record{"v1": v1, "v2": v2}
+
+// TestOldJournalOpensForEver opens journals that older engines left behind when
+// they were killed. They must read the same with every engine to come: never write
+// them anew to make this test pass.
 func TestOldJournalOpensForEver(t *testing.T) {
-	if *makeV1 {
-		writeV1(t)
+	for version, history := range histories {
+		t.Run(version, func(t *testing.T) { opensForEver(t, version, history()) })
+	}
+}
+
+func opensForEver(t *testing.T, version string, history []fsm.Record) {
+	if *makeOld == version {
+		writeOld(t, version, history)
 	}
 	fs := vfs.NewCrashableMem()
-	if ok, err := vfs.Clone(vfs.Default, fs, "testdata/v1", "/j", vfs.CloneSync); !ok || err != nil {
+	if ok, err := vfs.Clone(vfs.Default, fs, "testdata/"+version, "/j", vfs.CloneSync); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	r, err := OpenReadOnly("/j", options(t, fs))
 	if err != nil {
 		t.Fatal(err)
 	}
-	same := func(j *Journal) {
-		t.Helper()
-		got, err := json.MarshalIndent(j.Machines(), "", "\t")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if *makeV1 {
-			if err := os.WriteFile("testdata/v1.json", got, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile("testdata/v1.json")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := cmp.Diff(string(want), string(got)); d != "" {
-			t.Error(d)
-		}
-		// Its three machines share one name, which no engine would do.
-		rep, err := j.Verify(t.Context())
-		if err != nil || len(rep.Faults) != 2 || rep.Records != j.Last() {
-			t.Errorf("verify: %+v, %v", rep, err)
-		}
-		for _, f := range rep.Faults {
-			if !strings.Contains(f.What, "already") {
-				t.Errorf("fault: %+v", f)
-			}
-		}
-	}
-	same(r)
+	readsTheSame(t, version, r)
 	es, err := r.Query(Query{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(es) != len(history) || len(kindsOf(es)) != len(facts) {
+		t.Errorf("%d records of %d kinds", len(es), len(kindsOf(es)))
+	}
+	closed(t, r)
+	j := open(t, options(t, fs))
+	readsTheSame(t, version, j)
+	if v, err := j.get(keyFormat); err != nil || len(v) != 1 || v[0] != format {
+		t.Errorf("opened for writing, it has format %v, %v", v, err)
+	}
+	app(t, j, created(1000, "new"))
+	closed(t, j)
+}
+
+func kindsOf(es []Entry) map[fsm.Kind]bool {
 	kinds := map[fsm.Kind]bool{}
 	for _, e := range es {
 		kinds[e.Kind] = true
 	}
-	if len(es) != len(v1()) || len(kinds) != len(facts) {
-		t.Errorf("%d records of %d kinds", len(es), len(kinds))
+	return kinds
+}
+
+func readsTheSame(t *testing.T, version string, j *Journal) {
+	t.Helper()
+	got, err := json.MarshalIndent(j.Machines(), "", "\t")
+	if err != nil {
+		t.Fatal(err)
 	}
-	closed(t, r)
-	j := open(t, options(t, fs))
-	same(j)
-	app(t, j, created(1000, "new"))
-	closed(t, j)
+	file := "testdata/" + version + ".json"
+	if *makeOld == version {
+		if err := os.WriteFile(file, got, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), string(got)); d != "" {
+		t.Error(d)
+	}
+	// Its three machines share one name, which no engine would do.
+	rep, err := j.Verify(t.Context())
+	if err != nil || len(rep.Faults) != 2 || rep.Records != j.Last() {
+		t.Errorf("verify: %+v, %v", rep, err)
+	}
+	for _, f := range rep.Faults {
+		if !strings.Contains(f.What, "already") {
+			t.Errorf("fault: %+v", f)
+		}
+	}
 }
 
 // v1 is a history with every kind of format 1.
@@ -106,11 +124,33 @@ func v1() []fsm.Record {
 	return append(recs, gone)
 }
 
-// writeV1 leaves half of the history in tables and snapshots, half in the log.
-func writeV1(t *testing.T) {
+// v2 is one whose machines have an image and a data disk.
+func v2() []fsm.Record {
+	recs := v1()
+	for i, r := range recs {
+		switch f := r.Fact.(type) {
+		case *fsm.CreatedFact:
+			g := *f
+			g.Spec = withImage(g.Spec)
+			recs[i].Fact = &g
+		case *fsm.SpecChangedFact:
+			recs[i].Fact = &fsm.SpecChangedFact{Spec: withImage(f.Spec)}
+		case *fsm.DiskFormattedFact:
+			recs[i].Fact = &fsm.DiskFormattedFact{Disk: f.Disk, Size: 50 << 30}
+		}
+	}
+	return recs
+}
+
+func withImage(s fsm.Spec) fsm.Spec {
+	s.Image, s.ImageName, s.Disk = "sha256:"+strings.Repeat("0a", 32), "debian:12", 50<<30
+	return s
+}
+
+// writeOld leaves half of the history in tables and snapshots, half in the log.
+func writeOld(t *testing.T, version string, recs []fsm.Record) {
 	fs := vfs.NewCrashableMem()
 	o := options(t, fs)
-	recs := v1()
 	for _, part := range [][]fsm.Record{recs[:len(recs)/2], recs[len(recs)/2:]} {
 		j := open(t, o)
 		for _, r := range part {
@@ -118,10 +158,10 @@ func writeV1(t *testing.T) {
 		}
 		left := image(t, fs)
 		closed(t, j)
-		if err := os.RemoveAll("testdata/v1"); err != nil {
+		if err := os.RemoveAll("testdata/" + version); err != nil {
 			t.Fatal(err)
 		}
-		if ok, err := vfs.Clone(left, vfs.Default, "/j", "testdata/v1"); !ok || err != nil {
+		if ok, err := vfs.Clone(left, vfs.Default, "/j", "testdata/"+version); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
 	}

@@ -94,6 +94,9 @@ func (j *Journal) open() (err error) {
 	if err := j.load(); err != nil || j.readOnly {
 		return err
 	}
+	if err := j.raiseFormat(); err != nil {
+		return err
+	}
 	j.prune()
 	j.keepBallast()
 	return nil

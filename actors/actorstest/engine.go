@@ -100,9 +100,10 @@ func (e *Engine) startActors() (*actors.Engine, error) {
 		defer close(started)
 		engine, err = actors.Start(actors.Options{
 			Journal: e.journal, Clock: e.Clock, Hosts: e.World, Guests: e.World, Dirs: e.World,
-			Tickets:  func(string, func(context.Context, *net.UnixConn) error) (string, string) { return "", "" },
-			Limits:   actors.Limits{CPUs: 8, Memory: 1 << 40},
-			AllowSim: true, Version: "test", Home: "/home", Launches: 64, LastCID: e.last, NewID: e.newID,
+			Tickets:   func(string, func(context.Context, *net.UnixConn) error) (string, string) { return "", "" },
+			HoldImage: func(string) (func(), error) { return func() {}, nil },
+			Limits:    actors.Limits{CPUs: 8, Memory: 1 << 40},
+			AllowSim:  true, Version: "test", Home: "/home", Launches: 64, LastCID: e.last, NewID: e.newID,
 			Stopped: func() { e.stopped.Store(true) }, Fatal: e.die, Log: slog.New(slog.DiscardHandler),
 		})
 	}()

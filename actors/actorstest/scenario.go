@@ -17,7 +17,7 @@ import (
 // Scenario plays a story, line by line, on one host. A line is a word, names
 // and options:
 //
-//	create NAME [restart=POLICY] [block=PATH[,ro]] [id=REQUEST] [as=WHO] [&]
+//	create NAME [image] [restart=POLICY] [block=PATH[,ro]] [id=REQUEST] [as=WHO] [&]
 //	start NAME [timeout=D] …     stop NAME [timeout=D] [kill] [no-kill] [host] …
 //	set NAME [cpus=N] [memory=MIB] …
 //	restart NAME [kill] …        rm NAME [force] …        wait NAME UNTIL [timeout=D]
@@ -39,6 +39,9 @@ type Scenario struct {
 	names   map[string]string
 	records uint64
 }
+
+// Image is the digest of the image that every machine with one has.
+const Image = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
 
 // NewScenario starts a host and its first engine.
 func NewScenario(each Step) (*Scenario, error) {
@@ -110,9 +113,11 @@ func (l line) request() *wire.Request { return &wire.Request{Id: l.words["id"]} 
 func (l line) message() proto.Message {
 	switch l.verb {
 	case "create":
-		return &wire.CreateMachine{Request: l.request(), Name: l.name, Spec: &wire.Spec{
-			Cpus: 1, Memory: 64 << 20, Backend: "sim", Restart: l.words["restart"], Blocks: l.blocks(),
-		}}
+		spec := &wire.Spec{Cpus: 1, Memory: 64 << 20, Backend: "sim", Restart: l.words["restart"], Blocks: l.blocks()}
+		if l.has("image") {
+			spec.Image = Image
+		}
+		return &wire.CreateMachine{Request: l.request(), Name: l.name, Spec: spec}
 	case "start":
 		return &wire.StartMachine{Request: l.request(), Name: l.name, TimeoutNanos: l.duration("timeout")}
 	case "stop":

@@ -49,7 +49,14 @@ type place struct {
 	note     *actors.VMExit
 	noteOf   string // launch
 	launches int
+	disk     string // none, empty or used
 }
+
+// What is on a data disk.
+const (
+	diskEmpty = "empty"
+	diskUsed  = "used"
+)
 
 // VM is one VM with its VM host.
 type VM struct {
@@ -151,20 +158,41 @@ func (w *World) take(p *place) *lock {
 }
 
 // Prepare implements actors.Hosts.
-func (w *World) Prepare(ctx context.Context, ref actors.Ref, _ fsm.Spec) (actors.Lock, error) {
+func (w *World) Prepare(ctx context.Context, ref actors.Ref, spec fsm.Spec, formatted []string) (actors.Lock, []fsm.DiskFormattedFact, error) {
 	if err := w.Gates.Wait(ctx, ref.Name+" prepare"); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	w.mu.Lock()
 	p := w.at(ref)
 	p.dir = true
 	l := w.take(p)
+	var made []fsm.DiskFormattedFact
+	if l != nil && spec.Disk > 0 {
+		made = w.format(p, ref, spec, formatted)
+	}
 	w.mu.Unlock()
 	if l == nil {
-		return nil, actors.ErrLockHeld
+		return nil, nil, actors.ErrLockHeld
 	}
 	_ = w.Gates.Wait(context.WithoutCancel(ctx), ref.Name+" prepared") // what was done is done
-	return l, nil
+	return l, made, nil
+}
+
+// format makes a machine's data disk, where the journal does not say that it was
+// made. What a guest may have written to is never made again. w.mu is held.
+func (w *World) format(p *place, ref actors.Ref, spec fsm.Spec, formatted []string) []fsm.DiskFormattedFact {
+	known := slices.Contains(formatted, fsm.DataDisk)
+	switch {
+	case known && p.disk == "":
+		w.breach("%s: its disk is gone", ref.Name)
+	case !known && p.disk == diskUsed:
+		w.breach("%s: its disk is formatted again", ref.Name)
+	}
+	if known {
+		return nil
+	}
+	p.disk = diskEmpty
+	return []fsm.DiskFormattedFact{{Disk: fsm.DataDisk, Size: spec.Disk}}
 }
 
 // errLaunch is what a VM host says that does not come up.
@@ -194,6 +222,12 @@ func (w *World) launch(ref actors.Ref, held *lock, o actors.Order) (*lock, error
 		if other.vm != nil && other.vm.CID == o.CID {
 			w.breach("%s and %s: two VMs with CID %d", ref.Name, other.name, o.CID)
 		}
+	}
+	if o.Spec.Disk > 0 {
+		if p.disk == "" {
+			w.breach("%s: launched without its disk", ref.Name)
+		}
+		p.disk = diskUsed
 	}
 	p.launches++
 	s := w.scripts[ref.Name]

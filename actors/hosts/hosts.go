@@ -17,6 +17,7 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 	"github.com/arcboxlabs/arcbox-engine/guest/boot"
+	"github.com/arcboxlabs/arcbox-engine/guest/image"
 	guestwire "github.com/arcboxlabs/arcbox-engine/guest/wire"
 	"github.com/arcboxlabs/arcbox-engine/hv"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
@@ -32,6 +33,8 @@ type Options struct {
 	QEMU     string   // path or name of QEMU; "" = the usual one
 	Boot     []string // where to look for a kernel and an initramfs
 	Cache    string   // a file for what was learnt of the accelerator
+	Images   *image.Store
+	Zone     string // the host's time zone; "" = unknown
 	Logger   *slog.Logger
 }
 
@@ -61,29 +64,33 @@ func (w *World) place(ref actors.Ref) client.Place {
 }
 
 // Prepare implements actors.Hosts.
-func (w *World) Prepare(ctx context.Context, ref actors.Ref, spec fsm.Spec) (actors.Lock, error) {
+func (w *World) Prepare(ctx context.Context, ref actors.Ref, spec fsm.Spec, formatted []string) (actors.Lock, []fsm.DiskFormattedFact, error) {
 	if err := w.check(spec); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p := w.place(ref)
 	if _, err := api.SocketPath(p.RunDir); err != nil {
-		return nil, &actors.Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: "ARCBOX_HOME", Message: err.Error(),
+		return nil, nil, &actors.Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: "ARCBOX_HOME", Message: err.Error(),
 			Hint: "set ARCBOX_HOME to a shorter path"}
 	}
 	for _, dir := range []string{p.Dir, p.RunDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("prepare: %w", err)
+			return nil, nil, fmt.Errorf("prepare: %w", err)
 		}
 	}
 	lock, err := client.TakeLock(ctx, p)
 	if errors.Is(err, client.ErrHeld) {
-		return nil, &actors.Refusal{Code: wire.Code_CODE_UNSAFE, Hint: "arcbox journal why " + ref.Name,
+		return nil, nil, &actors.Refusal{Code: wire.Code_CODE_UNSAFE, Hint: "arcbox journal why " + ref.Name,
 			Message: fmt.Sprintf("machine %q: %v", ref.Name, actors.ErrLockHeld)}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("prepare: %w", err)
+		return nil, nil, fmt.Errorf("prepare: %w", err)
 	}
-	return lock, nil
+	made, err := w.makeDisk(ref, spec, formatted)
+	if err != nil {
+		return nil, nil, errors.Join(err, lock.Close())
+	}
+	return lock, made, nil
 }
 
 // check refuses what would fail for sure, before anything is recorded.
@@ -97,7 +104,10 @@ func (w *World) check(spec fsm.Spec) error {
 	if err := runnable("QEMU", w.qemu(), "apt-get install qemu-system-x86"); err != nil {
 		return err
 	}
-	kernel, initrd, err := w.assets(spec)
+	if _, err := w.image(spec); err != nil {
+		return err
+	}
+	kernel, initrd, _, err := w.assets(spec)
 	if err != nil {
 		return err
 	}
@@ -130,23 +140,27 @@ func (w *World) qemu() string {
 	return "qemu-system-x86_64"
 }
 
-// assets are the machine's own kernel and initramfs, or the prepared ones.
-func (w *World) assets(spec fsm.Spec) (kernel, initrd string, err error) {
+// assets are the machine's own kernel and initramfs, or the prepared ones, and
+// what goes behind the initramfs of a machine with an image.
+func (w *World) assets(spec fsm.Spec) (kernel, initrd string, more []string, err error) {
 	if spec.Kernel != "" && spec.Initrd != "" {
-		return spec.Kernel, spec.Initrd, nil
+		return spec.Kernel, spec.Initrd, nil, nil
 	}
 	a, err := boot.Find(w.Boot...)
 	if err != nil {
-		return "", "", &actors.Refusal{Code: wire.Code_CODE_LACKING, Hint: "./task up", Message: err.Error()}
+		return "", "", nil, &actors.Refusal{Code: wire.Code_CODE_LACKING, Hint: "./task up", Message: err.Error()}
 	}
 	kernel, initrd = a.Kernel, a.Initrd
+	if spec.Image != "" {
+		more = []string{a.Root}
+	}
 	if spec.Kernel != "" {
 		kernel = spec.Kernel
 	}
 	if spec.Initrd != "" {
 		initrd = spec.Initrd
 	}
-	return kernel, initrd, nil
+	return kernel, initrd, more, nil
 }
 
 func readable(path string) error {
@@ -201,12 +215,9 @@ func (w *World) spec(ref actors.Ref, o actors.Order) (hv.Spec, error) {
 	s := hv.Spec{
 		Version: hv.SpecVersion, Machine: ref.ID, Name: ref.Name, Launch: o.Launch, CID: hv.CID(o.CID),
 		Backend: hv.Backend(o.Spec.Backend), Accel: hv.Accel(o.Spec.Accel), CPUs: o.Spec.CPUs, Memory: o.Spec.Memory,
-		Cmdline: "arcbox.name=" + ref.Name, Dir: p.Dir, RunDir: p.RunDir, Console: consoleBytes,
+		Cmdline: w.words(ref, o.Spec), Dir: p.Dir, RunDir: p.RunDir, Console: consoleBytes,
 		TokenFile: filepath.Join(p.Dir, api.TokenFile), QEMU: w.QEMU, Script: o.Spec.Script, VsockSock: true,
 		AccelCache: w.Cache,
-	}
-	if o.Spec.Cmdline != "" {
-		s.Cmdline += " " + o.Spec.Cmdline
 	}
 	token := make([]byte, guestwire.TokenSize)
 	_, _ = rand.Read(token) // it never fails
@@ -216,8 +227,11 @@ func (w *World) spec(ref actors.Ref, o actors.Order) (hv.Spec, error) {
 	if s.Backend == hv.BackendSim {
 		return s, nil
 	}
-	kernel, initrd, err := w.assets(o.Spec)
+	kernel, initrd, more, err := w.assets(o.Spec)
 	if err != nil {
+		return s, err
+	}
+	if s, err = w.withDisks(s, ref, o.Spec); err != nil {
 		return s, err
 	}
 	withBlocks(&s, o.Spec.Blocks)
@@ -226,7 +240,7 @@ func (w *World) spec(ref actors.Ref, o actors.Order) (hv.Spec, error) {
 	if err != nil {
 		return s, fmt.Errorf("ssh keys: %w", err)
 	}
-	if err := boot.AppendToken(s.Initrd, token, secrets, initrd); err != nil {
+	if err := boot.AppendToken(s.Initrd, token, secrets, append([]string{initrd}, more...)...); err != nil {
 		return s, fmt.Errorf("write initramfs: %w", err)
 	}
 	return s, nil

@@ -66,7 +66,7 @@ func TestPrepareRefuses(t *testing.T) {
 			c.host = qemu
 		}
 		w := New(Options{Machines: filepath.Join(dir, "machines"), Run: filepath.Join(dir, c.run), VMHost: c.host, QEMU: c.qemu, Boot: []string{dir}})
-		_, err := w.Prepare(t.Context(), actors.Ref{ID: "m", Name: "m", RunTag: "m"}, c.spec)
+		_, _, err := w.Prepare(t.Context(), actors.Ref{ID: "m", Name: "m", RunTag: "m"}, c.spec, nil)
 		got, isRefusal := errors.AsType[*actors.Refusal](err)
 		if !isRefusal || got.Code != c.want.Code || got.Field != c.want.Field || got.Hint != c.want.Hint || !strings.Contains(got.Message, c.want.Message) {
 			t.Errorf("%s: %+v, want %+v", name, err, c.want)

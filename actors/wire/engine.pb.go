@@ -246,6 +246,9 @@ type Spec struct {
 	Restart       string                 `protobuf:"bytes,7,opt,name=restart,proto3" json:"restart,omitempty"`
 	Accel         string                 `protobuf:"bytes,8,opt,name=accel,proto3" json:"accel,omitempty"`
 	Script        string                 `protobuf:"bytes,9,opt,name=script,proto3" json:"script,omitempty"`
+	Image         string                 `protobuf:"bytes,10,opt,name=image,proto3" json:"image,omitempty"`                          // digest; "" = none
+	ImageName     string                 `protobuf:"bytes,11,opt,name=image_name,json=imageName,proto3" json:"image_name,omitempty"` // what it was asked for by
+	Disk          int64                  `protobuf:"varint,12,opt,name=disk,proto3" json:"disk,omitempty"`                           // bytes of the data disk, whole MiB; 0 = 50 GiB
 	Blocks        []*Block               `protobuf:"bytes,20,rep,name=blocks,proto3" json:"blocks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -342,6 +345,27 @@ func (x *Spec) GetScript() string {
 		return x.Script
 	}
 	return ""
+}
+
+func (x *Spec) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *Spec) GetImageName() string {
+	if x != nil {
+		return x.ImageName
+	}
+	return ""
+}
+
+func (x *Spec) GetDisk() int64 {
+	if x != nil {
+		return x.Disk
+	}
+	return 0
 }
 
 func (x *Spec) GetBlocks() []*Block {
@@ -2698,7 +2722,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05state\x18\x06 \x01(\tR\x05state\"@\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
-	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\x8f\x02\n" +
+	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\xd8\x02\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04cpus\x18\x01 \x01(\rR\x04cpus\x12\x16\n" +
 	"\x06memory\x18\x02 \x01(\x03R\x06memory\x12\x16\n" +
@@ -2708,7 +2732,12 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\abackend\x18\x06 \x01(\tR\abackend\x12\x18\n" +
 	"\arestart\x18\a \x01(\tR\arestart\x12\x14\n" +
 	"\x05accel\x18\b \x01(\tR\x05accel\x12\x16\n" +
-	"\x06script\x18\t \x01(\tR\x06script\x12/\n" +
+	"\x06script\x18\t \x01(\tR\x06script\x12\x14\n" +
+	"\x05image\x18\n" +
+	" \x01(\tR\x05image\x12\x1d\n" +
+	"\n" +
+	"image_name\x18\v \x01(\tR\timageName\x12\x12\n" +
+	"\x04disk\x18\f \x01(\x03R\x04disk\x12/\n" +
 	"\x06blocks\x18\x14 \x03(\v2\x17.arcbox.engine.v1.BlockR\x06blocks\"P\n" +
 	"\x05Block\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1b\n" +

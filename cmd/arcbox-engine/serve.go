@@ -9,13 +9,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/actors"
 	"github.com/arcboxlabs/arcbox-engine/actors/endpoint"
 	"github.com/arcboxlabs/arcbox-engine/actors/hosts"
 	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
+	"github.com/arcboxlabs/arcbox-engine/guest/image"
 	"github.com/arcboxlabs/arcbox-engine/journal"
 )
 
@@ -56,16 +59,21 @@ func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, allowSim
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	tickets := endpoint.NewTickets(endpoint.TicketOptions{Log: log})
+	images, err := image.Open(h.Images())
+	if err != nil {
+		return err
+	}
 	world := hosts.New(hosts.Options{
 		Machines: h.Machines(), Run: h.Run, SSH: h.SSH(), VMHost: vmhostPath(), QEMU: os.Getenv("ARCBOX_QEMU"), Boot: h.BootDirs(),
-		Cache: filepath.Join(h.Data, "accel.json"), Logger: log,
+		Cache: filepath.Join(h.Data, "accel.json"), Logger: log, Images: images, Zone: hostZone("/etc/localtime"),
 	})
 	engine, err := actors.Start(actors.Options{
 		Journal: j, Clock: realClock{boot: bootID()}, Hosts: world, Guests: world, Dirs: world,
 		Tickets: func(principal string, open func(context.Context, *net.UnixConn) error) (string, string) {
 			return h.Tickets(), tickets.Issue(open, principal)
 		},
-		Limits: actors.Limits{CPUs: runtime.NumCPU(), Memory: hostMemory()}, AllowSim: allowSim,
+		HoldImage: world.HoldImage,
+		Limits:    actors.Limits{CPUs: runtime.NumCPU(), Memory: hostMemory()}, AllowSim: allowSim,
 		Version: version, Home: h.Data, Pid: os.Getpid(), Launches: runtime.NumCPU(),
 		Stopped: func() { time.AfterFunc(stopPause, cancel) }, Fatal: fatal(h, log), Log: log,
 	})
@@ -125,6 +133,22 @@ func newLog(debug bool) *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 }
+
+// hostZone is the name of the time zone that a link stands for; "" where it is
+// none that a guest could have.
+func hostZone(link string) string {
+	to, err := os.Readlink(link)
+	if err != nil {
+		return ""
+	}
+	_, name, _ := strings.Cut(to, "zoneinfo/")
+	if !zone.MatchString(name) {
+		return ""
+	}
+	return name
+}
+
+var zone = regexp.MustCompile(`^[A-Z][A-Za-z0-9_+-]{0,31}(/[A-Z][A-Za-z0-9_+-]{0,31}){0,2}$`)
 
 // vmhostPath is arcbox-vmhost beside this binary, else by PATH.
 func vmhostPath() string {

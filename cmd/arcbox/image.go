@@ -25,7 +25,7 @@ func newImage(a *app) *cobra.Command {
 			"  debian:12, ubuntu:24.04, alpine      a machine image, with an init of its own\n" +
 			"  docker.io/library/alpine, oci:NAME   an image of a container registry\n" +
 			"  ./rootfs.tar.xz, https://…           an archive of a root file system\n\n" +
-			"Images are files of yours: these commands need no engine.",
+			"Images are files of yours: only to remove one, the engine is asked who uses it.",
 		Example: "  arcbox image pull debian:12\n  arcbox image import ./rootfs.tar.xz --name base\n  arcbox image ls",
 	})
 	cmd.AddCommand(newImagePull(a), newImageImport(a), newImageList(a), newImageInspect(a), newImageRemove(a), newImagePrune(a))
@@ -79,10 +79,6 @@ func imageFailure(err error) error {
 	f.message = err.Error()
 	return f
 }
-
-// imageUsers tells which machines use an image. It is where removing asks, and
-// no machine's spec names an image yet.
-func imageUsers(string) ([]string, error) { return nil, nil }
 
 // completeImages offers the names of images, to most arguments.
 func (a *app) completeImages(most int) completer {

@@ -44,12 +44,7 @@ func addServer(a *app, cmd *cobra.Command, server *string) {
 
 // pullImage brings an image and prints it.
 func (a *app) pullImage(ctx context.Context, s *image.Store, ref image.Ref, o pull.Options) error {
-	o.Now = a.now
-	from := pull.Into(s, o)
-	defer from.Close()
-	hear, done := a.bar(ref.String())
-	i, err := from.Pull(ctx, ref, hear)
-	done()
+	i, err := a.bringImage(ctx, s, ref, o)
 	if err != nil {
 		return err
 	}
@@ -59,4 +54,14 @@ func (a *app) pullImage(ctx context.Context, s *image.Store, ref image.Ref, o pu
 	a.note("%s is %s", ref.Name, imageText(i))
 	_, err = fmt.Fprintln(a.stdout, i.Digest)
 	return err
+}
+
+// bringImage brings an image, and shows how far it is.
+func (a *app) bringImage(ctx context.Context, s *image.Store, ref image.Ref, o pull.Options) (image.Image, error) {
+	o.Now = a.now
+	from := pull.Into(s, o)
+	defer from.Close()
+	hear, done := a.bar(ref.String())
+	defer done()
+	return from.Pull(ctx, ref, hear)
 }

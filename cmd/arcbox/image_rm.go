@@ -15,7 +15,7 @@ func newImageRemove(a *app) *cobra.Command {
 		Aliases: []string{"remove"},
 		Short:   "Remove images",
 		Long: "Remove names of images, and an image with its last name; by its digest an image\n" +
-			"goes with all its names.",
+			"goes with all its names. What a machine uses stays.",
 		Example:           "  arcbox image rm debian:12\n  arcbox image rm 0f3a91c2",
 		Args:              imageArgs(1, manyNames),
 		ValidArgsFunction: a.completeImages(manyNames),
@@ -23,7 +23,7 @@ func newImageRemove(a *app) *cobra.Command {
 			var all image.Removed
 			first := 0
 			for _, reference := range args {
-				done, err := s.Remove(ctx, reference, imageUsers)
+				done, err := s.Remove(ctx, reference, a.imageUsers(ctx))
 				if err != nil { // the others are removed nevertheless
 					if code := a.fail(imageFailure(err)); first == 0 {
 						first = code

@@ -105,6 +105,8 @@ func (a *app) facts(m *wire.Machine) []fact {
 		{"accel note", m.GetAccelNote()},
 		{"cpus", number(int64(s.GetCpus())) + nowHas(m, number(int64(m.GetLaunchedWith().GetCpus())), s.GetCpus() != m.GetLaunchedWith().GetCpus())},
 		{"memory", formatSize(s.GetMemory()) + nowHas(m, formatSize(m.GetLaunchedWith().GetMemory()), s.GetMemory() != m.GetLaunchedWith().GetMemory())},
+		{"image", imageOf(s)},
+		{"disk", sizeOf(s.GetDisk())},
 		{"kernel", s.GetKernel()},
 		{"initrd", s.GetInitrd()},
 		{"cmdline", s.GetCmdline()},
@@ -130,6 +132,21 @@ func (a *app) facts(m *wire.Machine) []fact {
 // nowHas says what a VM has instead of what its machine will have from the next start on.
 func nowHas(m *wire.Machine, has string, differs bool) string {
 	return ifSet(m.GetLaunchedWith() != nil && differs, " from the next start on, "+has+" now")
+}
+
+// imageOf is what a machine's image was asked for by, and which it was then.
+func imageOf(s *wire.Spec) string {
+	if s.GetImageName() == "" {
+		return s.GetImage()
+	}
+	return s.GetImageName() + " (" + s.GetImage() + ")"
+}
+
+func sizeOf(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return formatSize(n)
 }
 
 func ifSet(set bool, text string) string {

@@ -23,6 +23,9 @@ type machineJSON struct {
 	Address      string           `json:"address,omitempty"`
 	CPUs         uint32           `json:"cpus"`
 	Memory       int64            `json:"memory"`
+	Image        string           `json:"image,omitempty"` // digest
+	ImageName    string           `json:"image_name,omitempty"`
+	Disk         int64            `json:"disk,omitempty"`
 	Kernel       string           `json:"kernel,omitempty"`
 	Initrd       string           `json:"initrd,omitempty"`
 	Cmdline      string           `json:"cmdline,omitempty"`
@@ -74,7 +77,8 @@ func machineView(m *wire.Machine) machineJSON {
 		Name: m.GetName(), ID: m.GetId(), State: m.GetState(), Since: wireTime(m.GetSinceUnixNanos()),
 		Desired: m.GetDesired(), Health: m.GetHealth(), HealthWhy: healthWhy(m),
 		Backend: s.GetBackend(), Sim: isSim(m), Accel: m.GetAccel(), AccelNote: m.GetAccelNote(), Address: m.GetAddress(),
-		CPUs: s.GetCpus(), Memory: s.GetMemory(), Kernel: s.GetKernel(), Initrd: s.GetInitrd(), Cmdline: s.GetCmdline(),
+		CPUs: s.GetCpus(), Memory: s.GetMemory(), Image: s.GetImage(), ImageName: s.GetImageName(), Disk: s.GetDisk(),
+		Kernel: s.GetKernel(), Initrd: s.GetInitrd(), Cmdline: s.GetCmdline(),
 		Restart: s.GetRestart(), Script: s.GetScript(), Blocks: blocksView(s.GetBlocks()), Created: wireTime(m.GetCreatedUnixNanos()),
 		Cause: m.GetCause(), CauseDetail: m.GetCauseDetail(), Exited: wireTime(m.GetExitedUnixNanos()),
 		ExitStatus: m.GetExitStatus(), ConsoleTail: m.GetConsoleTail(), CID: m.GetCid(), Launch: m.GetLaunch(),

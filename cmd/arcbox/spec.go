@@ -34,14 +34,16 @@ type specFlags struct {
 	memory                                                   sizeValue
 	kernel, initrd, cmdline, backend, restart, accel, script string
 	blocks                                                   []string
+	imageFlags
 }
 
-var specNames = []string{"cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "script", "block"}
+var specNames = []string{"image", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "script", "block"}
 
 func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	s.memory = defaultMemory
 	f := cmd.Flags()
 	f.IntVar(&s.cpus, "cpus", 0, "virtual CPUs (default: the host's cores)")
+	s.imageFlags.add(a, cmd)
 	f.Var(&s.memory, "memory", "memory: a bare number is MiB; K, M, G, T are binary")
 	f.StringVar(&s.kernel, "kernel", "", "kernel to boot (default: the engine's own)")
 	f.StringVar(&s.initrd, "initrd", "", "initramfs to boot (default: the engine's own)")
@@ -65,7 +67,7 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 	kernel, kernelErr := bootFile("kernel", s.kernel)
 	initrd, initrdErr := bootFile("initrd", s.initrd)
 	blocks, blockErr := parseBlocks(s.blocks)
-	for _, err := range []error{checkCPUs(cpus), checkMemory(s.memory), s.checkWords(), kernelErr, initrdErr, blockErr} {
+	for _, err := range []error{s.check(cmd), checkCPUs(cpus), checkMemory(s.memory), s.checkWords(), kernelErr, initrdErr, blockErr} {
 		if err != nil {
 			return nil, usage(cmd, err)
 		}

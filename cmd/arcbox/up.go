@@ -21,7 +21,7 @@ func newUp(a *app) *cobra.Command {
 		Long: "Make sure that a machine (\"" + defaultName + "\" where none is named) is there and is Running. The flags of\n" +
 			"create count only where it is created now. A second up is harmless. Ctrl-C\n" +
 			"detaches: the engine goes on.",
-		Example:           "  arcbox up\n  arcbox up web --memory 1G",
+		Example:           "  arcbox up web --image debian:12\n  arcbox up web --memory 1G",
 		Args:              named(0, 1),
 		ValidArgsFunction: a.completeNames(1),
 	}
@@ -35,7 +35,7 @@ func newUp(a *app) *cobra.Command {
 		c := a.starting(time.Duration(limit))
 		start := c.do
 		c.do = func(ctx context.Context, e engine, name string) (*wire.Done, error) {
-			made, err := createMissing(ctx, e, name, spec)
+			made, err := a.createMissing(ctx, e, name, spec, &s.imageFlags)
 			if err != nil {
 				return nil, err
 			}
@@ -51,12 +51,15 @@ func newUp(a *app) *cobra.Command {
 
 // createMissing creates a machine where there is none, and tells whether it
 // did. Somebody else may do so at the same moment.
-func createMissing(ctx context.Context, e engine, name string, spec *wire.Spec) (bool, error) {
+func (a *app) createMissing(ctx context.Context, e engine, name string, spec *wire.Spec, f *imageFlags) (bool, error) {
 	_, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
 	if err == nil || !refusedAs(err, wire.Code_CODE_NOT_FOUND) {
 		return false, err
 	}
-	_, err = command(ctx, e, &wire.CreateMachine{Request: request(), Name: name, Spec: spec})
+	if err := f.into(ctx, a, spec); err != nil {
+		return false, err
+	}
+	_, err = a.create(ctx, e, name, spec)
 	if refusedAs(err, wire.Code_CODE_CONFLICT) {
 		return false, nil
 	}

@@ -41,6 +41,21 @@ func (s *Store) Hold(ctx context.Context) (release func(), err error) {
 	return l.release, nil
 }
 
+// ErrBusy means that the store is being changed by somebody else at this moment.
+var ErrBusy = errors.New("the images are being changed")
+
+// TryHold is Hold for who can't wait: it gives up with ErrBusy.
+func (s *Store) TryHold() (release func(), err error) {
+	l, err := tryLock(s.lockFile(), unix.LOCK_SH)
+	if errors.Is(err, errHeld) {
+		return nil, ErrBusy
+	}
+	if err != nil {
+		return nil, fmt.Errorf("images: %w", err)
+	}
+	return l.release, nil
+}
+
 // Find looks an image up: by a name, in whatever form it is written, by its
 // digest, or by the beginning of one.
 func (s *Store) Find(reference string) (Image, error) {

@@ -146,20 +146,20 @@ func (k lock) Close() error {
 }
 
 // Prepare implements actors.Hosts.
-func (l *life) Prepare(ctx context.Context, ref actors.Ref, _ fsm.Spec) (actors.Lock, error) {
+func (l *life) Prepare(ctx context.Context, ref actors.Ref, _ fsm.Spec, _ []string) (actors.Lock, []fsm.DiskFormattedFact, error) {
 	if err := l.pause(ctx, time.Millisecond); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p, unlock, err := l.at(ref)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer unlock()
 	if p.held != nil {
-		return nil, actors.ErrLockHeld
+		return nil, nil, actors.ErrLockHeld
 	}
 	p.held = l
-	return lock{l, p}, nil
+	return lock{l, p}, nil, nil
 }
 
 // Launch implements actors.Hosts.

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/guest/image"
+	"github.com/arcboxlabs/arcbox-engine/guest/image/pull"
+)
+
+// The size of a data disk.
+const (
+	defaultDisk = 50 << 30
+	minDisk     = 128 * mib
+	maxDisk     = 8 << 40
+)
+
+// imageFlags say which image a machine has, and how large its own disk is.
+type imageFlags struct {
+	image, server string
+	disk          sizeValue
+}
+
+func (f *imageFlags) add(a *app, cmd *cobra.Command) {
+	f.disk = defaultDisk
+	cmd.Flags().StringVar(&f.image, "image", "", "image to boot, pulled where it is not here (see arcbox help image)")
+	cmd.Flags().Var(&f.disk, "disk", "size of the machine's own disk; it takes only what is written to it")
+	addServer(a, cmd, &f.server)
+	if err := cmd.RegisterFlagCompletionFunc("image", a.completeImages(manyNames)); err != nil {
+		panic(err) // a flag that is not there
+	}
+}
+
+// check checks the flags without looking at the store.
+func (f *imageFlags) check(cmd *cobra.Command) error {
+	switch {
+	case f.image == "" && cmd.Flags().Changed("image"):
+		return badInput("image", "--image: the reference of an image is missing")
+	case f.image == "" && cmd.Flags().Changed("disk"):
+		return badInput("disk", "--disk: only with --image: what has no image has no disk")
+	case f.disk < minDisk || f.disk > maxDisk || f.disk%mib != 0:
+		return badInput("disk", "--disk %s: 128M to 8T, whole MiB; a bare number is MiB", f.disk.String())
+	}
+	return nil
+}
+
+// into says in the spec which image it is to be. What is not here is pulled.
+func (f *imageFlags) into(ctx context.Context, a *app, spec *wire.Spec) error {
+	if f.image == "" {
+		return nil
+	}
+	s, err := a.images()
+	if err != nil {
+		return err
+	}
+	i, err := s.Find(f.image)
+	if errors.Is(err, image.ErrNotFound) {
+		var ref image.Ref
+		if ref, err = image.Parse(f.image); err == nil {
+			i, err = a.bringImage(ctx, s, ref, pull.Options{Index: f.server})
+		}
+	}
+	if err != nil {
+		return imageFailure(err)
+	}
+	spec.Image, spec.ImageName, spec.Disk = i.Digest, f.image, int64(f.disk)
+	return nil
+}
+
+// create asks for a machine. Its image can't be removed meanwhile: the engine
+// looks it up, and does not wait for whoever changes the images.
+func (a *app) create(ctx context.Context, e engine, name string, spec *wire.Spec) (*wire.Done, error) {
+	if spec.GetImage() != "" {
+		s, err := a.images()
+		if err != nil {
+			return nil, err
+		}
+		release, err := s.Hold(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+	}
+	return command(ctx, e, &wire.CreateMachine{Request: request(), Name: name, Spec: spec})
+}
+
+// imageUsers tells which machines use an image: the engine knows. Where there
+// never was one, there are no machines.
+func (a *app) imageUsers(ctx context.Context) image.Users {
+	return func(digest string) ([]string, error) {
+		h, err := a.home()
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(h.Journal()); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		e, err := a.engine(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer e.Close()
+		all, err := allMachines(ctx, e)
+		var names []string
+		for _, m := range all.GetMachines() {
+			if m.GetSpec().GetImage() == digest {
+				names = append(names, m.GetName())
+			}
+		}
+		return names, err
+	}
+}
