@@ -250,7 +250,7 @@ func FuzzAnswer(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(n.Close)
-	m := newMember(context.Background())
+	m := newMember(context.Background(), func(string) {})
 	m.become(Machine{ID: "a", Name: "a"})
 	f.Add([]byte("\x00\x4d\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x06arcbox\x08internal\x00\x00\x01\x00\x01"))
 	f.Fuzz(func(t *testing.T, query []byte) {

@@ -37,6 +37,7 @@ type member struct {
 	config  atomic.Pointer[Machine]
 	port    atomic.Pointer[port]
 	parent  context.Context
+	changed func(machine string)
 	flows   flows
 	conns   chan struct{} // one token a TCP connection to the outside
 	asks    chan struct{} // one token a question to a name server
@@ -54,8 +55,8 @@ type member struct {
 	denials []Denial
 }
 
-func newMember(life context.Context) *member {
-	m := &member{parent: life, conns: make(chan struct{}, maxConns), asks: make(chan struct{}, maxOwnAsks)}
+func newMember(life context.Context, changed func(machine string)) *member {
+	m := &member{parent: life, changed: changed, conns: make(chan struct{}, maxConns), asks: make(chan struct{}, maxOwnAsks)}
 	m.open, m.shut = context.WithCancel(life)
 	return m
 }
@@ -97,10 +98,15 @@ func (m *member) plug(p *port) bool {
 	if old := m.port.Swap(p); old != nil {
 		old.close()
 	}
+	m.changed(m.is().ID)
 	return true
 }
 
-func (m *member) unplug(p *port) { m.port.CompareAndSwap(p, nil) }
+func (m *member) unplug(p *port) {
+	if m.port.CompareAndSwap(p, nil) {
+		m.changed(m.is().ID)
+	}
+}
 
 // gone ends all that it has.
 func (m *member) gone() {
@@ -136,6 +142,7 @@ func (m *member) deny(d Denial) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.denied++
+	m.changed(m.is().ID)
 	if len(m.denials) >= keptDenials {
 		return
 	}

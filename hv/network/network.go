@@ -47,6 +47,9 @@ type Options struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// DNSTime bounds a question to the name servers; 0 = 4 s.
 	DNSTime time.Duration
+	// Changed is told of a machine whose link comes or goes, or that was denied
+	// something. It must not wait, and must not call back.
+	Changed func(machine string)
 }
 
 // Network is one engine's. Its methods may be called from any goroutine.
@@ -81,6 +84,9 @@ func New(o Options) (*Network, error) {
 	}
 	if o.DNSTime <= 0 {
 		o.DNSTime = 4 * time.Second
+	}
+	if o.Changed == nil {
+		o.Changed = func(string) {}
 	}
 	n := &Network{
 		opts: o, asks: make(chan struct{}, maxAsks),
@@ -159,7 +165,7 @@ func (n *Network) Set(m Machine) error {
 	}
 	mem := n.ids[m.ID]
 	if mem == nil {
-		mem = newMember(n.life)
+		mem = newMember(n.life, n.opts.Changed)
 		n.ids[m.ID] = mem
 	} else {
 		n.leave(mem.is())

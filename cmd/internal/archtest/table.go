@@ -31,6 +31,15 @@ var table = map[string]row{
 	"hv/vmhost":        {may: []string{"hv", "hv/process", "hv/vmhost/api", "guest/wire"}, tests: []string{"hv/sim", "hv/vmhost/client"}},
 	"hv/vmhost/client": {may: []string{"hv", "hv/process", "hv/vmhost/api"}},
 
+	"hv/network/api": {may: []string{"hv/network/egress", "hv/process"}},
+	"hv/network/netd": {may: []string{
+		"guest/wire", "hv", "hv/network", "hv/network/api", "hv/process", "hv/vmhost/api", "hv/vmhost/client",
+	}},
+	"hv/network/client": {
+		may:   []string{"hv/network/api", "hv/process", "hv/vmhost/api", "hv/vmhost/client"},
+		tests: []string{"guest/wire", "hv/network/lease", "hv/network/netd"},
+	},
+
 	"guest/wire":        {},
 	"guest/tree":        {may: []string{"guest/wire"}},
 	"guest":             {may: []string{"guest/tree", "guest/wire"}, tests: []string{"guest/agent"}},
@@ -82,6 +91,7 @@ var table = map[string]row{
 	"cmd/arcbox-engine": {tests: []string{"actors/client"}, may: []string{
 		"actors", "actors/endpoint", "actors/hosts", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "guest/image", "hv", "journal",
 	}},
+	"cmd/arcbox-netd":   {may: []string{"hv/network/netd"}},
 	"cmd/arcbox-vmhost": {may: []string{"hv", "hv/qemu", "hv/sim", "hv/vmhost"}},
 	"cmd/arcbox-agent":  {may: []string{"guest/agent"}},
 
@@ -119,6 +129,9 @@ var bans = []ban{
 	{"cmd/arcbox-engine", module + "hv/sim", "a hypervisor is linked into arcbox-vmhost only: what crashes takes one machine with it"},
 	{"cmd/arcbox-vmhost", protoactor, "the VM host is one small process a machine and serves one frozen API"},
 	{"cmd/arcbox-vmhost", pebble, "only the engine writes the journal; the VM host leaves an exit note"},
+	{"cmd/arcbox-engine", "gvisor.dev/gvisor", "the network is a process of its own, which outlives the engine"},
+	{"cmd/arcbox-netd", protoactor, "the network process serves frames and one session"},
+	{"cmd/arcbox-netd", pebble, "only the engine writes the journal"},
 	{"cmd/arcbox-agent", protoactor, "the agent answers gRPC calls and has no actors"},
 	{"cmd/arcbox-agent", pebble, "the guest agent keeps no journal"},
 	{"cmd/arcbox-agent", module + "hv", "the guest knows nothing of its hypervisor"},

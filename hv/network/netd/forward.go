@@ -1,0 +1,206 @@
+package netd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/arcboxlabs/arcbox-engine/hv/network/api"
+)
+
+const (
+	listenAgain = 2 * time.Second // after a socket that can't be had
+	maxConns    = 2048            // of one forward
+)
+
+// forward is one socket of the host while it leads to a guest.
+type forward struct {
+	api.Forward
+	a      *attached
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu  sync.Mutex
+	why string // it does not listen
+}
+
+// newForward begins to listen.
+func (a *attached) newForward(f api.Forward) *forward {
+	x := &forward{Forward: f, a: a, why: "not yet"}
+	x.ctx, x.cancel = context.WithCancel(a.ctx)
+	a.d.running.Go(x.run)
+	return x
+}
+
+// stop ends it, with its connections.
+func (f *forward) stop() { f.cancel() }
+
+// trouble says why it does not listen; "" = it does.
+func (f *forward) trouble() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.why
+}
+
+func (f *forward) found(err error) {
+	why := ""
+	if err != nil {
+		why = plain(err)
+	}
+	f.mu.Lock()
+	changed := f.why != why
+	f.why = why
+	f.mu.Unlock()
+	if changed {
+		f.a.d.note(f.a.id)
+	}
+}
+
+// plain is why a socket can't be had, without what everybody knows.
+func plain(err error) string {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		err = op.Err
+	}
+	if sys, ok := errors.AsType[*os.SyscallError](err); ok {
+		err = sys.Err
+	}
+	return err.Error()
+}
+
+// run listens for as long as it is wanted.
+func (f *forward) run() {
+	for f.ctx.Err() == nil {
+		if err := f.serve(); err != nil && f.ctx.Err() == nil {
+			f.found(err)
+			select {
+			case <-f.ctx.Done():
+			case <-time.After(listenAgain):
+			}
+		}
+	}
+}
+
+func (f *forward) serve() error {
+	if f.Protocol == "udp" {
+		return f.serveUDP()
+	}
+	l, err := f.listen()
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(f.ctx, func() { _ = l.Close() })
+	defer stop()
+	defer func() { _ = l.Close() }()
+	f.found(nil)
+	places := make(chan struct{}, maxConns)
+	for {
+		c, err := l.Accept()
+		switch {
+		case f.ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		case err != nil: // out of descriptors: let some be freed
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		select {
+		case places <- struct{}{}:
+		default:
+			_ = c.Close()
+			continue
+		}
+		go func() {
+			defer func() { <-places }()
+			if err := f.lead(c); err != nil {
+				f.a.d.log.Debug("forward", "machine", f.a.id, "listen", f.Listen, "err", err)
+			}
+		}()
+	}
+}
+
+func (f *forward) listen() (net.Listener, error) {
+	switch f.Protocol {
+	case "tcp":
+		return net.Listen("tcp", f.Listen)
+	case "unix":
+		if err := sweep(f.Listen); err != nil {
+			return nil, err
+		}
+		l, err := net.Listen("unix", f.Listen)
+		if err != nil {
+			return nil, err
+		}
+		if err := os.Chmod(f.Listen, 0o600); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+		return l, nil
+	}
+	return nil, fmt.Errorf("protocol %q is not known", f.Protocol)
+}
+
+// sweep removes a socket that nobody listens on, and nothing else.
+func sweep(path string) error {
+	fi, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if fi.Mode().Type() != os.ModeSocket {
+		return errors.New("something that is no socket is there")
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		_ = c.Close()
+		return errors.New("another process listens there")
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		return err
+	}
+	return os.Remove(path)
+}
+
+// lead carries one connection to the guest. It closes c.
+func (f *forward) lead(c net.Conn) error {
+	defer func() { _ = c.Close() }()
+	stop := context.AfterFunc(f.ctx, func() { _ = c.Close() })
+	defer stop()
+	g, err := f.a.dialGuest(f.ctx, f.Forward)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = g.Close() }()
+	stopToo := context.AfterFunc(f.ctx, func() { _ = g.Close() })
+	defer stopToo()
+	splice(c, g)
+	return nil
+}
+
+// splice carries bytes both ways, the end of one direction as a half-close,
+// until both have ended or one has failed. Between two sockets the kernel does
+// it.
+func splice(a, b net.Conn) {
+	var both sync.WaitGroup
+	carry := func(to, from net.Conn) {
+		if _, err := io.Copy(to, from); err == nil {
+			if half, ok := to.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+				return
+			}
+		}
+		_ = to.Close()
+		_ = from.Close()
+	}
+	both.Go(func() { carry(a, b) })
+	both.Go(func() { carry(b, a) })
+	both.Wait()
+}

@@ -1,0 +1,160 @@
+package netd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/hv/network"
+	"github.com/arcboxlabs/arcbox-engine/hv/network/api"
+)
+
+const (
+	writeTime = 10 * time.Second
+	// sayPause is between two rounds of news: what a guest causes comes in few
+	// lines.
+	sayPause = 50 * time.Millisecond
+)
+
+// session is one engine's connection.
+type session struct {
+	d    *daemon
+	mu   sync.Mutex // of writing
+	conn net.Conn
+	done chan struct{}
+}
+
+// session serves an engine until it goes, or a newer one comes.
+func (d *daemon) session(c net.Conn) error {
+	s := &session{d: d, conn: c, done: make(chan struct{})}
+	defer func() { _ = c.Close() }()
+	if err := s.write(api.Line{Hello: &api.Hello{Version: d.version, Started: d.started}}); err != nil {
+		return err
+	}
+	if !d.enter(s) {
+		return network.ErrClosed
+	}
+	defer d.leave(s)
+	go s.tell()
+	defer close(s.done)
+	return s.read()
+}
+
+// enter makes s the session, in place of an older one.
+func (d *daemon) enter(s *session) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return false
+	}
+	if d.now != nil {
+		_ = d.now.conn.Close()
+	}
+	d.now = s
+	for id := range d.machines {
+		d.note(id)
+	}
+	d.rest()
+	return true
+}
+
+func (d *daemon) leave(s *session) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.now == s {
+		d.now = nil
+		d.rest()
+	}
+}
+
+// read carries out what the engine says.
+func (s *session) read() error {
+	lines := api.NewLines(s.conn)
+	known := map[string]bool{}
+	for {
+		line, err := lines.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("session: %w", err)
+		case line.Set != nil:
+			known[line.Set.ID] = true
+			if err := s.d.set(*line.Set); err != nil {
+				if err := s.write(api.Line{Refused: &api.Refused{ID: line.Set.ID, Error: err.Error()}}); err != nil {
+					return err
+				}
+			}
+		case line.Drop != "":
+			delete(known, line.Drop)
+			s.d.drop(line.Drop)
+		case line.All:
+			s.d.only(known)
+		}
+	}
+}
+
+// tell writes the news until the session is over.
+func (s *session) tell() {
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-s.d.notes:
+		}
+		s.d.linkChanged()
+		for _, id := range s.d.noted() {
+			state, ok := s.d.state(id)
+			if !ok {
+				continue
+			}
+			if s.write(api.Line{State: &state}) != nil {
+				_ = s.conn.Close() // its reader ends the session
+				s.d.note(id)       // for the next
+				return
+			}
+		}
+		select {
+		case <-s.done:
+			return
+		case <-time.After(sayPause):
+		}
+	}
+}
+
+func (s *session) write(l api.Line) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.conn.SetWriteDeadline(time.Now().Add(writeTime))
+	return api.Write(s.conn, l)
+}
+
+// linkChanged looks whether there is anything to do still.
+func (d *daemon) linkChanged() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.rest()
+}
+
+// state is how a machine does.
+func (d *daemon) state(id string) (api.State, bool) {
+	d.mu.Lock()
+	a := d.machines[id]
+	d.mu.Unlock()
+	stats, ok := d.net.Stats(id)
+	if a == nil || !ok {
+		return api.State{}, false
+	}
+	st := api.State{ID: id, Linked: stats.Linked, Forwards: a.forwards(), Denied: stats.Denied}
+	for _, x := range stats.Denials {
+		to := x.To.String()
+		if x.Name != "" {
+			to = x.Name
+		}
+		st.Denials = append(st.Denials, x.Protocol+" "+to)
+	}
+	return st, true
+}
