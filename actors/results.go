@@ -259,6 +259,9 @@ func (m *machine) workSaid(d workSaid) {
 	m.reconcile()
 }
 
+// pausedWhy begins the health of a VM that its hypervisor has paused.
+const pausedWhy = "its hypervisor paused it: "
+
 func (m *machine) vmSaid(s vmSaid) {
 	switch s.event {
 	case VMAnswered:
@@ -273,7 +276,7 @@ func (m *machine) vmSaid(s vmSaid) {
 		m.rebooted()
 		m.checkSooner()
 	case VMPaused:
-		m.health(fsm.HealthDegraded, "its hypervisor paused it: "+s.why)
+		m.health(fsm.HealthDegraded, pausedWhy+s.why)
 	case VMResumed:
 		m.well()
 	case VMPanicked:

@@ -2,7 +2,6 @@ package actors
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
@@ -23,8 +22,12 @@ func why(s *shared, name string) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("why: %w", err)
 	}
-	out := &wire.Why{Machine: machineOnWire(s, m, true), Sentence: sentence(s.Clock.Now(), m), Can: can(m)}
-	for _, e := range chain(entries) {
+	t, err := newStory(s, m, chain(entries))
+	if err != nil {
+		return nil, fmt.Errorf("why: %w", err)
+	}
+	out := &wire.Why{Machine: machineOnWire(s, m, true), Sentence: t.tell(), Can: can(m), Advice: t.advice()}
+	for _, e := range t.chain {
 		out.Chain = append(out.Chain, recordOnWire(s, e))
 	}
 	return out, nil
@@ -41,81 +44,6 @@ func chain(entries []journal.Entry) []journal.Entry {
 	}
 	entries = entries[from:]
 	return entries[max(0, len(entries)-chainMost):]
-}
-
-// sentence says it in words.
-func sentence(now time.Time, m *Seen) string {
-	s := fmt.Sprintf("%s has been %s for %s", m.Name, m.State, now.Sub(m.Since).Round(time.Second))
-	if f := sentences[m.State]; f != nil {
-		s += f(m)
-	}
-	if note := pending(m.Machine); note != "" {
-		s += " Its spec was changed since: " + note + "."
-	}
-	if h := m.health(); h.Level != fsm.HealthOK {
-		s += fmt.Sprintf(" Its health is %s: %s.", h.Level, h.Why)
-	}
-	return s
-}
-
-var sentences = map[fsm.State]func(*Seen) string{
-	fsm.Created: func(*Seen) string { return ": it was created and never started." },
-	fsm.Starting: func(m *Seen) string {
-		l := m.Launch
-		s := fmt.Sprintf(": %s asked for its start (%s)", l.Principal, l.Reason)
-		if l.LaunchedSeq == 0 {
-			return s + "; its VM host is being started."
-		}
-		if l.Relaunch > 0 {
-			s += "; its first launch was replaced: " + l.Relaunched
-		}
-		return s + fmt.Sprintf("; its VM runs, and its agent has %s from there to answer.", l.Allowed)
-	},
-	fsm.Running: func(m *Seen) string {
-		return fmt.Sprintf(": %s asked for its start (%s), and its agent answered.", m.Launch.Principal, m.Launch.Reason)
-	},
-	fsm.Stopping: func(m *Seen) string {
-		s := fmt.Sprintf(": %s asked for its end (%s, %s)", m.Stop.Principal, m.Stop.Reason, m.Stop.Mode)
-		if m.Stop.Then != fsm.ThenNothing {
-			s += ", then " + string(m.Stop.Then)
-		}
-		return s + "."
-	},
-	fsm.Stopped: func(m *Seen) string { return stoppedSentence(m) },
-	fsm.Removed: func(*Seen) string { return ": it was removed." },
-}
-
-// meanings says what a cause means.
-var meanings = map[fsm.Cause]string{
-	fsm.CauseStopped:      "it was asked to stop, and did",
-	fsm.CauseKilled:       "its VM was killed",
-	fsm.CausePoweredOff:   "the guest powered itself off",
-	fsm.CauseCrashed:      "its hypervisor ended by itself",
-	fsm.CauseGuestPanic:   "the guest's kernel panicked",
-	fsm.CauseLaunchFailed: "its VM never came to be",
-	fsm.CauseAgentTimeout: "its agent did not answer in time, and the VM was ended",
-	fsm.CauseHostLost:     "the host itself went down",
-}
-
-func stoppedSentence(m *Seen) string {
-	e := m.Exit
-	if e == nil {
-		return "."
-	}
-	s := fmt.Sprintf(" (%s): %s", e.Cause, meanings[e.Cause])
-	if m.Stop != nil && m.Stop.Seq > 0 && e.Reason != "" {
-		s += fmt.Sprintf("; %s had asked for its end (%s)", m.Stop.Principal, e.Reason)
-	}
-	if e.Detail != "" {
-		s += " (" + e.Detail + ")"
-	}
-	switch {
-	case e.Plan.Start && m.Desired == fsm.DesiredRunning:
-		s += fmt.Sprintf(". It is started again by its restart policy: attempt %d", e.Plan.Attempt)
-	case e.Plan.Resting:
-		s += fmt.Sprintf(". Its restart policy rests after %d failures in a row", fsm.MaxAttempts)
-	}
-	return s + "."
 }
 
 // can lists what a person can do about a machine now.

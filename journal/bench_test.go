@@ -173,3 +173,18 @@ func reportMemory(b *testing.B) {
 	runtime.ReadMemStats(&m)
 	b.ReportMetric(float64(m.HeapAlloc)/(1<<20), "MiB-heap")
 }
+
+func BenchmarkVerify1M(b *testing.B) {
+	j, err := Open(fixture(b), Options{Ballast: -1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		rep, err := j.Verify(b.Context())
+		if err != nil || len(rep.Faults) > 0 {
+			b.Fatal(rep, err)
+		}
+		b.ReportMetric(float64(rep.Records)*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+	}
+	closed(b, j)
+}

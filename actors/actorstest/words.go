@@ -35,7 +35,11 @@ func inWords(msg proto.Message) string {
 	case *wire.Refused:
 		return strings.TrimPrefix(a.GetCode().String(), "CODE_") + ": " + strings.ReplaceAll(a.GetMessage(), "\n", " / ")
 	case *wire.Why:
-		return a.GetSentence()
+		s := a.GetSentence()
+		for _, x := range a.GetAdvice() {
+			s += "\n  try " + x.GetCommand() + "  # " + x.GetWhy()
+		}
+		return s
 	}
 	return fmt.Sprint(msg)
 }

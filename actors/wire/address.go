@@ -32,7 +32,7 @@ func Requests() map[string][]proto.Message {
 		},
 		Journal: {
 			(*QueryJournal)(nil), (*Follow)(nil), (*Grant)(nil), (*Unfollow)(nil), (*WhyMachine)(nil),
-			(*VerifyJournal)(nil),
+			(*VerifyJournal)(nil), (*MachinesAt)(nil), (*DrawTimeline)(nil), (*CountJournal)(nil), (*BackupJournal)(nil),
 		},
 	}
 }

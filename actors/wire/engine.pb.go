@@ -2107,8 +2107,9 @@ type QueryJournal struct {
 	Machine        string                 `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"` // name or id; "" = all. Names of removed machines count.
 	Kinds          []string               `protobuf:"bytes,2,rep,name=kinds,proto3" json:"kinds,omitempty"`
 	SinceUnixNanos int64                  `protobuf:"varint,3,opt,name=since_unix_nanos,json=sinceUnixNanos,proto3" json:"since_unix_nanos,omitempty"`
-	After          uint64                 `protobuf:"varint,4,opt,name=after,proto3" json:"after,omitempty"` // seq
-	Limit          uint32                 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"` // the last so many; 0 = 1,000 at the most
+	After          uint64                 `protobuf:"varint,4,opt,name=after,proto3" json:"after,omitempty"`     // seq
+	Limit          uint32                 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`     // the last so many; 0 = 1,000 at the most
+	Forward        bool                   `protobuf:"varint,6,opt,name=forward,proto3" json:"forward,omitempty"` // the first so many behind after, instead of the last
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2176,6 +2177,13 @@ func (x *QueryJournal) GetLimit() uint32 {
 		return x.Limit
 	}
 	return 0
+}
+
+func (x *QueryJournal) GetForward() bool {
+	if x != nil {
+		return x.Forward
+	}
+	return false
 }
 
 type Records struct {
@@ -2474,6 +2482,7 @@ type Why struct {
 	Chain         []*Record              `protobuf:"bytes,2,rep,name=chain,proto3" json:"chain,omitempty"` // the records that led to the state, oldest first
 	Can           []string               `protobuf:"bytes,3,rep,name=can,proto3" json:"can,omitempty"`     // commands that a person can use now
 	Sentence      string                 `protobuf:"bytes,4,opt,name=sentence,proto3" json:"sentence,omitempty"`
+	Advice        []*Advice              `protobuf:"bytes,5,rep,name=advice,proto3" json:"advice,omitempty"` // what to try next, the most likely first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2536,6 +2545,902 @@ func (x *Why) GetSentence() string {
 	return ""
 }
 
+func (x *Why) GetAdvice() []*Advice {
+	if x != nil {
+		return x.Advice
+	}
+	return nil
+}
+
+// Advice is a command to try, and what for.
+type Advice struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Command       string                 `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	Why           string                 `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Advice) Reset() {
+	*x = Advice{}
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Advice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Advice) ProtoMessage() {}
+
+func (x *Advice) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Advice.ProtoReflect.Descriptor instead.
+func (*Advice) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Advice) GetCommand() string {
+	if x != nil {
+		return x.Command
+	}
+	return ""
+}
+
+func (x *Advice) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+// MachinesAt asks what was at a time, or at a record: all machines, or one
+// that had the name (or id) then. A list comes in pages, as that of
+// ListMachines; who asks for the next page names the record that the first
+// one was of.
+type MachinesAt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UnixNanos     int64                  `protobuf:"varint,1,opt,name=unix_nanos,json=unixNanos,proto3" json:"unix_nanos,omitempty"`
+	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`    // wins over unix_nanos
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`   // "" = all
+	After         string                 `protobuf:"bytes,4,opt,name=after,proto3" json:"after,omitempty"` // only machines whose names come behind this one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MachinesAt) Reset() {
+	*x = MachinesAt{}
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MachinesAt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MachinesAt) ProtoMessage() {}
+
+func (x *MachinesAt) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MachinesAt.ProtoReflect.Descriptor instead.
+func (*MachinesAt) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *MachinesAt) GetUnixNanos() int64 {
+	if x != nil {
+		return x.UnixNanos
+	}
+	return 0
+}
+
+func (x *MachinesAt) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *MachinesAt) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MachinesAt) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+type PastMachines struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`                              // the last record that counts; 0 = there was none yet
+	UnixNanos     int64                  `protobuf:"varint,2,opt,name=unix_nanos,json=unixNanos,proto3" json:"unix_nanos,omitempty"` // its time
+	Machines      []*Machine             `protobuf:"bytes,3,rep,name=machines,proto3" json:"machines,omitempty"`
+	Next          string                 `protobuf:"bytes,4,opt,name=next,proto3" json:"next,omitempty"` // what to ask with as after; "" = these are the last
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PastMachines) Reset() {
+	*x = PastMachines{}
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PastMachines) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PastMachines) ProtoMessage() {}
+
+func (x *PastMachines) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PastMachines.ProtoReflect.Descriptor instead.
+func (*PastMachines) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *PastMachines) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *PastMachines) GetUnixNanos() int64 {
+	if x != nil {
+		return x.UnixNanos
+	}
+	return 0
+}
+
+func (x *PastMachines) GetMachines() []*Machine {
+	if x != nil {
+		return x.Machines
+	}
+	return nil
+}
+
+func (x *PastMachines) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+// DrawTimeline asks for the states of machines over a time.
+type DrawTimeline struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Names          []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"` // names or ids; none = all that there were
+	SinceUnixNanos int64                  `protobuf:"varint,2,opt,name=since_unix_nanos,json=sinceUnixNanos,proto3" json:"since_unix_nanos,omitempty"`
+	UntilUnixNanos int64                  `protobuf:"varint,3,opt,name=until_unix_nanos,json=untilUnixNanos,proto3" json:"until_unix_nanos,omitempty"` // 0 = now
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *DrawTimeline) Reset() {
+	*x = DrawTimeline{}
+	mi := &file_actors_wire_engine_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrawTimeline) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrawTimeline) ProtoMessage() {}
+
+func (x *DrawTimeline) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrawTimeline.ProtoReflect.Descriptor instead.
+func (*DrawTimeline) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *DrawTimeline) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *DrawTimeline) GetSinceUnixNanos() int64 {
+	if x != nil {
+		return x.SinceUnixNanos
+	}
+	return 0
+}
+
+func (x *DrawTimeline) GetUntilUnixNanos() int64 {
+	if x != nil {
+		return x.UntilUnixNanos
+	}
+	return 0
+}
+
+type Timeline struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	SinceUnixNanos int64                  `protobuf:"varint,1,opt,name=since_unix_nanos,json=sinceUnixNanos,proto3" json:"since_unix_nanos,omitempty"`
+	UntilUnixNanos int64                  `protobuf:"varint,2,opt,name=until_unix_nanos,json=untilUnixNanos,proto3" json:"until_unix_nanos,omitempty"`
+	Lives          []*Life                `protobuf:"bytes,3,rep,name=lives,proto3" json:"lives,omitempty"`
+	More           bool                   `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"` // there are more machines than one answer holds
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Timeline) Reset() {
+	*x = Timeline{}
+	mi := &file_actors_wire_engine_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Timeline) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Timeline) ProtoMessage() {}
+
+func (x *Timeline) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Timeline.ProtoReflect.Descriptor instead.
+func (*Timeline) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Timeline) GetSinceUnixNanos() int64 {
+	if x != nil {
+		return x.SinceUnixNanos
+	}
+	return 0
+}
+
+func (x *Timeline) GetUntilUnixNanos() int64 {
+	if x != nil {
+		return x.UntilUnixNanos
+	}
+	return 0
+}
+
+func (x *Timeline) GetLives() []*Life {
+	if x != nil {
+		return x.Lives
+	}
+	return nil
+}
+
+func (x *Timeline) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type Life struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Machine       string                 `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Spans         []*Span                `protobuf:"bytes,3,rep,name=spans,proto3" json:"spans,omitempty"` // oldest first, one behind the other
+	Cut           bool                   `protobuf:"varint,4,opt,name=cut,proto3" json:"cut,omitempty"`    // the oldest ones are left out
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Life) Reset() {
+	*x = Life{}
+	mi := &file_actors_wire_engine_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Life) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Life) ProtoMessage() {}
+
+func (x *Life) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Life.ProtoReflect.Descriptor instead.
+func (*Life) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Life) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *Life) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Life) GetSpans() []*Span {
+	if x != nil {
+		return x.Spans
+	}
+	return nil
+}
+
+func (x *Life) GetCut() bool {
+	if x != nil {
+		return x.Cut
+	}
+	return false
+}
+
+type Span struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	FromUnixNanos int64                  `protobuf:"varint,2,opt,name=from_unix_nanos,json=fromUnixNanos,proto3" json:"from_unix_nanos,omitempty"`
+	ToUnixNanos   int64                  `protobuf:"varint,3,opt,name=to_unix_nanos,json=toUnixNanos,proto3" json:"to_unix_nanos,omitempty"`
+	Cause         string                 `protobuf:"bytes,4,opt,name=cause,proto3" json:"cause,omitempty"` // of Stopped
+	Seq           uint64                 `protobuf:"varint,5,opt,name=seq,proto3" json:"seq,omitempty"`    // the record that led to it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Span) Reset() {
+	*x = Span{}
+	mi := &file_actors_wire_engine_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Span) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Span) ProtoMessage() {}
+
+func (x *Span) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Span.ProtoReflect.Descriptor instead.
+func (*Span) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *Span) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Span) GetFromUnixNanos() int64 {
+	if x != nil {
+		return x.FromUnixNanos
+	}
+	return 0
+}
+
+func (x *Span) GetToUnixNanos() int64 {
+	if x != nil {
+		return x.ToUnixNanos
+	}
+	return 0
+}
+
+func (x *Span) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *Span) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+// CountJournal asks for figures over the records since a time.
+type CountJournal struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	SinceUnixNanos int64                  `protobuf:"varint,1,opt,name=since_unix_nanos,json=sinceUnixNanos,proto3" json:"since_unix_nanos,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *CountJournal) Reset() {
+	*x = CountJournal{}
+	mi := &file_actors_wire_engine_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountJournal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountJournal) ProtoMessage() {}
+
+func (x *CountJournal) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountJournal.ProtoReflect.Descriptor instead.
+func (*CountJournal) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *CountJournal) GetSinceUnixNanos() int64 {
+	if x != nil {
+		return x.SinceUnixNanos
+	}
+	return 0
+}
+
+type JournalStats struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Records        uint64                 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
+	First          uint64                 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	Last           uint64                 `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	FirstUnixNanos int64                  `protobuf:"varint,4,opt,name=first_unix_nanos,json=firstUnixNanos,proto3" json:"first_unix_nanos,omitempty"`
+	LastUnixNanos  int64                  `protobuf:"varint,5,opt,name=last_unix_nanos,json=lastUnixNanos,proto3" json:"last_unix_nanos,omitempty"`
+	Kinds          map[string]uint64      `protobuf:"bytes,6,rep,name=kinds,proto3" json:"kinds,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Unreadable     uint64                 `protobuf:"varint,7,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
+	DiskBytes      uint64                 `protobuf:"varint,8,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`       // the whole journal
+	RecordBytes    uint64                 `protobuf:"varint,9,opt,name=record_bytes,json=recordBytes,proto3" json:"record_bytes,omitempty"` // the records that were counted
+	LastHour       uint64                 `protobuf:"varint,10,opt,name=last_hour,json=lastHour,proto3" json:"last_hour,omitempty"`
+	LastDay        uint64                 `protobuf:"varint,11,opt,name=last_day,json=lastDay,proto3" json:"last_day,omitempty"`
+	Machines       []*Tally               `protobuf:"bytes,12,rep,name=machines,proto3" json:"machines,omitempty"`                      // those that are there, by name
+	More           bool                   `protobuf:"varint,13,opt,name=more,proto3" json:"more,omitempty"`                             // there are more than one answer holds
+	Removed        uint32                 `protobuf:"varint,14,opt,name=removed,proto3" json:"removed,omitempty"`                       // machines that are not there any more
+	StartsP        []int64                `protobuf:"varint,15,rep,packed,name=starts_p,json=startsP,proto3" json:"starts_p,omitempty"` // start durations in nanoseconds: p50, p90, p99, longest
+	Starts         uint64                 `protobuf:"varint,16,opt,name=starts,proto3" json:"starts,omitempty"`                         // that were counted
+	FailedStarts   uint64                 `protobuf:"varint,17,opt,name=failed_starts,json=failedStarts,proto3" json:"failed_starts,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *JournalStats) Reset() {
+	*x = JournalStats{}
+	mi := &file_actors_wire_engine_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JournalStats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JournalStats) ProtoMessage() {}
+
+func (x *JournalStats) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JournalStats.ProtoReflect.Descriptor instead.
+func (*JournalStats) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *JournalStats) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *JournalStats) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *JournalStats) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *JournalStats) GetFirstUnixNanos() int64 {
+	if x != nil {
+		return x.FirstUnixNanos
+	}
+	return 0
+}
+
+func (x *JournalStats) GetLastUnixNanos() int64 {
+	if x != nil {
+		return x.LastUnixNanos
+	}
+	return 0
+}
+
+func (x *JournalStats) GetKinds() map[string]uint64 {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *JournalStats) GetUnreadable() uint64 {
+	if x != nil {
+		return x.Unreadable
+	}
+	return 0
+}
+
+func (x *JournalStats) GetDiskBytes() uint64 {
+	if x != nil {
+		return x.DiskBytes
+	}
+	return 0
+}
+
+func (x *JournalStats) GetRecordBytes() uint64 {
+	if x != nil {
+		return x.RecordBytes
+	}
+	return 0
+}
+
+func (x *JournalStats) GetLastHour() uint64 {
+	if x != nil {
+		return x.LastHour
+	}
+	return 0
+}
+
+func (x *JournalStats) GetLastDay() uint64 {
+	if x != nil {
+		return x.LastDay
+	}
+	return 0
+}
+
+func (x *JournalStats) GetMachines() []*Tally {
+	if x != nil {
+		return x.Machines
+	}
+	return nil
+}
+
+func (x *JournalStats) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *JournalStats) GetRemoved() uint32 {
+	if x != nil {
+		return x.Removed
+	}
+	return 0
+}
+
+func (x *JournalStats) GetStartsP() []int64 {
+	if x != nil {
+		return x.StartsP
+	}
+	return nil
+}
+
+func (x *JournalStats) GetStarts() uint64 {
+	if x != nil {
+		return x.Starts
+	}
+	return 0
+}
+
+func (x *JournalStats) GetFailedStarts() uint64 {
+	if x != nil {
+		return x.FailedStarts
+	}
+	return 0
+}
+
+type Tally struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Machine       string                 `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Records       uint64                 `protobuf:"varint,3,opt,name=records,proto3" json:"records,omitempty"`
+	Nanos         map[string]int64       `protobuf:"bytes,4,rep,name=nanos,proto3" json:"nanos,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // in each state
+	Starts        uint64                 `protobuf:"varint,5,opt,name=starts,proto3" json:"starts,omitempty"`
+	StartP50      int64                  `protobuf:"varint,6,opt,name=start_p50,json=startP50,proto3" json:"start_p50,omitempty"`
+	StartP99      int64                  `protobuf:"varint,7,opt,name=start_p99,json=startP99,proto3" json:"start_p99,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tally) Reset() {
+	*x = Tally{}
+	mi := &file_actors_wire_engine_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tally) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tally) ProtoMessage() {}
+
+func (x *Tally) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tally.ProtoReflect.Descriptor instead.
+func (*Tally) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *Tally) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *Tally) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Tally) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *Tally) GetNanos() map[string]int64 {
+	if x != nil {
+		return x.Nanos
+	}
+	return nil
+}
+
+func (x *Tally) GetStarts() uint64 {
+	if x != nil {
+		return x.Starts
+	}
+	return 0
+}
+
+func (x *Tally) GetStartP50() int64 {
+	if x != nil {
+		return x.StartP50
+	}
+	return 0
+}
+
+func (x *Tally) GetStartP99() int64 {
+	if x != nil {
+		return x.StartP99
+	}
+	return 0
+}
+
+// BackupJournal has the engine copy its journal into a directory of its own
+// host, which must be empty or not there yet.
+type BackupJournal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dir           string                 `protobuf:"bytes,1,opt,name=dir,proto3" json:"dir,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupJournal) Reset() {
+	*x = BackupJournal{}
+	mi := &file_actors_wire_engine_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupJournal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupJournal) ProtoMessage() {}
+
+func (x *BackupJournal) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupJournal.ProtoReflect.Descriptor instead.
+func (*BackupJournal) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *BackupJournal) GetDir() string {
+	if x != nil {
+		return x.Dir
+	}
+	return ""
+}
+
+type BackedUp struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dir           string                 `protobuf:"bytes,1,opt,name=dir,proto3" json:"dir,omitempty"`
+	Last          uint64                 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	Records       uint64                 `protobuf:"varint,3,opt,name=records,proto3" json:"records,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackedUp) Reset() {
+	*x = BackedUp{}
+	mi := &file_actors_wire_engine_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackedUp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackedUp) ProtoMessage() {}
+
+func (x *BackedUp) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackedUp.ProtoReflect.Descriptor instead.
+func (*BackedUp) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *BackedUp) GetDir() string {
+	if x != nil {
+		return x.Dir
+	}
+	return ""
+}
+
+func (x *BackedUp) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *BackedUp) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *BackedUp) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 type VerifyJournal struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2544,7 +3449,7 @@ type VerifyJournal struct {
 
 func (x *VerifyJournal) Reset() {
 	*x = VerifyJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2556,7 +3461,7 @@ func (x *VerifyJournal) String() string {
 func (*VerifyJournal) ProtoMessage() {}
 
 func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2569,7 +3474,7 @@ func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyJournal.ProtoReflect.Descriptor instead.
 func (*VerifyJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{44}
 }
 
 type Verified struct {
@@ -2585,7 +3490,7 @@ type Verified struct {
 
 func (x *Verified) Reset() {
 	*x = Verified{}
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2597,7 +3502,7 @@ func (x *Verified) String() string {
 func (*Verified) ProtoMessage() {}
 
 func (x *Verified) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2610,7 +3515,7 @@ func (x *Verified) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verified.ProtoReflect.Descriptor instead.
 func (*Verified) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Verified) GetOk() bool {
@@ -2659,7 +3564,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	mi := &file_actors_wire_engine_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2671,7 +3576,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	mi := &file_actors_wire_engine_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2684,7 +3589,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Fault) GetSeq() uint64 {
@@ -2897,13 +3802,14 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\tfact_json\x18\f \x01(\fR\bfactJson\x12\x1e\n" +
 	"\n" +
 	"unreadable\x18\r \x01(\tR\n" +
-	"unreadable\"\x94\x01\n" +
+	"unreadable\"\xae\x01\n" +
 	"\fQueryJournal\x12\x18\n" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x14\n" +
 	"\x05kinds\x18\x02 \x03(\tR\x05kinds\x12(\n" +
 	"\x10since_unix_nanos\x18\x03 \x01(\x03R\x0esinceUnixNanos\x12\x14\n" +
 	"\x05after\x18\x04 \x01(\x04R\x05after\x12\x14\n" +
-	"\x05limit\x18\x05 \x01(\rR\x05limit\"e\n" +
+	"\x05limit\x18\x05 \x01(\rR\x05limit\x12\x18\n" +
+	"\aforward\x18\x06 \x01(\bR\aforward\"e\n" +
 	"\aRecords\x122\n" +
 	"\arecords\x18\x01 \x03(\v2\x18.arcbox.engine.v1.RecordR\arecords\x12\x12\n" +
 	"\x04last\x18\x02 \x01(\x04R\x04last\x12\x12\n" +
@@ -2920,12 +3826,96 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x04last\x18\x02 \x01(\x04R\x04last\" \n" +
 	"\n" +
 	"WhyMachine\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\x98\x01\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xca\x01\n" +
 	"\x03Why\x123\n" +
 	"\amachine\x18\x01 \x01(\v2\x19.arcbox.engine.v1.MachineR\amachine\x12.\n" +
 	"\x05chain\x18\x02 \x03(\v2\x18.arcbox.engine.v1.RecordR\x05chain\x12\x10\n" +
 	"\x03can\x18\x03 \x03(\tR\x03can\x12\x1a\n" +
-	"\bsentence\x18\x04 \x01(\tR\bsentence\"\x0f\n" +
+	"\bsentence\x18\x04 \x01(\tR\bsentence\x120\n" +
+	"\x06advice\x18\x05 \x03(\v2\x18.arcbox.engine.v1.AdviceR\x06advice\"4\n" +
+	"\x06Advice\x12\x18\n" +
+	"\acommand\x18\x01 \x01(\tR\acommand\x12\x10\n" +
+	"\x03why\x18\x02 \x01(\tR\x03why\"g\n" +
+	"\n" +
+	"MachinesAt\x12\x1d\n" +
+	"\n" +
+	"unix_nanos\x18\x01 \x01(\x03R\tunixNanos\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
+	"\x05after\x18\x04 \x01(\tR\x05after\"\x8a\x01\n" +
+	"\fPastMachines\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1d\n" +
+	"\n" +
+	"unix_nanos\x18\x02 \x01(\x03R\tunixNanos\x125\n" +
+	"\bmachines\x18\x03 \x03(\v2\x19.arcbox.engine.v1.MachineR\bmachines\x12\x12\n" +
+	"\x04next\x18\x04 \x01(\tR\x04next\"x\n" +
+	"\fDrawTimeline\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\x12(\n" +
+	"\x10since_unix_nanos\x18\x02 \x01(\x03R\x0esinceUnixNanos\x12(\n" +
+	"\x10until_unix_nanos\x18\x03 \x01(\x03R\x0euntilUnixNanos\"\xa0\x01\n" +
+	"\bTimeline\x12(\n" +
+	"\x10since_unix_nanos\x18\x01 \x01(\x03R\x0esinceUnixNanos\x12(\n" +
+	"\x10until_unix_nanos\x18\x02 \x01(\x03R\x0euntilUnixNanos\x12,\n" +
+	"\x05lives\x18\x03 \x03(\v2\x16.arcbox.engine.v1.LifeR\x05lives\x12\x12\n" +
+	"\x04more\x18\x04 \x01(\bR\x04more\"t\n" +
+	"\x04Life\x12\x18\n" +
+	"\amachine\x18\x01 \x01(\tR\amachine\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12,\n" +
+	"\x05spans\x18\x03 \x03(\v2\x16.arcbox.engine.v1.SpanR\x05spans\x12\x10\n" +
+	"\x03cut\x18\x04 \x01(\bR\x03cut\"\x90\x01\n" +
+	"\x04Span\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12&\n" +
+	"\x0ffrom_unix_nanos\x18\x02 \x01(\x03R\rfromUnixNanos\x12\"\n" +
+	"\rto_unix_nanos\x18\x03 \x01(\x03R\vtoUnixNanos\x12\x14\n" +
+	"\x05cause\x18\x04 \x01(\tR\x05cause\x12\x10\n" +
+	"\x03seq\x18\x05 \x01(\x04R\x03seq\"8\n" +
+	"\fCountJournal\x12(\n" +
+	"\x10since_unix_nanos\x18\x01 \x01(\x03R\x0esinceUnixNanos\"\xf4\x04\n" +
+	"\fJournalStats\x12\x18\n" +
+	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\x04R\x04last\x12(\n" +
+	"\x10first_unix_nanos\x18\x04 \x01(\x03R\x0efirstUnixNanos\x12&\n" +
+	"\x0flast_unix_nanos\x18\x05 \x01(\x03R\rlastUnixNanos\x12?\n" +
+	"\x05kinds\x18\x06 \x03(\v2).arcbox.engine.v1.JournalStats.KindsEntryR\x05kinds\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\a \x01(\x04R\n" +
+	"unreadable\x12\x1d\n" +
+	"\n" +
+	"disk_bytes\x18\b \x01(\x04R\tdiskBytes\x12!\n" +
+	"\frecord_bytes\x18\t \x01(\x04R\vrecordBytes\x12\x1b\n" +
+	"\tlast_hour\x18\n" +
+	" \x01(\x04R\blastHour\x12\x19\n" +
+	"\blast_day\x18\v \x01(\x04R\alastDay\x123\n" +
+	"\bmachines\x18\f \x03(\v2\x17.arcbox.engine.v1.TallyR\bmachines\x12\x12\n" +
+	"\x04more\x18\r \x01(\bR\x04more\x12\x18\n" +
+	"\aremoved\x18\x0e \x01(\rR\aremoved\x12\x19\n" +
+	"\bstarts_p\x18\x0f \x03(\x03R\astartsP\x12\x16\n" +
+	"\x06starts\x18\x10 \x01(\x04R\x06starts\x12#\n" +
+	"\rfailed_starts\x18\x11 \x01(\x04R\ffailedStarts\x1a8\n" +
+	"\n" +
+	"KindsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x95\x02\n" +
+	"\x05Tally\x12\x18\n" +
+	"\amachine\x18\x01 \x01(\tR\amachine\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\arecords\x18\x03 \x01(\x04R\arecords\x128\n" +
+	"\x05nanos\x18\x04 \x03(\v2\".arcbox.engine.v1.Tally.NanosEntryR\x05nanos\x12\x16\n" +
+	"\x06starts\x18\x05 \x01(\x04R\x06starts\x12\x1b\n" +
+	"\tstart_p50\x18\x06 \x01(\x03R\bstartP50\x12\x1b\n" +
+	"\tstart_p99\x18\a \x01(\x03R\bstartP99\x1a8\n" +
+	"\n" +
+	"NanosEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"!\n" +
+	"\rBackupJournal\x12\x10\n" +
+	"\x03dir\x18\x01 \x01(\tR\x03dir\"`\n" +
+	"\bBackedUp\x12\x10\n" +
+	"\x03dir\x18\x01 \x01(\tR\x03dir\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\x12\x18\n" +
+	"\arecords\x18\x03 \x01(\x04R\arecords\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x04R\x05bytes\"\x0f\n" +
 	"\rVerifyJournal\"\x8f\x01\n" +
 	"\bVerified\x12\x0e\n" +
 	"\x02ok\x18\x01 \x01(\bR\x02ok\x12\x14\n" +
@@ -2962,7 +3952,7 @@ func file_actors_wire_engine_proto_rawDescGZIP() []byte {
 }
 
 var file_actors_wire_engine_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_actors_wire_engine_proto_goTypes = []any{
 	(Code)(0),              // 0: arcbox.engine.v1.Code
 	(*Refused)(nil),        // 1: arcbox.engine.v1.Refused
@@ -2997,10 +3987,24 @@ var file_actors_wire_engine_proto_goTypes = []any{
 	(*Followed)(nil),       // 30: arcbox.engine.v1.Followed
 	(*WhyMachine)(nil),     // 31: arcbox.engine.v1.WhyMachine
 	(*Why)(nil),            // 32: arcbox.engine.v1.Why
-	(*VerifyJournal)(nil),  // 33: arcbox.engine.v1.VerifyJournal
-	(*Verified)(nil),       // 34: arcbox.engine.v1.Verified
-	(*Fault)(nil),          // 35: arcbox.engine.v1.Fault
-	nil,                    // 36: arcbox.engine.v1.Machine.PhasesEntry
+	(*Advice)(nil),         // 33: arcbox.engine.v1.Advice
+	(*MachinesAt)(nil),     // 34: arcbox.engine.v1.MachinesAt
+	(*PastMachines)(nil),   // 35: arcbox.engine.v1.PastMachines
+	(*DrawTimeline)(nil),   // 36: arcbox.engine.v1.DrawTimeline
+	(*Timeline)(nil),       // 37: arcbox.engine.v1.Timeline
+	(*Life)(nil),           // 38: arcbox.engine.v1.Life
+	(*Span)(nil),           // 39: arcbox.engine.v1.Span
+	(*CountJournal)(nil),   // 40: arcbox.engine.v1.CountJournal
+	(*JournalStats)(nil),   // 41: arcbox.engine.v1.JournalStats
+	(*Tally)(nil),          // 42: arcbox.engine.v1.Tally
+	(*BackupJournal)(nil),  // 43: arcbox.engine.v1.BackupJournal
+	(*BackedUp)(nil),       // 44: arcbox.engine.v1.BackedUp
+	(*VerifyJournal)(nil),  // 45: arcbox.engine.v1.VerifyJournal
+	(*Verified)(nil),       // 46: arcbox.engine.v1.Verified
+	(*Fault)(nil),          // 47: arcbox.engine.v1.Fault
+	nil,                    // 48: arcbox.engine.v1.Machine.PhasesEntry
+	nil,                    // 49: arcbox.engine.v1.JournalStats.KindsEntry
+	nil,                    // 50: arcbox.engine.v1.Tally.NanosEntry
 }
 var file_actors_wire_engine_proto_depIdxs = []int32{
 	0,  // 0: arcbox.engine.v1.Refused.code:type_name -> arcbox.engine.v1.Code
@@ -3017,7 +4021,7 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	19, // 11: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
 	18, // 12: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
 	3,  // 13: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
-	36, // 14: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
+	48, // 14: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
 	20, // 15: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
 	3,  // 16: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
 	2,  // 17: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
@@ -3027,12 +4031,19 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	24, // 21: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
 	19, // 22: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
 	24, // 23: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
-	35, // 24: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	33, // 24: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
+	19, // 25: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
+	38, // 26: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
+	39, // 27: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
+	49, // 28: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
+	42, // 29: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
+	50, // 30: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
+	47, // 31: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_actors_wire_engine_proto_init() }
@@ -3046,7 +4057,7 @@ func file_actors_wire_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_wire_engine_proto_rawDesc), len(file_actors_wire_engine_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   36,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

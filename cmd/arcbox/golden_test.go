@@ -26,6 +26,7 @@ func world(_ context.Context, msg proto.Message) (proto.Message, error) {
 		return &wire.Records{Records: records(), Last: 7}, nil
 	case *wire.WhyMachine:
 		return &wire.Why{Machine: machines()[1], Chain: records()[2:5], Can: []string{"arcbox start DB", "arcbox rm DB"},
+			Advice:   []*wire.Advice{{Command: "arcbox logs DB --tail 50", Why: "what led to the panic"}, {Command: "arcbox start DB", Why: "start it again"}},
 			Sentence: "DB has been Stopped for 1m0s (guest-panic): the guest's kernel panicked."}, nil
 	case *wire.VerifyJournal:
 		return &wire.Verified{First: 1, Last: 7, Records: 7, Faults: []*wire.Fault{{Seq: 6, Machine: "01a2", What: "checksum does not match"}}}, nil

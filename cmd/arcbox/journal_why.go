@@ -16,7 +16,9 @@ func newJournalWhy(a *app) *cobra.Command {
 		Use:   "why NAME",
 		Short: "Tell why a machine is in its state, and what follows",
 		Long: "Tell why a machine is in its state: since when, by whose request, through which\n" +
-			"records, what the engine owes it by when, and what a person can do.",
+			"records, what the engine owes it by when, what to try next, and what else can be\n" +
+			"done. Removed machines are remembered by name, and all by id.",
+		Example:           "  arcbox journal why web\n  arcbox journal why web --format json",
 		Args:              named(1, 1),
 		ValidArgsFunction: a.completeNames(1),
 		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
@@ -39,11 +41,21 @@ type whyJSON struct {
 	Machine  machineJSON  `json:"machine"`
 	Chain    []recordJSON `json:"chain"`
 	Can      []string     `json:"can"`
+	Advice   []adviceJSON `json:"advice"`
+}
+
+// adviceJSON is a command to try next, and what for.
+type adviceJSON struct {
+	Command string `json:"command"`
+	Why     string `json:"why"`
 }
 
 func (a *app) printWhy(w *wire.Why) error {
 	if a.json() {
-		out := whyJSON{Sentence: w.GetSentence(), Machine: machineView(w.GetMachine()), Chain: []recordJSON{}, Can: append([]string{}, w.GetCan()...)}
+		out := whyJSON{Sentence: w.GetSentence(), Machine: machineView(w.GetMachine()), Chain: []recordJSON{}, Can: append([]string{}, w.GetCan()...), Advice: []adviceJSON{}}
+		for _, x := range w.GetAdvice() {
+			out.Advice = append(out.Advice, adviceJSON{x.GetCommand(), x.GetWhy()})
+		}
 		for _, r := range w.GetChain() {
 			out.Chain = append(out.Chain, recordView(r))
 		}
@@ -62,8 +74,13 @@ func (a *app) printWhy(w *wire.Why) error {
 	for _, o := range m.GetOwed() {
 		fmt.Fprintf(&b, "%-14s %s\n", "owed:", printable(a.owedText(o)))
 	}
+	for _, x := range w.GetAdvice() {
+		fmt.Fprintf(&b, "%-14s %-32s  # %s\n", "next:", printable(x.GetCommand()), printable(x.GetWhy()))
+	}
 	for _, can := range w.GetCan() {
-		fmt.Fprintf(&b, "%-14s %s\n", "you can:", printable(can))
+		if !advised(w, can) {
+			fmt.Fprintf(&b, "%-14s %s\n", "you can:", printable(can))
+		}
 	}
 	b.WriteString("\n")
 	if _, err := io.WriteString(a.stdout, b.String()); err != nil {
@@ -77,4 +94,14 @@ func (a *app) printWhy(w *wire.Why) error {
 		return err
 	}
 	return a.printTail("\nconsole:\n", m.GetConsoleTail())
+}
+
+// advised tells whether a command stands among the next ones to try.
+func advised(w *wire.Why, command string) bool {
+	for _, x := range w.GetAdvice() {
+		if x.GetCommand() == command {
+			return true
+		}
+	}
+	return false
 }
