@@ -84,6 +84,7 @@ func launchOnWire(out *wire.Machine, l *fsm.Launch, whole bool) {
 	out.Launch, out.Address, out.Reboots = l.ID, l.Address, uint32(l.Reboots)
 	if l.Launched != nil {
 		out.Accel, out.AccelNote, out.HostVersion = l.Launched.Accel, l.Launched.Note, l.Launched.Version
+		out.Kernel, out.KernelRelease, out.Board = l.Launched.Kernel, l.Launched.Release, l.Launched.Board
 	}
 	if l.Ready != nil && whole {
 		out.AgentVersion, out.Phases, out.GuestBoot = l.Ready.AgentVersion, l.Ready.Phases, l.Ready.GuestBoot
@@ -108,7 +109,7 @@ func exitOnWire(out *wire.Machine, e *fsm.Exit, whole bool) {
 func specOnWire(s fsm.Spec) *wire.Spec {
 	out := &wire.Spec{
 		Cpus: uint32(s.CPUs), Memory: s.Memory, Kernel: s.Kernel, Initrd: s.Initrd, Cmdline: s.Cmdline,
-		Backend: s.Backend, Restart: string(s.Restart), Accel: s.Accel, Script: s.Script,
+		Backend: s.Backend, Restart: string(s.Restart), Accel: s.Accel, Script: s.Script, Board: s.Board,
 		Image: s.Image, ImageName: s.ImageName, Disk: s.Disk,
 	}
 	for _, b := range s.Blocks {

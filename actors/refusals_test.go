@@ -43,7 +43,7 @@ func TestBadSpecs(t *testing.T) {
 		"odd memory":        {spec(func(s *wire.Spec) { s.Memory = 64<<20 - 1 }), 2, "memory", []string{"memory 67108863 bytes", "64M to"}},
 		"negative memory":   {spec(func(s *wire.Spec) { s.Memory = -1 }), 2, "memory", []string{"memory -1 bytes", "64M to"}},
 		"much memory":       {spec(func(s *wire.Spec) { s.Memory = 2 << 40 }), 2, "memory", []string{"memory 2097152M", "the memory of this host"}},
-		"relative kernel":   {spec(func(s *wire.Spec) { s.Kernel = "vmlinuz" }), 2, "kernel", []string{`kernel "vmlinuz"`, "absolute path"}},
+		"relative kernel":   {spec(func(s *wire.Spec) { s.Kernel = "./vmlinuz" }), 2, "kernel", []string{`kernel "./vmlinuz"`, "absolute path", "arcbox kernel ls"}},
 		"kernel's comma":    {spec(func(s *wire.Spec) { s.Kernel = "/a,b" }), 2, "kernel", []string{`kernel "/a,b"`, "without commas"}},
 		"long cmdline":      {spec(func(s *wire.Spec) { s.Cmdline = strings.Repeat("x", 1025) }), 2, "cmdline", []string{"1024"}},
 		"a line break":      {spec(func(s *wire.Spec) { s.Cmdline = "a\nb" }), 2, "cmdline", []string{"control characters"}},
@@ -51,6 +51,8 @@ func TestBadSpecs(t *testing.T) {
 		"vz here":           {spec(func(s *wire.Spec) { s.Backend = "vz" }), 2, "backend", []string{"macOS only"}},
 		"sim":               {spec(func(s *wire.Spec) { s.Backend = "sim" }), 7, "", []string{"--allow-sim", "arcbox engine start --allow-sim"}},
 		"unknown accel":     {spec(func(s *wire.Spec) { s.Accel = "fast" }), 2, "accel", []string{`accel "fast"`, "auto, kvm or tcg"}},
+		"unknown machine":   {spec(func(s *wire.Spec) { s.Board = "pc" }), 2, "machine", []string{`machine "pc"`, "auto, q35 or microvm"}},
+		"vz's machine":      {spec(func(s *wire.Spec) { s.Backend, s.Board = "vz", "q35" }), 2, "backend", []string{"macOS only"}},
 		"unknown policy":    {spec(func(s *wire.Spec) { s.Restart = "maybe" }), 2, "restart", []string{`restart "maybe"`, "no, on-failure or always"}},
 		"a lonely script":   {spec(func(s *wire.Spec) { s.Script = "x" }), 2, "script", []string{"only for backend sim"}},
 	} {

@@ -34,6 +34,9 @@ const (
 // allowSimHint is what it takes to run a sim.
 const allowSimHint = "arcbox engine stop && arcbox engine start --allow-sim"
 
+// kernelName is how a kernel of the store is named.
+var kernelName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+
 var label = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 
 var imageDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
@@ -55,7 +58,7 @@ func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
 	s := fsm.Spec{
 		Version: 1, CPUs: int(w.GetCpus()), Memory: w.GetMemory(), Kernel: w.GetKernel(), Initrd: w.GetInitrd(),
 		Cmdline: w.GetCmdline(), Backend: or(w.GetBackend(), defaultBackend), Accel: or(w.GetAccel(), "auto"),
-		Restart: fsm.Policy(or(w.GetRestart(), string(fsm.PolicyNo))), Script: w.GetScript(),
+		Restart: fsm.Policy(or(w.GetRestart(), string(fsm.PolicyNo))), Script: w.GetScript(), Board: w.GetBoard(),
 		Image: w.GetImage(), ImageName: w.GetImageName(), Disk: w.GetDisk(),
 	}
 	if s.Image != "" && s.Disk == 0 {
@@ -131,6 +134,10 @@ func checkBackend(s fsm.Spec, allowSim bool) error {
 		return refuse(wire.Code_CODE_UNSAFE, allowSimHint, "backend sim: it runs no real VM, and this engine was started without --allow-sim")
 	case !slices.Contains([]string{"auto", "kvm", "tcg"}, s.Accel):
 		return badInput("accel", "accel %q: auto, kvm or tcg", clip(s.Accel, 80))
+	case !slices.Contains([]string{"", "q35", "microvm"}, s.Board):
+		return badInput("machine", "machine %q: auto, q35 or microvm", clip(s.Board, 80))
+	case s.Board != "" && s.Backend != "qemu":
+		return badInput("machine", "machine %q: only for backend qemu", s.Board)
 	case !slices.Contains(fsm.Policies, s.Restart):
 		return badInput("restart", "restart %q: no, on-failure or always", clip(string(s.Restart), 80))
 	case s.Script != "" && s.Backend != "sim":
@@ -140,9 +147,13 @@ func checkBackend(s fsm.Spec, allowSim bool) error {
 }
 
 func checkText(s fsm.Spec) error {
-	for _, f := range []struct{ name, path string }{{"kernel", s.Kernel}, {"initrd", s.Initrd}} {
+	files := []struct{ name, path, or string }{{"initrd", s.Initrd, ""}}
+	if !kernelName.MatchString(s.Kernel) {
+		files = append(files, struct{ name, path, or string }{"kernel", s.Kernel, ", or the name of a kernel (arcbox kernel ls)"})
+	}
+	for _, f := range files {
 		if f.path != "" && (!filepath.IsAbs(f.path) || len(f.path) > 4096 || hasControl(f.path) || strings.Contains(f.path, ",")) {
-			return badInput(f.name, "%s %q: an absolute path without commas and control characters", f.name, clip(f.path, 80))
+			return badInput(f.name, "%s %q: an absolute path without commas and control characters%s", f.name, clip(f.path, 80), f.or)
 		}
 	}
 	if len(s.Cmdline) > maxCmdline || hasControl(s.Cmdline) {

@@ -93,7 +93,7 @@ type Spec struct {
 	Version int    `cbor:"1,keyasint" json:"version"`
 	CPUs    int    `cbor:"2,keyasint" json:"cpus"`
 	Memory  int64  `cbor:"3,keyasint" json:"memory"`           // bytes
-	Kernel  string `cbor:"4,keyasint,omitempty" json:"kernel"` // absolute path; "" = the engine's own
+	Kernel  string `cbor:"4,keyasint,omitempty" json:"kernel"` // absolute path, or a name in the store; "" = the store's choice
 	Initrd  string `cbor:"5,keyasint,omitempty" json:"initrd"` // absolute path; "" = the engine's own
 	Cmdline string `cbor:"6,keyasint,omitempty" json:"cmdline"`
 	Backend string `cbor:"7,keyasint,omitempty" json:"backend"` // "qemu", "vz", "sim"
@@ -101,6 +101,9 @@ type Spec struct {
 	Restart Policy `cbor:"9,keyasint,omitempty" json:"restart"`
 	// Script is what a sim machine does; only backend "sim" reads it.
 	Script string `cbor:"10,keyasint,omitempty" json:"script,omitempty"`
+	// Board is what its VM is built as, "q35" or "microvm"; "" = as boots of its
+	// kernel showed.
+	Board string `cbor:"30,keyasint,omitempty" json:"board,omitempty"`
 	// Image is the digest of the machine's image, ImageName what it was asked for
 	// by, and Disk the size of its data disk in bytes. A machine has both or neither.
 	Image     string `cbor:"11,keyasint,omitempty" json:"image,omitempty"`
@@ -148,6 +151,11 @@ type LaunchedFact struct {
 	Version string `cbor:"3,keyasint,omitempty" json:"version,omitempty"` // of the VM host
 	Accel   string `cbor:"4,keyasint,omitempty" json:"accel,omitempty"`
 	Note    string `cbor:"5,keyasint,omitempty" json:"note,omitempty"` // e.g. why not KVM
+	// Kernel is the name of its kernel, "" where the spec named a file, Release
+	// that kernel's release, and Board what the VM was built as.
+	Kernel  string `cbor:"20,keyasint,omitempty" json:"kernel,omitempty"`
+	Release string `cbor:"21,keyasint,omitempty" json:"release,omitempty"`
+	Board   string `cbor:"22,keyasint,omitempty" json:"board,omitempty"`
 }
 
 // ReadyFact is the payload of ready.

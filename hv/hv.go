@@ -104,8 +104,9 @@ type Spec struct {
 	Disks      []Disk `json:"disks,omitempty"`      // in the order in which the guest finds them
 	// Board is the machine that the guest gets; "" = q35.
 	Board Board `json:"board,omitempty"`
-	// BoardAccel is the accelerator that the board was chosen for: with any
-	// other the guest gets a q35. "" = whatever it is.
+	// BoardAccel says that the board was chosen for its kernel, and the accelerator
+	// (auto = every one) with which that was tried: with any other the guest gets a
+	// q35. "" = a person asked for the board.
 	BoardAccel Accel `json:"board_accel,omitempty"`
 	// TSCKHz is how fast the guest's time-stamp counter runs, where the driver
 	// has to tell it; it finds out itself.

@@ -18,6 +18,7 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 	"github.com/arcboxlabs/arcbox-engine/guest/boot"
 	"github.com/arcboxlabs/arcbox-engine/guest/image"
+	"github.com/arcboxlabs/arcbox-engine/guest/kernel"
 	guestwire "github.com/arcboxlabs/arcbox-engine/guest/wire"
 	"github.com/arcboxlabs/arcbox-engine/hv"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
@@ -33,6 +34,8 @@ type Options struct {
 	QEMU     string   // path or name of QEMU; "" = the usual one
 	Boot     []string // where to look for a kernel and an initramfs
 	Cache    string   // a file for what was learnt of the accelerator
+	Agent    string   // path of arcbox-agent, for kernels of the store
+	Kernels  *kernel.Store
 	Images   *image.Store
 	Zone     string // the host's time zone; "" = unknown
 	Logger   *slog.Logger
@@ -44,6 +47,9 @@ type World struct {
 	linking sync.Mutex // of keys' links
 	mu      sync.Mutex
 	seen    map[string]reported // by machine, so that its launches leave nothing behind
+
+	making sync.Mutex
+	made   map[string]made // by kernel
 }
 
 // The three faces of the world.
@@ -54,7 +60,9 @@ var (
 )
 
 // New makes a world. It touches nothing.
-func New(o Options) *World { return &World{Options: o, seen: map[string]reported{}} }
+func New(o Options) *World {
+	return &World{Options: o, seen: map[string]reported{}, made: map[string]made{}}
+}
 
 // consoleBytes is how much of a console one file keeps; there are two.
 const consoleBytes = 1 << 20
@@ -65,7 +73,7 @@ func (w *World) place(ref actors.Ref) client.Place {
 
 // Prepare implements actors.Hosts.
 func (w *World) Prepare(ctx context.Context, ref actors.Ref, spec fsm.Spec, formatted []string) (actors.Lock, []fsm.DiskFormattedFact, error) {
-	if err := w.check(spec); err != nil {
+	if err := w.check(ctx, spec); err != nil {
 		return nil, nil, err
 	}
 	p := w.place(ref)
@@ -94,7 +102,7 @@ func (w *World) Prepare(ctx context.Context, ref actors.Ref, spec fsm.Spec, form
 }
 
 // check refuses what would fail for sure, before anything is recorded.
-func (w *World) check(spec fsm.Spec) error {
+func (w *World) check(ctx context.Context, spec fsm.Spec) error {
 	if err := runnable("the VM host", w.VMHost, "put arcbox-vmhost beside arcbox-engine, or into its PATH"); err != nil {
 		return err
 	}
@@ -107,11 +115,11 @@ func (w *World) check(spec fsm.Spec) error {
 	if _, err := w.image(spec); err != nil {
 		return err
 	}
-	kernel, initrd, _, err := w.assets(spec)
+	a, err := w.assets(ctx, spec)
 	if err != nil {
 		return err
 	}
-	for _, f := range []struct{ field, path string }{{"kernel", kernel}, {"initrd", initrd}} {
+	for _, f := range []struct{ field, path string }{{"kernel", a.Kernel}, {"initrd", a.Initrd}} {
 		if err := readable(f.path); err != nil {
 			return &actors.Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: f.field, Hint: "ls -l " + f.path,
 				Message: fmt.Sprintf("%s %q: a file that the engine can read is needed: %v", f.field, f.path, err)}
@@ -140,29 +148,6 @@ func (w *World) qemu() string {
 	return "qemu-system-x86_64"
 }
 
-// assets are the machine's own kernel and initramfs, or the prepared ones, and
-// what goes behind the initramfs of a machine with an image.
-func (w *World) assets(spec fsm.Spec) (kernel, initrd string, more []string, err error) {
-	if spec.Kernel != "" && spec.Initrd != "" {
-		return spec.Kernel, spec.Initrd, nil, nil
-	}
-	a, err := boot.Find(w.Boot...)
-	if err != nil {
-		return "", "", nil, &actors.Refusal{Code: wire.Code_CODE_LACKING, Hint: "./task up", Message: err.Error()}
-	}
-	kernel, initrd = a.Kernel, a.Initrd
-	if spec.Image != "" {
-		more = []string{a.Root}
-	}
-	if spec.Kernel != "" {
-		kernel = spec.Kernel
-	}
-	if spec.Initrd != "" {
-		initrd = spec.Initrd
-	}
-	return kernel, initrd, more, nil
-}
-
 func readable(path string) error {
 	fi, err := os.Stat(path)
 	switch {
@@ -188,7 +173,7 @@ func readable(path string) error {
 // Launch implements actors.Hosts.
 func (w *World) Launch(ctx context.Context, ref actors.Ref, lock actors.Lock, o actors.Order) (fsm.LaunchedFact, actors.Lock, error) {
 	held := lock.(*client.Lock)
-	spec, err := w.spec(ref, o)
+	spec, from, err := w.spec(ctx, ref, o)
 	if err != nil {
 		return fsm.LaunchedFact{}, held, err
 	}
@@ -197,6 +182,7 @@ func (w *World) Launch(ctx context.Context, ref actors.Ref, lock actors.Lock, o 
 		w.report(ref, o.Launch, 0)
 		return fsm.LaunchedFact{
 			Driver: string(hello.Backend), Version: hello.Version, Accel: string(hello.Accel), Note: hello.Note,
+			Kernel: from.name, Release: from.Release, Board: string(hello.Board),
 		}, nil, nil
 	}
 	if held.Held() {
@@ -210,7 +196,7 @@ func (w *World) Launch(ctx context.Context, ref actors.Ref, lock actors.Lock, o 
 }
 
 // spec writes the launch's token and initramfs, and says what to run.
-func (w *World) spec(ref actors.Ref, o actors.Order) (hv.Spec, error) {
+func (w *World) spec(ctx context.Context, ref actors.Ref, o actors.Order) (hv.Spec, booted, error) {
 	p := w.place(ref)
 	s := hv.Spec{
 		Version: hv.SpecVersion, Machine: ref.ID, Name: ref.Name, Launch: o.Launch, CID: hv.CID(o.CID),
@@ -222,28 +208,31 @@ func (w *World) spec(ref actors.Ref, o actors.Order) (hv.Spec, error) {
 	token := make([]byte, guestwire.TokenSize)
 	_, _ = rand.Read(token) // it never fails
 	if err := writeToken(s.TokenFile, token); err != nil {
-		return s, fmt.Errorf("write token: %w", err)
+		return s, booted{}, fmt.Errorf("write token: %w", err)
 	}
 	if s.Backend == hv.BackendSim {
-		return s, nil
+		return s, booted{}, nil
 	}
-	kernel, initrd, more, err := w.assets(o.Spec)
+	from, err := w.assets(ctx, o.Spec)
 	if err != nil {
-		return s, err
+		return s, booted{}, err
 	}
 	if s, err = w.withDisks(s, ref, o.Spec); err != nil {
-		return s, err
+		return s, booted{}, err
 	}
 	withBlocks(&s, o.Spec.Blocks)
-	s.Kernel, s.Initrd = kernel, filepath.Join(p.Dir, api.InitrdFile)
+	if s.Board, s.BoardAccel = board(o.Spec, from.boots); s.Board != "" {
+		s.Version = max(s.Version, hv.SpecVersionBoards)
+	}
+	s.Kernel, s.Initrd = from.Kernel, filepath.Join(p.Dir, api.InitrdFile)
 	secrets, err := w.sshSecrets(ref)
 	if err != nil {
-		return s, fmt.Errorf("ssh keys: %w", err)
+		return s, booted{}, fmt.Errorf("ssh keys: %w", err)
 	}
-	if err := boot.AppendToken(s.Initrd, token, secrets, append([]string{initrd}, more...)...); err != nil {
-		return s, fmt.Errorf("write initramfs: %w", err)
+	if err := boot.AppendToken(s.Initrd, token, secrets, from.initrds(o.Spec)...); err != nil {
+		return s, booted{}, fmt.Errorf("write initramfs: %w", err)
 	}
-	return s, nil
+	return s, from, nil
 }
 
 // writeToken makes the launch's token anew: 0400, never reused.

@@ -250,6 +250,7 @@ type Spec struct {
 	ImageName     string                 `protobuf:"bytes,11,opt,name=image_name,json=imageName,proto3" json:"image_name,omitempty"` // what it was asked for by
 	Disk          int64                  `protobuf:"varint,12,opt,name=disk,proto3" json:"disk,omitempty"`                           // bytes of the data disk, whole MiB; 0 = 50 GiB
 	Blocks        []*Block               `protobuf:"bytes,20,rep,name=blocks,proto3" json:"blocks,omitempty"`
+	Board         string                 `protobuf:"bytes,30,opt,name=board,proto3" json:"board,omitempty"` // q35 or microvm; "" = as boots of its kernel showed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -373,6 +374,13 @@ func (x *Spec) GetBlocks() []*Block {
 		return x.Blocks
 	}
 	return nil
+}
+
+func (x *Spec) GetBoard() string {
+	if x != nil {
+		return x.Board
+	}
+	return ""
 }
 
 // Block is a file, or a block device of the host, that a machine has as a disk.
@@ -1430,9 +1438,13 @@ type Machine struct {
 	Reboots            uint32                 `protobuf:"varint,32,opt,name=reboots,proto3" json:"reboots,omitempty"`
 	RunDir             string                 `protobuf:"bytes,33,opt,name=run_dir,json=runDir,proto3" json:"run_dir,omitempty"`
 	Owed               []*Owed                `protobuf:"bytes,34,rep,name=owed,proto3" json:"owed,omitempty"`
-	LaunchedWith       *Spec                  `protobuf:"bytes,35,opt,name=launched_with,json=launchedWith,proto3" json:"launched_with,omitempty"` // of the VM, where the spec has changed since
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Of the VM: the name of its kernel, that kernel's release, and q35 or microvm.
+	Kernel        string `protobuf:"bytes,50,opt,name=kernel,proto3" json:"kernel,omitempty"`
+	KernelRelease string `protobuf:"bytes,51,opt,name=kernel_release,json=kernelRelease,proto3" json:"kernel_release,omitempty"`
+	Board         string `protobuf:"bytes,52,opt,name=board,proto3" json:"board,omitempty"`
+	LaunchedWith  *Spec  `protobuf:"bytes,35,opt,name=launched_with,json=launchedWith,proto3" json:"launched_with,omitempty"` // of the VM, where the spec has changed since
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Machine) Reset() {
@@ -1701,6 +1713,27 @@ func (x *Machine) GetOwed() []*Owed {
 		return x.Owed
 	}
 	return nil
+}
+
+func (x *Machine) GetKernel() string {
+	if x != nil {
+		return x.Kernel
+	}
+	return ""
+}
+
+func (x *Machine) GetKernelRelease() string {
+	if x != nil {
+		return x.KernelRelease
+	}
+	return ""
+}
+
+func (x *Machine) GetBoard() string {
+	if x != nil {
+		return x.Board
+	}
+	return ""
 }
 
 func (x *Machine) GetLaunchedWith() *Spec {
@@ -3627,7 +3660,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05state\x18\x06 \x01(\tR\x05state\"@\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
-	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\xd8\x02\n" +
+	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\xee\x02\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04cpus\x18\x01 \x01(\rR\x04cpus\x12\x16\n" +
 	"\x06memory\x18\x02 \x01(\x03R\x06memory\x12\x16\n" +
@@ -3643,7 +3676,8 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\n" +
 	"image_name\x18\v \x01(\tR\timageName\x12\x12\n" +
 	"\x04disk\x18\f \x01(\x03R\x04disk\x12/\n" +
-	"\x06blocks\x18\x14 \x03(\v2\x17.arcbox.engine.v1.BlockR\x06blocks\"P\n" +
+	"\x06blocks\x18\x14 \x03(\v2\x17.arcbox.engine.v1.BlockR\x06blocks\x12\x14\n" +
+	"\x05board\x18\x1e \x01(\tR\x05board\"P\n" +
 	"\x05Block\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1b\n" +
 	"\tread_only\x18\x02 \x01(\bR\breadOnly\x12\x16\n" +
@@ -3723,7 +3757,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\n" +
 	"unrepaired\x18\f \x01(\rR\n" +
 	"unrepaired\x12\x18\n" +
-	"\adamaged\x18\r \x01(\rR\adamaged\"\x9c\t\n" +
+	"\adamaged\x18\r \x01(\rR\adamaged\"\xf1\t\n" +
 	"\aMachine\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -3763,7 +3797,10 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"exitStatus\x12\x18\n" +
 	"\areboots\x18  \x01(\rR\areboots\x12\x17\n" +
 	"\arun_dir\x18! \x01(\tR\x06runDir\x12*\n" +
-	"\x04owed\x18\" \x03(\v2\x16.arcbox.engine.v1.OwedR\x04owed\x12;\n" +
+	"\x04owed\x18\" \x03(\v2\x16.arcbox.engine.v1.OwedR\x04owed\x12\x16\n" +
+	"\x06kernel\x182 \x01(\tR\x06kernel\x12%\n" +
+	"\x0ekernel_release\x183 \x01(\tR\rkernelRelease\x12\x14\n" +
+	"\x05board\x184 \x01(\tR\x05board\x12;\n" +
 	"\rlaunched_with\x18# \x01(\v2\x16.arcbox.engine.v1.SpecR\flaunchedWith\x1a9\n" +
 	"\vPhasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +

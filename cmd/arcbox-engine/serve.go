@@ -19,6 +19,7 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/actors/hosts"
 	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
 	"github.com/arcboxlabs/arcbox-engine/guest/image"
+	"github.com/arcboxlabs/arcbox-engine/guest/kernel"
 	"github.com/arcboxlabs/arcbox-engine/journal"
 )
 
@@ -64,8 +65,9 @@ func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, allowSim
 		return err
 	}
 	world := hosts.New(hosts.Options{
-		Machines: h.Machines(), Run: h.Run, SSH: h.SSH(), VMHost: vmhostPath(), QEMU: os.Getenv("ARCBOX_QEMU"), Boot: h.BootDirs(),
+		Machines: h.Machines(), Run: h.Run, SSH: h.SSH(), VMHost: besides("arcbox-vmhost"), QEMU: os.Getenv("ARCBOX_QEMU"), Boot: h.BootDirs(),
 		Cache: filepath.Join(h.Data, "accel.json"), Logger: log, Images: images, Zone: hostZone("/etc/localtime"),
+		Agent: besides("arcbox-agent"), Kernels: kernel.Open(h.Kernels()),
 	})
 	engine, err := actors.Start(actors.Options{
 		Journal: j, Clock: realClock{boot: bootID()}, Hosts: world, Guests: world, Dirs: world,
@@ -150,9 +152,8 @@ func hostZone(link string) string {
 
 var zone = regexp.MustCompile(`^[A-Z][A-Za-z0-9_+-]{0,31}(/[A-Z][A-Za-z0-9_+-]{0,31}){0,2}$`)
 
-// vmhostPath is arcbox-vmhost beside this binary, else by PATH.
-func vmhostPath() string {
-	const name = "arcbox-vmhost"
+// besides is a program of ours beside this binary, else by PATH.
+func besides(name string) string {
 	if self, err := os.Executable(); err == nil {
 		if self, err = filepath.EvalSymlinks(self); err == nil {
 			if path, err := exec.LookPath(filepath.Join(filepath.Dir(self), name)); err == nil {

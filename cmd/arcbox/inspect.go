@@ -107,7 +107,9 @@ func (a *app) facts(m *wire.Machine) []fact {
 		{"memory", formatSize(s.GetMemory()) + nowHas(m, formatSize(m.GetLaunchedWith().GetMemory()), s.GetMemory() != m.GetLaunchedWith().GetMemory())},
 		{"image", imageOf(s)},
 		{"disk", sizeOf(s.GetDisk())},
+		{"machine", s.GetBoard()},
 		{"kernel", s.GetKernel()},
+		{"launched as", launchedAs(m)},
 		{"initrd", s.GetInitrd()},
 		{"cmdline", s.GetCmdline()},
 		{"script", s.GetScript()},
@@ -147,6 +149,18 @@ func sizeOf(n int64) string {
 		return ""
 	}
 	return formatSize(n)
+}
+
+// launchedAs is what the VM was built as, and which kernel it booted.
+func launchedAs(m *wire.Machine) string {
+	text := m.GetBoard()
+	if m.GetKernelRelease() != "" {
+		text += ", kernel " + m.GetKernelRelease()
+	}
+	if m.GetKernel() != "" {
+		text += " (" + m.GetKernel() + ")"
+	}
+	return strings.TrimPrefix(text, ", ")
 }
 
 func ifSet(set bool, text string) string {

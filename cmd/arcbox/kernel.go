@@ -113,6 +113,35 @@ func (a *app) completeKernels(_ *cobra.Command, args []string, _ string) ([]stri
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
+// completeKernelFlag offers kernels, and files.
+func (a *app) completeKernelFlag(cmd *cobra.Command, _ []string, part string) ([]string, cobra.ShellCompDirective) {
+	names, _ := a.completeKernels(cmd, nil, part)
+	return names, cobra.ShellCompDirectiveDefault
+}
+
+// kernelOf is what --kernel says: a path is a file's, and a bare word is a
+// kernel's name where there is one of that name.
+func (s *specFlags) kernelOf(cmd *cobra.Command) (string, error) {
+	if s.kernel == "" || strings.ContainsRune(s.kernel, os.PathSeparator) || s.kernels == nil {
+		return bootFile("kernel", s.kernel)
+	}
+	store, err := s.kernels()
+	if err != nil {
+		return "", err
+	}
+	_, missing := store.Find(s.kernel)
+	if missing == nil || s.kernel == kernel.Default {
+		return s.kernel, nil
+	}
+	path, err := bootFile("kernel", s.kernel)
+	if err != nil {
+		f := badInput("kernel", "--kernel %s: %v, and no file of that name can be read", shorten(s.kernel, 80), missing)
+		f.hint = "arcbox kernel ls\n" + helpHint(cmd)
+		return "", f
+	}
+	return path, nil
+}
+
 func newKernelImport(a *app) *cobra.Command {
 	var name string
 	var use bool

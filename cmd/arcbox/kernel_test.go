@@ -120,6 +120,32 @@ func TestKernelJSONKeys(t *testing.T) {
 	}
 }
 
+func TestCreateWithKernel(t *testing.T) {
+	b := imageBench(t)
+	dir := kernelTree(t, "6.1", "one")
+	if code, _, err := b.again(t, "kernel", "pack", dir); code != 0 {
+		t.Fatalf("exit %d, %q", code, err)
+	}
+	if code, _, err := b.again(t, "kernel", "import", dir, "--name", "ours"); code != 0 {
+		t.Fatalf("exit %d, %q", code, err)
+	}
+	a := b.app
+	for kernel, want := range map[string]string{"": "", "ours": "ours", "default": "default", dir + "/boot/vmlinuz-6.1": dir + "/boot/vmlinuz-6.1"} {
+		got, err := (&specFlags{kernel: kernel, kernels: a.kernels}).kernelOf(newCreate(a))
+		if err != nil || got != want {
+			t.Errorf("--kernel %q is %q, %v", kernel, got, err)
+		}
+	}
+	for _, kernel := range []string{"nobody", "NoName", "./nobody"} {
+		if code, _, err := b.again(t, "create", "web", "--kernel", kernel); code != exitUsage || !strings.Contains(err, kernel) {
+			t.Errorf("--kernel %s: exit %d, %q", kernel, code, err)
+		}
+	}
+	if code, _, err := b.again(t, "create", "web", "--machine", "pc"); code != exitUsage || !strings.Contains(err, "q35, microvm") {
+		t.Errorf("exit %d, %q", code, err)
+	}
+}
+
 func TestNamersOf(t *testing.T) {
 	machines := []*wire.Machine{
 		{Name: "a", Spec: &wire.Spec{Kernel: "ours"}}, {Name: "b", Spec: &wire.Spec{}}, {Name: "c", Spec: &wire.Spec{Kernel: "/boot/ours"}},

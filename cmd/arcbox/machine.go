@@ -9,52 +9,58 @@ import (
 // machineJSON is a machine in JSON. Names are only ever added. Sizes are
 // bytes, phases milliseconds.
 type machineJSON struct {
-	Name         string           `json:"name"`
-	ID           string           `json:"id"`
-	State        string           `json:"state"`
-	Since        *time.Time       `json:"since,omitempty"`
-	Desired      string           `json:"desired"`
-	Health       string           `json:"health"`
-	HealthWhy    string           `json:"health_why,omitempty"`
-	Backend      string           `json:"backend"`
-	Sim          bool             `json:"sim"` // nothing really runs
-	Accel        string           `json:"accel,omitempty"`
-	AccelNote    string           `json:"accel_note,omitempty"`
-	Address      string           `json:"address,omitempty"`
-	CPUs         uint32           `json:"cpus"`
-	Memory       int64            `json:"memory"`
-	Image        string           `json:"image,omitempty"` // digest
-	ImageName    string           `json:"image_name,omitempty"`
-	Disk         int64            `json:"disk,omitempty"`
-	Kernel       string           `json:"kernel,omitempty"`
-	Initrd       string           `json:"initrd,omitempty"`
-	Cmdline      string           `json:"cmdline,omitempty"`
-	Restart      string           `json:"restart,omitempty"`
-	Script       string           `json:"script,omitempty"`
-	Blocks       []blockJSON      `json:"blocks,omitempty"`
-	Created      *time.Time       `json:"created,omitempty"`
-	Cause        string           `json:"cause,omitempty"` // of the last end
-	CauseDetail  string           `json:"cause_detail,omitempty"`
-	Exited       *time.Time       `json:"exited,omitempty"`
-	ExitStatus   int32            `json:"exit_status,omitempty"`
-	ConsoleTail  string           `json:"console_tail,omitempty"`
-	CID          uint32           `json:"cid,omitempty"`
-	Launch       string           `json:"launch,omitempty"`
-	Ready        *time.Time       `json:"ready,omitempty"`
-	Phases       map[string]int64 `json:"phases,omitempty"`
-	AgentVersion string           `json:"agent_version,omitempty"`
-	HostVersion  string           `json:"host_version,omitempty"`
-	GuestBoot    string           `json:"guest_boot,omitempty"`
-	Reboots      uint32           `json:"reboots,omitempty"`
-	Attempt      uint32           `json:"attempt,omitempty"`
-	NotBefore    *time.Time       `json:"not_before,omitempty"`
-	Resting      bool             `json:"resting,omitempty"`
-	Stray        bool             `json:"stray,omitempty"`
-	Damaged      bool             `json:"damaged,omitempty"`
-	Dir          string           `json:"dir,omitempty"`
-	RunDir       string           `json:"run_dir,omitempty"`
-	Seq          uint64           `json:"seq"`
-	Owed         []owedJSON       `json:"owed,omitempty"`
+	Name        string      `json:"name"`
+	ID          string      `json:"id"`
+	State       string      `json:"state"`
+	Since       *time.Time  `json:"since,omitempty"`
+	Desired     string      `json:"desired"`
+	Health      string      `json:"health"`
+	HealthWhy   string      `json:"health_why,omitempty"`
+	Backend     string      `json:"backend"`
+	Sim         bool        `json:"sim"` // nothing really runs
+	Accel       string      `json:"accel,omitempty"`
+	AccelNote   string      `json:"accel_note,omitempty"`
+	Address     string      `json:"address,omitempty"`
+	CPUs        uint32      `json:"cpus"`
+	Memory      int64       `json:"memory"`
+	Image       string      `json:"image,omitempty"` // digest
+	ImageName   string      `json:"image_name,omitempty"`
+	Disk        int64       `json:"disk,omitempty"`
+	Kernel      string      `json:"kernel,omitempty"`
+	Initrd      string      `json:"initrd,omitempty"`
+	Cmdline     string      `json:"cmdline,omitempty"`
+	Restart     string      `json:"restart,omitempty"`
+	Script      string      `json:"script,omitempty"`
+	Blocks      []blockJSON `json:"blocks,omitempty"`
+	Created     *time.Time  `json:"created,omitempty"`
+	Cause       string      `json:"cause,omitempty"` // of the last end
+	CauseDetail string      `json:"cause_detail,omitempty"`
+	Exited      *time.Time  `json:"exited,omitempty"`
+	ExitStatus  int32       `json:"exit_status,omitempty"`
+	ConsoleTail string      `json:"console_tail,omitempty"`
+	CID         uint32      `json:"cid,omitempty"`
+	Launch      string      `json:"launch,omitempty"`
+	Ready       *time.Time  `json:"ready,omitempty"`
+	// Machine is what its VM is to be built as, "" = auto; Board what it was built
+	// as, with the name of the kernel that it booted, and that kernel's release.
+	Machine        string           `json:"machine,omitempty"`
+	Board          string           `json:"board,omitempty"`
+	LaunchedKernel string           `json:"launched_kernel,omitempty"`
+	KernelRelease  string           `json:"kernel_release,omitempty"`
+	Phases         map[string]int64 `json:"phases,omitempty"`
+	AgentVersion   string           `json:"agent_version,omitempty"`
+	HostVersion    string           `json:"host_version,omitempty"`
+	GuestBoot      string           `json:"guest_boot,omitempty"`
+	Reboots        uint32           `json:"reboots,omitempty"`
+	Attempt        uint32           `json:"attempt,omitempty"`
+	NotBefore      *time.Time       `json:"not_before,omitempty"`
+	Resting        bool             `json:"resting,omitempty"`
+	Stray          bool             `json:"stray,omitempty"`
+	Damaged        bool             `json:"damaged,omitempty"`
+	Dir            string           `json:"dir,omitempty"`
+	RunDir         string           `json:"run_dir,omitempty"`
+	Seq            uint64           `json:"seq"`
+	Owed           []owedJSON       `json:"owed,omitempty"`
 	// LaunchedWith is what its VM has, where that is not what the machine will
 	// have from its next start on.
 	LaunchedWith *sizesJSON `json:"launched_with,omitempty"`
@@ -76,10 +82,10 @@ func machineView(m *wire.Machine) machineJSON {
 	return machineJSON{
 		Name: m.GetName(), ID: m.GetId(), State: m.GetState(), Since: wireTime(m.GetSinceUnixNanos()),
 		Desired: m.GetDesired(), Health: m.GetHealth(), HealthWhy: healthWhy(m),
-		Backend: s.GetBackend(), Sim: isSim(m), Accel: m.GetAccel(), AccelNote: m.GetAccelNote(), Address: m.GetAddress(),
+		Backend: s.GetBackend(), Sim: isSim(m), Accel: m.GetAccel(), AccelNote: m.GetAccelNote(), LaunchedKernel: m.GetKernel(), KernelRelease: m.GetKernelRelease(), Board: m.GetBoard(), Address: m.GetAddress(),
 		CPUs: s.GetCpus(), Memory: s.GetMemory(), Image: s.GetImage(), ImageName: s.GetImageName(), Disk: s.GetDisk(),
 		Kernel: s.GetKernel(), Initrd: s.GetInitrd(), Cmdline: s.GetCmdline(),
-		Restart: s.GetRestart(), Script: s.GetScript(), Blocks: blocksView(s.GetBlocks()), Created: wireTime(m.GetCreatedUnixNanos()),
+		Restart: s.GetRestart(), Script: s.GetScript(), Machine: s.GetBoard(), Blocks: blocksView(s.GetBlocks()), Created: wireTime(m.GetCreatedUnixNanos()),
 		Cause: m.GetCause(), CauseDetail: m.GetCauseDetail(), Exited: wireTime(m.GetExitedUnixNanos()),
 		ExitStatus: m.GetExitStatus(), ConsoleTail: m.GetConsoleTail(), CID: m.GetCid(), Launch: m.GetLaunch(),
 		Ready: wireTime(m.GetReadyUnixNanos()), Phases: m.GetPhases(), AgentVersion: m.GetAgentVersion(),

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/guest/kernel"
 )
 
 // The defaults and the bounds that are known without asking the engine. It
@@ -26,6 +27,8 @@ var (
 	backends = []string{"qemu", "vz", "sim"}
 	policies = []string{"no", "on-failure", "always"}
 	accels   = []string{"auto", "kvm", "tcg"}
+
+	machineTypes = []string{"auto", "q35", "microvm"}
 )
 
 // specFlags are the flags that say what a machine is to be.
@@ -34,28 +37,35 @@ type specFlags struct {
 	memory                                                   sizeValue
 	kernel, initrd, cmdline, backend, restart, accel, script string
 	blocks                                                   []string
+	machine                                                  string
+	kernels                                                  func() (*kernel.Store, error)
 	imageFlags
 }
 
-var specNames = []string{"image", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "script", "block"}
+var specNames = []string{"image", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "script", "block"}
 
 func (s *specFlags) add(a *app, cmd *cobra.Command) {
-	s.memory = defaultMemory
+	s.memory, s.kernels = defaultMemory, a.kernels
 	f := cmd.Flags()
 	f.IntVar(&s.cpus, "cpus", 0, "virtual CPUs (default: the host's cores)")
 	s.imageFlags.add(a, cmd)
 	f.Var(&s.memory, "memory", "memory: a bare number is MiB; K, M, G, T are binary")
-	f.StringVar(&s.kernel, "kernel", "", "kernel to boot (default: the engine's own)")
+	f.StringVar(&s.kernel, "kernel", "", "kernel to boot, by its name or a file (default: that of arcbox kernel use)")
 	f.StringVar(&s.initrd, "initrd", "", "initramfs to boot (default: the engine's own)")
 	f.StringVar(&s.cmdline, "cmdline", "", "kernel arguments, added to the engine's")
 	f.StringVar(&s.backend, "backend", "", "qemu, vz or sim (default: what this host has)")
 	f.StringVar(&s.restart, "restart", "no", "start it again by itself: no, on-failure or always")
 	f.StringVar(&s.accel, "accel", "auto", "how QEMU runs guest code: auto, kvm or tcg")
+	f.StringVar(&s.machine, "machine", "auto", "what its VM is: q35, microvm, or auto, as boots of its kernel showed")
 	f.StringVar(&s.script, "script", "", "what a sim machine does (only with --backend sim)")
 	f.StringArrayVar(&s.blocks, "block", nil, "a file or a block device as a further disk: PATH or PATH:ro; again for more")
 	a.complete(cmd, "backend", backends...)
 	a.complete(cmd, "restart", policies...)
 	a.complete(cmd, "accel", accels...)
+	a.complete(cmd, "machine", machineTypes...)
+	if err := cmd.RegisterFlagCompletionFunc("kernel", a.completeKernelFlag); err != nil {
+		panic(err) // it was added above
+	}
 }
 
 // spec checks the flags and makes the message. The engine checks again.
@@ -64,7 +74,7 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 	if !cmd.Flags().Changed("cpus") {
 		cpus = runtime.NumCPU()
 	}
-	kernel, kernelErr := bootFile("kernel", s.kernel)
+	image, kernelErr := s.kernelOf(cmd)
 	initrd, initrdErr := bootFile("initrd", s.initrd)
 	blocks, blockErr := parseBlocks(s.blocks)
 	for _, err := range []error{s.check(cmd), checkCPUs(cpus), checkMemory(s.memory), s.checkWords(), kernelErr, initrdErr, blockErr} {
@@ -73,8 +83,8 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 		}
 	}
 	return &wire.Spec{
-		Cpus: uint32(cpus), Memory: int64(s.memory), Kernel: kernel, Initrd: initrd, Cmdline: s.cmdline, //nolint:gosec // checked
-		Backend: s.backend, Restart: s.restart, Accel: s.accel, Script: s.script, Blocks: blocks,
+		Cpus: uint32(cpus), Memory: int64(s.memory), Kernel: image, Initrd: initrd, Cmdline: s.cmdline, //nolint:gosec // checked
+		Backend: s.backend, Restart: s.restart, Accel: s.accel, Script: s.script, Board: strings.TrimPrefix(s.machine, "auto"), Blocks: blocks,
 	}, nil
 }
 
@@ -82,7 +92,7 @@ func (s *specFlags) checkWords() error {
 	for _, w := range []struct {
 		flag, value string
 		allowed     []string
-	}{{"backend", s.backend, append([]string{""}, backends...)}, {"restart", s.restart, policies}, {"accel", s.accel, accels}} {
+	}{{"backend", s.backend, append([]string{""}, backends...)}, {"restart", s.restart, policies}, {"accel", s.accel, accels}, {"machine", s.machine, machineTypes}} {
 		if !slices.Contains(w.allowed, w.value) {
 			return badInput(w.flag, "--%s %q: one of %s", w.flag, shorten(w.value, 80), strings.TrimPrefix(strings.Join(w.allowed, ", "), ", "))
 		}

@@ -106,7 +106,7 @@ func settleBoard(s hv.Spec) (hv.Spec, error) {
 	chosen := s.BoardAccel != ""
 	switch {
 	case s.Board == "":
-	case chosen && s.BoardAccel != s.Accel:
+	case chosen && s.BoardAccel != hv.AccelAuto && s.BoardAccel != s.Accel:
 		s.Board = hv.BoardQ35
 	case s.Board == hv.BoardMicroVM && s.Accel == hv.AccelTCG && s.TSCKHz == 0 && chosen:
 		s.Board = hv.BoardQ35

@@ -82,6 +82,7 @@ func TestSettleBoard(t *testing.T) {
 		"microvm":               {hv.BoardMicroVM, "", 7, hv.BoardMicroVM, ""},
 		"tried under TCG":       {hv.BoardMicroVM, hv.AccelTCG, 7, hv.BoardMicroVM, ""},
 		"tried under KVM":       {hv.BoardMicroVM, hv.AccelKVM, 7, hv.BoardQ35, ""},
+		"tried under both":      {hv.BoardMicroVM, hv.AccelAuto, 7, hv.BoardMicroVM, ""},
 		"chosen, no counter":    {hv.BoardMicroVM, hv.AccelTCG, 0, hv.BoardQ35, ""},
 		"asked for, no counter": {hv.BoardMicroVM, "", 0, "", `board "microvm"`},
 	} {

@@ -295,7 +295,8 @@ func TestRebootsWithoutAReader(t *testing.T) {
 	}
 	<-v.(*vm).done
 	kinds, exit := end(t, v)
-	if exit.Cause != hv.ExitKilled || len(kinds) != maxEvents-1 {
+	// One less where the first was taken when all had come.
+	if n := len(kinds); exit.Cause != hv.ExitKilled || n != maxEvents-1 && n != maxEvents-2 {
 		t.Fatalf("%d events, exit %+v", len(kinds), exit)
 	}
 }

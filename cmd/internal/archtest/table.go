@@ -64,7 +64,7 @@ var table = map[string]row{
 	"actors/endpoint":   {may: []string{"actors/wire"}},
 	"actors":            {may: []string{"actors/wire", "fsm", "hv", "journal"}},
 	"actors/hosts": {may: []string{
-		"actors", "actors/wire", "fsm", "guest", "guest/boot", "guest/disk", "guest/image", "guest/wire", "hv", "hv/vmhost/api", "hv/vmhost/client",
+		"actors", "actors/wire", "fsm", "guest", "guest/boot", "guest/disk", "guest/image", "guest/kernel", "guest/wire", "hv", "hv/vmhost/api", "hv/vmhost/client",
 	}},
 
 	// A sequential model of names and CIDs; its own test runs a whole engine.
@@ -89,7 +89,7 @@ var table = map[string]row{
 		"actors/client", "actors/wire", "cmd/internal/home", "guest", "guest/boot", "guest/image", "guest/image/pull", "guest/image/rootfs", "guest/kernel", "guest/tree", "guest/wire",
 	}},
 	"cmd/arcbox-engine": {tests: []string{"actors/client"}, may: []string{
-		"actors", "actors/endpoint", "actors/hosts", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "guest/image", "hv", "journal",
+		"actors", "actors/endpoint", "actors/hosts", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "guest/image", "guest/kernel", "hv", "journal",
 	}},
 	"cmd/arcbox-netd":   {may: []string{"hv/network/netd"}},
 	"cmd/arcbox-vmhost": {may: []string{"hv", "hv/qemu", "hv/sim", "hv/vmhost"}},
