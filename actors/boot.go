@@ -58,12 +58,22 @@ func (s *shared) leftovers() (left leftovers) {
 // lookFirst looks at a machine that has a directory and no start. Once somebody
 // has begun to start or remove it, its lock is asked for anyway.
 func (m *machine) lookFirst() {
-	if m.unseen || m.state().Dir || m.start != nil || len(m.odd) > 0 || !fsm.May(m.state().State, fsm.KindStrayFound) {
+	if m.unseen || m.state().Dir || m.start != nil || m.touched() || !fsm.May(m.state().State, fsm.KindStrayFound) {
 		return
 	}
 	m.unseen = true
 	m.publish()
 	m.lookAtBoot()
+}
+
+// touched tells whether a worker may ask for the machine's lock.
+func (m *machine) touched() bool {
+	for name := range m.odd {
+		if name != ownerWork {
+			return true
+		}
+	}
+	return false
 }
 
 // remedies carries out the cells of Table 2.

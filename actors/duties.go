@@ -14,6 +14,7 @@ func (m *machine) reconcile() {
 	if m.unseen {
 		return
 	}
+	m.watchOwner()
 	owed := fsm.Owed(m.state())
 	for d, w := range m.work {
 		if contains(owed, d) {

@@ -102,6 +102,12 @@ type Guests interface {
 	Open(ctx context.Context, ref Ref, port uint32, client *os.File) error
 }
 
+// Owners are the commands that machines live for.
+type Owners interface {
+	// Gone waits until an owner has ended. An error says that nobody can tell.
+	Gone(ctx context.Context, owner string) error
+}
+
 // Dirs are the machines' directories.
 type Dirs interface {
 	// Delete removes a machine's directory and sockets, its lock held.

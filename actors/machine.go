@@ -34,6 +34,7 @@ type machine struct {
 	adopt     bool      // append adopted when the VM host answers
 	killStray *command  // somebody wants the stray gone
 	remover   *command  // who wants a machine removed that does not run, even if they have gone
+	orphan    bool      // its owner was seen to have ended
 	pace      pace      // of what the guest makes us write
 	done      bool      // removed and cleaned
 	void      bool      // its create was refused: it never was

@@ -111,6 +111,7 @@ func specOnWire(s fsm.Spec) *wire.Spec {
 		Cpus: uint32(s.CPUs), Memory: s.Memory, Kernel: s.Kernel, Initrd: s.Initrd, Cmdline: s.Cmdline,
 		Backend: s.Backend, Restart: string(s.Restart), Accel: s.Accel, Script: s.Script, Board: s.Board,
 		Image: s.Image, ImageName: s.ImageName, Disk: s.Disk,
+		Owner: s.Owner,
 	}
 	for _, b := range s.Blocks {
 		out.Blocks = append(out.Blocks, &wire.Block{Path: b.Path, ReadOnly: b.ReadOnly, Serial: b.Serial})

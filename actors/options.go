@@ -22,6 +22,7 @@ type Options struct {
 	Hosts   Hosts
 	Guests  Guests
 	Dirs    Dirs
+	Owners  Owners
 	// Tickets lets a client reach open's bytes by a socket and a ticket that is
 	// good once.
 	Tickets func(principal string, open func(context.Context, *net.UnixConn) error) (socket, ticket string)
@@ -63,6 +64,7 @@ const (
 	checkEvery    = 15 * time.Second
 	checkAgain    = time.Second // while it is not well
 	checkTime     = 5 * time.Second
+	orphanAgain   = 5 * time.Second  // after a removal that its owner's end asked for, and that failed
 	startAgain    = 5 * time.Second  // after a refused start that the state owes
 	adoptionGrace = 10 * time.Second // after adoption, before a deadline counts
 )
@@ -104,7 +106,12 @@ func (o *Options) fill() {
 	}
 }
 
-func (s *shared) send(to *actor.PID, msg any) { s.sys.Root.Send(to, msg) }
+// send sends to whoever asked, if anybody did.
+func (s *shared) send(to *actor.PID, msg any) {
+	if to != nil {
+		s.sys.Root.Send(to, msg)
+	}
+}
 
 // timeout is a client's wish within bounds.
 func timeout(nanos int64, fallback time.Duration) time.Duration {

@@ -41,6 +41,9 @@ var label = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 
 var imageDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
+// owner is the form of an owner, which is a file's name, too.
+var owner = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
 // checkName refuses what is no RFC 1123 label.
 func checkName(name string) error {
 	if label.MatchString(name) {
@@ -60,6 +63,7 @@ func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
 		Cmdline: w.GetCmdline(), Backend: or(w.GetBackend(), defaultBackend), Accel: or(w.GetAccel(), "auto"),
 		Restart: fsm.Policy(or(w.GetRestart(), string(fsm.PolicyNo))), Script: w.GetScript(), Board: w.GetBoard(),
 		Image: w.GetImage(), ImageName: w.GetImageName(), Disk: w.GetDisk(),
+		Owner: w.GetOwner(),
 	}
 	if s.Image != "" && s.Disk == 0 {
 		s.Disk = defaultDisk
@@ -158,6 +162,9 @@ func checkText(s fsm.Spec) error {
 	}
 	if len(s.Cmdline) > maxCmdline || hasControl(s.Cmdline) {
 		return badInput("cmdline", "cmdline %q: at most %d bytes, no control characters", clip(s.Cmdline, 80), maxCmdline)
+	}
+	if s.Owner != "" && !owner.MatchString(s.Owner) {
+		return badInput("owner", "owner %q: 32 hexadecimal digits", clip(s.Owner, 80))
 	}
 	if len(s.Script) > maxScript {
 		return badInput("script", "script of %d bytes: at most %d", len(s.Script), maxScript)

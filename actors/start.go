@@ -133,6 +133,8 @@ func (m *machine) oddDone(w *work, result any) {
 		m.lookedAtBoot(r)
 	case untold:
 		m.tell()
+	case orphaned:
+		m.orphaned(r)
 	}
 }
 

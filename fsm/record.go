@@ -111,6 +111,9 @@ type Spec struct {
 	Disk      int64  `cbor:"13,keyasint,omitempty" json:"disk,omitempty"`
 	// Blocks are the disks beside its own.
 	Blocks []Block `cbor:"20,keyasint,omitempty" json:"blocks,omitempty"`
+	// Owner names the command that the machine lives for: with its end the machine
+	// is removed. "" = it has none, and stays.
+	Owner string `cbor:"24,keyasint,omitempty" json:"owner,omitempty"`
 }
 
 // Equal tells whether two specs say the same.

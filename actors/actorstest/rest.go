@@ -58,6 +58,9 @@ func (e *Engine) busy() string {
 		if m.Unseen {
 			out = append(out, m.Name+" was not looked at")
 		}
+		if e.World.ownerEnded(m.Spec.Owner) {
+			out = append(out, m.Name+" is there, and its owner is not")
+		}
 		for _, d := range fsm.Owed(m.Machine) {
 			switch d.Kind {
 			case fsm.DutyWatch, fsm.DutyMonitor, fsm.DutyStray: // as long as its VM lives

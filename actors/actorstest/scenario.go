@@ -17,13 +17,14 @@ import (
 // Scenario plays a story, line by line, on one host. A line is a word, names
 // and options:
 //
-//	create NAME [image] [restart=POLICY] [block=PATH[,ro]] [id=REQUEST] [as=WHO] [&]
+//	create NAME [image] [restart=POLICY] [block=PATH[,ro]] [owner=WHOSE] [id=REQUEST] [as=WHO] [&]
 //	start NAME [timeout=D] …     stop NAME [timeout=D] [kill] [no-kill] [host] …
 //	set NAME [cpus=N] [memory=MIB] …
 //	restart NAME [kill] …        rm NAME [force] …        wait NAME UNTIL [timeout=D]
 //	engine-stop [machines]       why NAME                 list
 //	script NAME [launch=…] [boot=…] [stop=…]    how its VMs behave
 //	happen NAME WHAT             something happens to its VM
+//	owner WHOSE [&]              the command ends that machines live for
 //	tick D | rest | pass N       time passes; or N things happen, and no more
 //	clock D                      somebody sets the wall clock
 //	disk full|free               its space
@@ -113,7 +114,7 @@ func (l line) request() *wire.Request { return &wire.Request{Id: l.words["id"]} 
 func (l line) message() proto.Message {
 	switch l.verb {
 	case "create":
-		spec := &wire.Spec{Cpus: 1, Memory: 64 << 20, Backend: "sim", Restart: l.words["restart"], Blocks: l.blocks()}
+		spec := &wire.Spec{Cpus: 1, Memory: 64 << 20, Backend: "sim", Restart: l.words["restart"], Blocks: l.blocks(), Owner: Owner(l.words["owner"])}
 		if l.has("image") {
 			spec.Image = Image
 		}
@@ -205,6 +206,12 @@ var acts = map[string]func(*Scenario, line) error{
 			}
 		}
 		s.settle(s.Each)
+		return nil
+	},
+	"owner": func(s *Scenario, l line) error {
+		if s.World.EndOwner(l.name); !l.later {
+			s.settle(s.Each)
+		}
 		return nil
 	},
 	"disk": func(s *Scenario, l line) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -23,6 +24,8 @@ type World struct {
 	clock   *Clock
 	places  map[string]*place // by machine id
 	scripts map[string]Script // by machine name
+	owners  map[string]bool   // those that have ended
+	ended   chan struct{}     // closed when one more has
 	broken  []string          // what must never happen, and did
 }
 
@@ -31,6 +34,7 @@ var (
 	_ actors.Hosts  = (*World)(nil)
 	_ actors.Guests = (*World)(nil)
 	_ actors.Dirs   = (*World)(nil)
+	_ actors.Owners = (*World)(nil)
 )
 
 // Script is how the VMs of one machine behave. The zero value is a good one.
@@ -77,7 +81,9 @@ type said struct {
 
 // NewWorld is a host on which nothing runs.
 func NewWorld(c *Clock) *World {
-	return &World{Gates: &Gates{}, clock: c, places: map[string]*place{}, scripts: map[string]Script{}}
+	return &World{
+		Gates: &Gates{}, clock: c, places: map[string]*place{}, scripts: map[string]Script{}, owners: map[string]bool{}, ended: make(chan struct{}),
+	}
 }
 
 // clone is what is left of the world when the engine dies: its locks are free,
@@ -89,6 +95,7 @@ func (w *World) clone(c *Clock) *World {
 	for name, s := range w.scripts {
 		o.scripts[name] = s
 	}
+	maps.Copy(o.owners, w.owners)
 	for id, p := range w.places {
 		q := *p
 		q.lock = nil

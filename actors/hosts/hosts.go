@@ -29,6 +29,7 @@ import (
 type Options struct {
 	Machines string   // the machines' directories, by id
 	Run      string   // their sockets, by run tag
+	Owners   string   // the files that the owners of machines hold locked
 	SSH      string   // links to their SSH keys, by name; "" = none are made
 	VMHost   string   // path of arcbox-vmhost
 	QEMU     string   // path or name of QEMU; "" = the usual one
@@ -52,11 +53,12 @@ type World struct {
 	made   map[string]made // by kernel
 }
 
-// The three faces of the world.
+// The faces of the world.
 var (
 	_ actors.Hosts  = (*World)(nil)
 	_ actors.Guests = (*World)(nil)
 	_ actors.Dirs   = (*World)(nil)
+	_ actors.Owners = (*World)(nil)
 )
 
 // New makes a world. It touches nothing.

@@ -250,6 +250,7 @@ type Spec struct {
 	ImageName     string                 `protobuf:"bytes,11,opt,name=image_name,json=imageName,proto3" json:"image_name,omitempty"` // what it was asked for by
 	Disk          int64                  `protobuf:"varint,12,opt,name=disk,proto3" json:"disk,omitempty"`                           // bytes of the data disk, whole MiB; 0 = 50 GiB
 	Blocks        []*Block               `protobuf:"bytes,20,rep,name=blocks,proto3" json:"blocks,omitempty"`
+	Owner         string                 `protobuf:"bytes,24,opt,name=owner,proto3" json:"owner,omitempty"` // of a machine that is removed with the command it is for: 32 hexadecimal digits
 	Board         string                 `protobuf:"bytes,30,opt,name=board,proto3" json:"board,omitempty"` // q35 or microvm; "" = as boots of its kernel showed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -374,6 +375,13 @@ func (x *Spec) GetBlocks() []*Block {
 		return x.Blocks
 	}
 	return nil
+}
+
+func (x *Spec) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
 }
 
 func (x *Spec) GetBoard() string {
@@ -3660,7 +3668,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05state\x18\x06 \x01(\tR\x05state\"@\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
-	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\xee\x02\n" +
+	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\x84\x03\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04cpus\x18\x01 \x01(\rR\x04cpus\x12\x16\n" +
 	"\x06memory\x18\x02 \x01(\x03R\x06memory\x12\x16\n" +
@@ -3677,6 +3685,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"image_name\x18\v \x01(\tR\timageName\x12\x12\n" +
 	"\x04disk\x18\f \x01(\x03R\x04disk\x12/\n" +
 	"\x06blocks\x18\x14 \x03(\v2\x17.arcbox.engine.v1.BlockR\x06blocks\x12\x14\n" +
+	"\x05owner\x18\x18 \x01(\tR\x05owner\x12\x14\n" +
 	"\x05board\x18\x1e \x01(\tR\x05board\"P\n" +
 	"\x05Block\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1b\n" +

@@ -65,12 +65,12 @@ func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, allowSim
 		return err
 	}
 	world := hosts.New(hosts.Options{
-		Machines: h.Machines(), Run: h.Run, SSH: h.SSH(), VMHost: besides("arcbox-vmhost"), QEMU: os.Getenv("ARCBOX_QEMU"), Boot: h.BootDirs(),
+		Machines: h.Machines(), Run: h.Run, SSH: h.SSH(), Owners: h.Owners(), VMHost: besides("arcbox-vmhost"), QEMU: os.Getenv("ARCBOX_QEMU"), Boot: h.BootDirs(),
 		Cache: filepath.Join(h.Data, "accel.json"), Logger: log, Images: images, Zone: hostZone("/etc/localtime"),
 		Agent: besides("arcbox-agent"), Kernels: kernel.Open(h.Kernels()),
 	})
 	engine, err := actors.Start(actors.Options{
-		Journal: j, Clock: realClock{boot: bootID()}, Hosts: world, Guests: world, Dirs: world,
+		Journal: j, Clock: realClock{boot: bootID()}, Hosts: world, Guests: world, Dirs: world, Owners: world,
 		Tickets: func(principal string, open func(context.Context, *net.UnixConn) error) (string, string) {
 			return h.Tickets(), tickets.Issue(open, principal)
 		},

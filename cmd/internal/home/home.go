@@ -118,6 +118,9 @@ func (h Home) Machines() string { return filepath.Join(h.Data, "machines") }
 // Images is the directory of the image store.
 func (h Home) Images() string { return filepath.Join(h.Data, "images") }
 
+// Owners is the directory of the files by which commands own machines.
+func (h Home) Owners() string { return filepath.Join(h.Run, "owners") }
+
 // SSH is the directory in which a machine's SSH keys are found by its name, and
 // ssh's configuration for all of them.
 func (h Home) SSH() string { return filepath.Join(h.Data, "ssh") }
