@@ -64,7 +64,7 @@ func (r *raw) files(dir string) error {
 			r.note(n, err)
 		}
 	}
-	logs, err := wal.Scan(wal.Dir{FS: r.fs, Dirname: dir})
+	logs, err := r.logs(dir, names)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", dir, err)
 	}
@@ -76,6 +76,39 @@ func (r *raw) files(dir string) error {
 		}
 	}
 	return nil
+}
+
+// logs lists the logs. Where two names stand for one (000012.log, and 12.log that
+// somebody put beside it), Pebble lists none: so that each but the first is moved
+// to a place of its own, and read there. dir is a copy.
+func (r *raw) logs(dir string, names []string) (wal.Logs, error) {
+	type place struct {
+		num   wal.NumWAL
+		index wal.LogNameIndex
+	}
+	var twins wal.Logs
+	seen := map[place]bool{}
+	for _, n := range names {
+		num, index, ok := wal.ParseLogFilename(n)
+		if at := (place{num, index}); !ok || !seen[at] {
+			seen[at] = seen[at] || ok
+			continue
+		}
+		apart := r.fs.PathJoin(dir, "apart-"+n)
+		if err := r.fs.MkdirAll(apart, 0o700); err != nil {
+			return nil, err
+		}
+		if err := r.fs.Rename(r.fs.PathJoin(dir, n), r.fs.PathJoin(apart, n)); err != nil {
+			return nil, err
+		}
+		logs, err := wal.Scan(wal.Dir{FS: r.fs, Dirname: apart})
+		if err != nil {
+			return nil, err
+		}
+		twins = append(twins, logs...)
+	}
+	logs, err := wal.Scan(wal.Dir{FS: r.fs, Dirname: dir})
+	return append(logs, twins...), err
 }
 
 func (r *raw) note(file string, err error) {

@@ -253,7 +253,10 @@ func (k *keeper) letGo() error {
 	k.free = true
 	var errs []error
 	for _, name := range slices.AppendSeq(k.kept, maps.Keys(k.hidden)) {
-		errs = append(errs, k.FS.Remove(name))
+		// Pebble asks for the name that it would have given: 00004.sst is not there as 000004.sst.
+		if err := k.FS.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
 	k.kept = nil
 	if err := errors.Join(errs...); err != nil {
