@@ -77,7 +77,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root := newRoot(a)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
-	a.exec = cmd.Name() == "exec" || cmd.Name() == "shell"
+	a.exec = cmd.Name() == "exec" || cmd.Name() == "shell" || cmd.Name() == "run"
 	if err != nil && !a.ran {
 		err = usage(cmd, err)
 	}
