@@ -29,7 +29,7 @@ func newKernel(a *app) *cobra.Command {
 			"A machine that runs keeps its kernel; its next start takes the current one.",
 		Example: "  arcbox kernel import ~/.cache/arcbox/kernel-bundles/arcbox-amd64-…\n  arcbox kernel use 6.1.0-arcbox\n  arcbox create web --kernel 6.1.0-arcbox",
 	})
-	cmd.AddCommand(newKernelImport(a), newKernelList(a), newKernelUse(a), newKernelRemove(a), newKernelPack(a))
+	cmd.AddCommand(newKernelImport(a), newKernelList(a), newKernelUse(a), newKernelRemove(a), newKernelProbe(a), newKernelPack(a))
 	return cmd
 }
 

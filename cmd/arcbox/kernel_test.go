@@ -1,13 +1,21 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"time"
+
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/client"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/guest/kernel"
 )
 
 // kernelTree is a directory that `kernel pack` takes.
@@ -130,15 +138,15 @@ func TestCreateWithKernel(t *testing.T) {
 		t.Fatalf("exit %d, %q", code, err)
 	}
 	a := b.app
-	for kernel, want := range map[string]string{"": "", "ours": "ours", "default": "default", dir + "/boot/vmlinuz-6.1": dir + "/boot/vmlinuz-6.1"} {
-		got, err := (&specFlags{kernel: kernel, kernels: a.kernels}).kernelOf(newCreate(a))
+	for name, want := range map[string]string{"": "", "ours": "ours", "default": "default", dir + "/boot/vmlinuz-6.1": dir + "/boot/vmlinuz-6.1"} {
+		got, err := (&specFlags{kernel: name, kernels: a.kernels}).kernelOf(newCreate(a))
 		if err != nil || got != want {
-			t.Errorf("--kernel %q is %q, %v", kernel, got, err)
+			t.Errorf("--kernel %q is %q, %v", name, got, err)
 		}
 	}
-	for _, kernel := range []string{"nobody", "NoName", "./nobody"} {
-		if code, _, err := b.again(t, "create", "web", "--kernel", kernel); code != exitUsage || !strings.Contains(err, kernel) {
-			t.Errorf("--kernel %s: exit %d, %q", kernel, code, err)
+	for _, name := range []string{"nobody", "NoName", "./nobody"} {
+		if code, _, err := b.again(t, "create", "web", "--kernel", name); code != exitUsage || !strings.Contains(err, name) {
+			t.Errorf("--kernel %s: exit %d, %q", name, code, err)
 		}
 	}
 	if code, _, err := b.again(t, "create", "web", "--machine", "pc"); code != exitUsage || !strings.Contains(err, "q35, microvm") {
@@ -152,5 +160,80 @@ func TestNamersOf(t *testing.T) {
 	}
 	if got := namersOf(machines, "ours"); len(got) != 1 || got[0] != "a" {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestProbe: what comes up and naps well is counted with its time, all else as
+// hung, and the machine goes in every case.
+func TestProbe(t *testing.T) {
+	starts := 0
+	e := &fakeEngine{answer: func(_ context.Context, msg proto.Message) (proto.Message, error) {
+		if _, ok := msg.(*wire.StartMachine); !ok {
+			return &wire.Done{}, nil
+		}
+		switch starts++; starts {
+		case 2:
+			return nil, &client.RefusedError{Code: wire.Code_CODE_FAILED, Message: "the agent did not answer"}
+		case 9:
+			return nil, &client.RefusedError{Code: wire.Code_CODE_LACKING, Message: "no QEMU"}
+		}
+		return &wire.Done{Machine: &wire.Machine{KernelRelease: "6.1", Accel: "tcg"}}, nil
+	}}
+	b := imageBench(t)
+	s, err := b.kernels()
+	if err != nil {
+		t.Fatal(err)
+	}
+	naps := 0
+	p := &prober{app: b.app, engine: e, kernel: kernel.Default, count: 4, cpus: 1, limit: time.Second, nap: func(context.Context, string) error {
+		if naps++; naps == 2 {
+			return errors.New("it sleeps on")
+		}
+		return nil
+	}}
+	if err := p.all(t.Context(), s, []string{"microvm"}); err != nil {
+		t.Fatal(err)
+	}
+	boots := s.DefaultBoots("6.1")
+	if len(boots) != 1 || boots[0].Count != 4 || boots[0].Hung != 2 || boots[0].Board != "microvm" || boots[0].Accel != "tcg" {
+		t.Errorf("%+v", boots)
+	}
+	if out := b.out.String(); !strings.Contains(out, "microvm: 2 of 4 came up") {
+		t.Errorf("%q", out)
+	}
+	if said := b.err.String(); !strings.Contains(said, "the agent did not answer") || !strings.Contains(said, "it sleeps on") {
+		t.Errorf("%q", said)
+	}
+	p.count = 10
+	if err := p.all(t.Context(), s, []string{"q35"}); understood(err).message != "no QEMU" {
+		t.Errorf("a host that lacks QEMU: %v", err)
+	}
+	if boots := s.DefaultBoots("6.1"); len(boots) != 1 {
+		t.Errorf("a probe that broke off was kept: %+v", boots)
+	}
+	made, gone := 0, 0
+	for _, msg := range e.got {
+		switch m := msg.(type) {
+		case *wire.CreateMachine:
+			made++
+		case *wire.RemoveMachine:
+			if gone++; !m.GetForce() {
+				t.Error("it is removed only where it does not run")
+			}
+		}
+	}
+	if made != 2 || gone != 2 {
+		t.Errorf("%d machines were made, %d removed", made, gone)
+	}
+}
+
+func TestProbeRefuses(t *testing.T) {
+	b := imageBench(t)
+	for args, code := range map[string]int{
+		"default --boots 0": exitUsage, "default --machine pc": exitUsage, "nobody": exitNotFound, "No": exitUsage, "": exitUsage,
+	} {
+		if got, _, err := b.again(t, append([]string{"kernel", "probe"}, strings.Fields(args)...)...); got != code || err == "" {
+			t.Errorf("probe %s: exit %d, %q", args, got, err)
+		}
 	}
 }

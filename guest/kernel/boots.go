@@ -64,8 +64,14 @@ func Took(times []time.Duration, hung int) Boots {
 	return b
 }
 
-// keep puts a record in, in place of an older one of the same board and accel.
+// keep puts a record in, in place of an older one of the same board and accel. A
+// few boots that came up say nothing against many that did.
 func keep(all []Boots, b Boots) []Boots {
+	for _, o := range all {
+		if o.Board == b.Board && o.Accel == b.Accel && b.Hung == 0 && o.Hung == 0 && b.Count < o.Count {
+			return all
+		}
+	}
 	all = slices.DeleteFunc(slices.Clone(all), func(o Boots) bool { return o.Board == b.Board && o.Accel == b.Accel })
 	return append(all, b)
 }

@@ -284,6 +284,7 @@ func TestRecordAndChoose(t *testing.T) {
 		{tried("q35", "tcg", 200, 0), "q35", ""},
 		{tried("microvm", "tcg", 199, 0), "q35", ""},
 		{tried("microvm", "tcg", 200, 0), "microvm", "tcg"},
+		{tried("microvm", "tcg", 20, 0), "microvm", "tcg"},
 		{tried("microvm", "kvm", 500, 0), "microvm", ""},
 		{tried("microvm", "tcg", 300, 1), "microvm", "kvm"},
 	} {
