@@ -17,7 +17,7 @@ func newCreate(a *app) *cobra.Command {
 			"free again once it is removed; upper and lower case are the same name. With an image\n" +
 			"it is a whole system with a disk of its own; without, a kernel and a rescue userland.",
 		Example: "  arcbox create web --image debian:12\n  arcbox create ci --cpus 2 --memory 2G --restart on-failure\n" +
-			"  arcbox create db --block /dev/disk/by-id/usb-big --block pets.img:ro",
+			"  arcbox create db --block /dev/disk/by-id/usb-big --block pets.img:ro\n  arcbox create -f machine.yaml --cpus 1",
 		Args: named(0, 1),
 	}
 	s.add(a, cmd)
@@ -29,7 +29,7 @@ func newCreate(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.change(ctx, []string{nameOf(args)}, change{doing: "creating", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
+		return a.change(ctx, []string{s.nameOf(args)}, change{doing: "creating", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
 			return a.create(ctx, e, name, spec)
 		}})
 	})

@@ -40,9 +40,13 @@ type specFlags struct {
 	machine                                                  string
 	kernels                                                  func() (*kernel.Store, error)
 	imageFlags
+
+	path  string       // of a machine file
+	file  *machineFile // what is in it; nil = none was given
+	typed []string     // what is on the command line itself
 }
 
-var specNames = []string{"image", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "script", "block"}
+var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "script", "block"}
 
 func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	s.memory, s.kernels = defaultMemory, a.kernels
@@ -59,6 +63,7 @@ func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	f.StringVar(&s.machine, "machine", "auto", "what its VM is: q35, microvm, or auto, as boots of its kernel showed")
 	f.StringVar(&s.script, "script", "", "what a sim machine does (only with --backend sim)")
 	f.StringArrayVar(&s.blocks, "block", nil, "a file or a block device as a further disk: PATH or PATH:ro; again for more")
+	f.StringVarP(&s.path, "file", "f", "", "a machine file (YAML) with these flags as keys; - is standard input. Flags go first")
 	a.complete(cmd, "backend", backends...)
 	a.complete(cmd, "restart", policies...)
 	a.complete(cmd, "accel", accels...)
@@ -70,6 +75,9 @@ func (s *specFlags) add(a *app, cmd *cobra.Command) {
 
 // spec checks the flags and makes the message. The engine checks again.
 func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
+	if err := s.load(cmd); err != nil {
+		return nil, usage(cmd, err)
+	}
 	cpus := s.cpus
 	if !cmd.Flags().Changed("cpus") {
 		cpus = runtime.NumCPU()
@@ -79,7 +87,7 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 	blocks, blockErr := parseBlocks(s.blocks)
 	for _, err := range []error{s.check(cmd), checkCPUs(cpus), checkMemory(s.memory), s.checkWords(), kernelErr, initrdErr, blockErr} {
 		if err != nil {
-			return nil, usage(cmd, err)
+			return nil, usage(cmd, s.place(err))
 		}
 	}
 	return &wire.Spec{
@@ -140,12 +148,10 @@ func bootFile(flag, path string) (string, error) {
 }
 
 // given lists the spec's flags on the command line.
-func (s *specFlags) given(cmd *cobra.Command) []string {
+func (s *specFlags) given() []string {
 	var out []string
-	for _, name := range specNames {
-		if cmd.Flags().Changed(name) {
-			out = append(out, "--"+name)
-		}
+	for _, name := range s.typed {
+		out = append(out, "--"+name)
 	}
 	return out
 }

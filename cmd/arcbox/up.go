@@ -21,7 +21,7 @@ func newUp(a *app) *cobra.Command {
 		Long: "Make sure that a machine (\"" + defaultName + "\" where none is named) is there and is Running. The flags of\n" +
 			"create count only where it is created now. A second up is harmless. Ctrl-C\n" +
 			"detaches: the engine goes on.",
-		Example:           "  arcbox up web --image debian:12\n  arcbox up web --memory 1G",
+		Example:           "  arcbox up web --image debian:12\n  arcbox up web --memory 1G\n  arcbox up -f machine.yaml",
 		Args:              named(0, 1),
 		ValidArgsFunction: a.completeNames(1),
 	}
@@ -39,12 +39,12 @@ func newUp(a *app) *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			if given := s.given(cmd); !made && len(given) > 0 {
+			if given := s.given(); !made && len(given) > 0 {
 				a.note("%s is there already: %s had no effect", name, strings.Join(given, " "))
 			}
 			return start(ctx, e, name)
 		}
-		return a.change(ctx, []string{nameOf(args)}, c)
+		return a.change(ctx, []string{s.nameOf(args)}, c)
 	})
 	return cmd
 }
