@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -22,7 +23,7 @@ func (m *machine) set(c *command) error {
 	case st.Damaged: // the record that can't be read may be that of its spec
 		return refuse(wire.Code_CODE_UNSAFE, "arcbox journal verify", "machine %q: a record of it can't be read", m.ref.Name)
 	}
-	spec, err := changed(st.Spec, c.msg.(*wire.SetMachine), m.Limits)
+	spec, err := changed(st, c.msg.(*wire.SetMachine), m.Limits)
 	if err != nil {
 		return err
 	}
@@ -40,11 +41,12 @@ func (m *machine) set(c *command) error {
 	return nil
 }
 
-// changed is a spec with what a request sets, or says what is wrong with that.
-// What it leaves alone is not checked: the host may have shrunk since.
-func changed(s fsm.Spec, w *wire.SetMachine, l Limits) (fsm.Spec, error) {
-	if w.GetCpus() == 0 && w.GetMemory() == 0 {
-		return s, hinted(badInput("", "set: nothing to change: cpus or memory is needed"), setHint)
+// changed is a machine's spec with what a request sets, or says what is wrong with
+// that. What it leaves alone is not checked: the host may have shrunk since.
+func changed(m fsm.Machine, w *wire.SetMachine, l Limits) (fsm.Spec, error) {
+	s := m.Spec
+	if w.GetCpus() == 0 && w.GetMemory() == 0 && w.GetDisk() == 0 {
+		return s, hinted(badInput("", "set: nothing to change: cpus, memory or disk is needed"), setHint)
 	}
 	if w.GetCpus() != 0 {
 		s.CPUs = int(w.GetCpus())
@@ -58,7 +60,25 @@ func changed(s fsm.Spec, w *wire.SetMachine, l Limits) (fsm.Spec, error) {
 			return s, hinted(r, setHint)
 		}
 	}
+	if w.GetDisk() != 0 {
+		s.Disk = w.GetDisk()
+		if r := checkGrown(m, s); r != nil {
+			return s, hinted(r, setHint)
+		}
+	}
 	return s, nil
+}
+
+// checkGrown refuses to make a disk smaller that was made: what is in it would be
+// cut off. One that no VM has had yet may have any size.
+func checkGrown(m fsm.Machine, s fsm.Spec) *Refusal {
+	if r := checkDisk(s); r != nil {
+		return r
+	}
+	if had := m.LaunchSpec().Disk; slices.Contains(m.Disks, fsm.DataDisk) && s.Disk < had {
+		return badInput("disk", "disk %s: it has %s, and can only grow: what is in it would be cut off", sizeText(s.Disk), sizeText(had))
+	}
+	return nil
 }
 
 // pending says what of a machine's spec its VM does not have yet, "" where there
@@ -72,10 +92,13 @@ func pending(m fsm.Machine) string {
 	if now.Memory != m.Spec.Memory {
 		parts = append(parts, fmt.Sprintf("memory %s (now %s)", sizeText(m.Spec.Memory), sizeText(now.Memory)))
 	}
+	if now.Disk != m.Spec.Disk {
+		parts = append(parts, fmt.Sprintf("disk %s (now %s)", sizeText(m.Spec.Disk), sizeText(now.Disk)))
+	}
 	if len(parts) == 0 {
 		return ""
 	}
-	return strings.Join(parts, " and ") + ": from the next start on"
+	return strings.Join(parts, ", ") + ": from the next start on"
 }
 
 // setBefore answers a set that was carried out before.

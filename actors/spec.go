@@ -107,12 +107,21 @@ func checkImage(s fsm.Spec) error {
 	switch {
 	case s.Image == "" && s.ImageName != "":
 		return badInput("image", "image %q: its digest is missing", clip(s.ImageName, 80))
-	case s.Image == "" && s.Disk != 0:
-		return badInput("disk", "disk %s: only a machine with an image has a disk", sizeText(s.Disk))
 	case s.Image != "" && !imageDigest.MatchString(s.Image):
 		return badInput("image", "image %q: a digest, sha256: and 64 hexadecimal digits", clip(s.Image, 80))
 	case len(s.ImageName) > maxImageName || hasControl(s.ImageName):
 		return badInput("image", "image name %q: at most %d bytes, no control characters", clip(s.ImageName, 80), maxImageName)
+	}
+	if r := checkDisk(s); r != nil {
+		return r
+	}
+	return nil
+}
+
+func checkDisk(s fsm.Spec) *Refusal {
+	switch {
+	case s.Image == "" && s.Disk != 0:
+		return badInput("disk", "disk %s: only a machine with an image has a disk", sizeText(s.Disk))
 	case s.Image != "" && (s.Disk < MinDisk || s.Disk > MaxDisk || s.Disk%diskUnit != 0):
 		return badInput("disk", "disk %s: %s to %s, whole MiB", sizeText(s.Disk), sizeText(MinDisk), sizeText(MaxDisk))
 	}

@@ -19,7 +19,7 @@ import (
 //
 //	create NAME [image] [restart=POLICY] [block=PATH[,ro]] [owner=WHOSE] [id=REQUEST] [as=WHO] [&]
 //	start NAME [timeout=D] …     stop NAME [timeout=D] [kill] [no-kill] [host] …
-//	set NAME [cpus=N] [memory=MIB] …
+//	set NAME [cpus=N] [memory=MIB] [disk=MIB] …
 //	restart NAME [kill] …        rm NAME [force] …        wait NAME UNTIL [timeout=D]
 //	engine-stop [machines]       why NAME                 list
 //	script NAME [launch=…] [boot=…] [stop=…]    how its VMs behave
@@ -130,7 +130,7 @@ func (l line) message() proto.Message {
 	case "rm":
 		return &wire.RemoveMachine{Request: l.request(), Name: l.name, Force: l.has("force")}
 	case "set":
-		return &wire.SetMachine{Request: l.request(), Name: l.name, Cpus: uint32(l.number("cpus")), Memory: l.number("memory") << 20}
+		return &wire.SetMachine{Request: l.request(), Name: l.name, Cpus: uint32(l.number("cpus")), Memory: l.number("memory") << 20, Disk: l.number("disk") << 20}
 	case "wait":
 		m := &wire.AwaitMachine{Name: l.name, TimeoutNanos: l.duration("timeout")}
 		for until := range l.words {

@@ -86,7 +86,11 @@ func factInWords(r fsm.Record) string {
 			return fmt.Sprintf(" %d times", f.Times)
 		}
 	case *fsm.SpecChangedFact:
-		return fmt.Sprintf(" cpus %d memory %dM", f.Spec.CPUs, f.Spec.Memory>>20)
+		s := fmt.Sprintf(" cpus %d memory %dM", f.Spec.CPUs, f.Spec.Memory>>20)
+		if f.Spec.Disk > 0 {
+			s += fmt.Sprintf(" disk %dM", f.Spec.Disk>>20)
+		}
+		return s
 	case *fsm.DesiredChangedFact:
 		return " " + string(f.Desired)
 	case *fsm.StrayFoundFact:

@@ -75,7 +75,8 @@ func (w *World) image(spec fsm.Spec) (string, error) {
 
 // makeDisk makes the data disk of a machine, whose lock is held, where the
 // journal does not say that it was made. Where it does, what is there is used,
-// or nothing: a disk that has vanished is not made anew in silence.
+// or nothing: a disk that has vanished is not made anew in silence. What was to
+// grow since grows now, and the guest's file system when it is mounted.
 func (w *World) makeDisk(ref actors.Ref, spec fsm.Spec, formatted []string) ([]fsm.DiskFormattedFact, error) {
 	if spec.Image == "" {
 		return nil, nil
@@ -88,6 +89,9 @@ func (w *World) makeDisk(ref actors.Ref, spec fsm.Spec, formatted []string) ([]f
 		return []fsm.DiskFormattedFact{{Disk: fsm.DataDisk, Size: spec.Disk}}, nil
 	}
 	err := disk.Check(path)
+	if err == nil {
+		err = disk.Grow(path, spec.Disk)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &actors.Refusal{Code: wire.Code_CODE_UNSAFE, Hint: "arcbox journal list --machine " + ref.Name,
 			Message: fmt.Sprintf("machine %q: its data disk %s is gone; it was made once, and is not made again: put it back, or remove the machine", ref.Name, path)}

@@ -32,6 +32,7 @@ func TestCommandsOnTheWire(t *testing.T) {
 		"rm a":                                   &wire.RemoveMachine{Name: "a"},
 		"delete -f a":                            &wire.RemoveMachine{Name: "a", Force: true},
 		"set --cpus 3":                           &wire.SetMachine{Name: "default", Cpus: 3},
+		"set a --disk 60G":                       &wire.SetMachine{Name: "a", Disk: 60 << 30},
 		"set a --memory 1.5G":                    &wire.SetMachine{Name: "a", Memory: 1536 << 20},
 		"wait a agent --timeout 7s":              &wire.AwaitMachine{Name: "a", Until: "agent", TimeoutNanos: 7e9},
 	} {

@@ -106,7 +106,7 @@ func (a *app) facts(m *wire.Machine) []fact {
 		{"cpus", number(int64(s.GetCpus())) + nowHas(m, number(int64(m.GetLaunchedWith().GetCpus())), s.GetCpus() != m.GetLaunchedWith().GetCpus())},
 		{"memory", formatSize(s.GetMemory()) + nowHas(m, formatSize(m.GetLaunchedWith().GetMemory()), s.GetMemory() != m.GetLaunchedWith().GetMemory())},
 		{"image", imageOf(s)},
-		{"disk", sizeOf(s.GetDisk())},
+		{"disk", sizeOf(s.GetDisk()) + nowHas(m, sizeOf(m.GetLaunchedWith().GetDisk()), s.GetDisk() != m.GetLaunchedWith().GetDisk())},
 		{"machine", s.GetBoard()},
 		{"kernel", s.GetKernel()},
 		{"launched as", launchedAs(m)},

@@ -69,6 +69,7 @@ type machineJSON struct {
 type sizesJSON struct {
 	CPUs   uint32 `json:"cpus"`
 	Memory int64  `json:"memory"`
+	Disk   int64  `json:"disk,omitempty"`
 }
 
 type owedJSON struct {
@@ -99,7 +100,7 @@ func sizesView(s *wire.Spec) *sizesJSON {
 	if s == nil {
 		return nil
 	}
-	return &sizesJSON{CPUs: s.GetCpus(), Memory: s.GetMemory()}
+	return &sizesJSON{CPUs: s.GetCpus(), Memory: s.GetMemory(), Disk: s.GetDisk()}
 }
 
 func owedView(owed []*wire.Owed) []owedJSON {

@@ -86,7 +86,7 @@ var told = map[string][]string{
 	"exited":          {"cause", "status", "detail", "plan.attempt", "plan.resting"},
 	"repaired":        {"cause", "said", "found", "plan.attempt", "plan.resting"},
 	"adopted":         {"version"},
-	"spec-changed":    {"spec.cpus", "spec.memory"},
+	"spec-changed":    {"spec.cpus", "spec.memory", "spec.disk"},
 	"desired-changed": {"desired"},
 	"health-changed":  {"health.level", "health.why"},
 	"stray-found":     {"what", "cid"},
@@ -130,8 +130,8 @@ func valueText(field string, value any) string {
 		if v == 0 {
 			return ""
 		}
-		if field == "memory" {
-			return "memory " + formatSize(int64(v))
+		if field == "memory" || field == "disk" {
+			return field + " " + formatSize(int64(v))
 		}
 		if field == "allowed" {
 			return "allowed " + time.Duration(v).String()

@@ -17,7 +17,7 @@ func newSet(a *app) *cobra.Command {
 		Long: "Change what machines (\"" + defaultName + "\" where none is named) are to be. What a machine that runs\n" +
 			"can't take over counts from its next start on: that is said, and arcbox inspect\n" +
 			"shows both. Nothing is interrupted.",
-		Example:           "  arcbox set web --memory 2G\n  arcbox set web db --cpus 4 && arcbox restart web db",
+		Example:           "  arcbox set web --memory 2G\n  arcbox set web db --cpus 4 && arcbox restart web db\n  arcbox set web --disk 80G",
 		Args:              named(0, manyNames),
 		ValidArgsFunction: a.completeNames(manyNames),
 	}
@@ -27,7 +27,7 @@ func newSet(a *app) *cobra.Command {
 			return usage(cmd, err)
 		}
 		return a.change(ctx, namesOf(args), change{doing: "changing", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
-			return command(ctx, e, &wire.SetMachine{Request: request(), Name: name, Cpus: uint32(s.cpus), Memory: int64(s.memory)}) //nolint:gosec // checked
+			return command(ctx, e, &wire.SetMachine{Request: request(), Name: name, Cpus: uint32(s.cpus), Memory: int64(s.memory), Disk: int64(s.disk)}) //nolint:gosec // checked
 		}})
 	})
 	return cmd
@@ -35,13 +35,14 @@ func newSet(a *app) *cobra.Command {
 
 // sizeFlags are the flags of what can be changed.
 type sizeFlags struct {
-	cpus   int
-	memory sizeValue
+	cpus         int
+	memory, disk sizeValue
 }
 
 func (s *sizeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&s.cpus, "cpus", 0, "virtual CPUs")
 	cmd.Flags().Var(&s.memory, "memory", "memory: a bare number is MiB; K, M, G, T are binary")
+	cmd.Flags().Var(&s.disk, "disk", "size of the machine's own disk, which can only grow")
 }
 
 func (s *sizeFlags) check(cmd *cobra.Command) error {
@@ -58,8 +59,14 @@ func (s *sizeFlags) check(cmd *cobra.Command) error {
 			return err
 		}
 	}
+	if cmd.Flags().Changed("disk") {
+		given = true
+		if err := checkDisk(s.disk); err != nil {
+			return err
+		}
+	}
 	if !given {
-		return badInput("", "%s: nothing to change: --cpus or --memory is needed", cmd.CommandPath())
+		return badInput("", "%s: nothing to change: --cpus, --memory or --disk is needed", cmd.CommandPath())
 	}
 	return nil
 }
@@ -75,6 +82,13 @@ func checkCPUs(cpus int) error {
 func checkMemory(memory sizeValue) error {
 	if memory < minMemory {
 		return badInput("memory", "--memory %s: at least 64M, at most the memory of the host; a bare number is MiB", memory.String())
+	}
+	return nil
+}
+
+func checkDisk(disk sizeValue) error {
+	if disk < minDisk || disk > maxDisk || disk%mib != 0 {
+		return badInput("disk", "--disk %s: 128M to 8T, whole MiB; a bare number is MiB", disk.String())
 	}
 	return nil
 }

@@ -43,10 +43,8 @@ func (f *imageFlags) check(cmd *cobra.Command) error {
 		return badInput("image", "--image: the reference of an image is missing")
 	case f.image == "" && cmd.Flags().Changed("disk"):
 		return badInput("disk", "--disk: only with --image: what has no image has no disk")
-	case f.disk < minDisk || f.disk > maxDisk || f.disk%mib != 0:
-		return badInput("disk", "--disk %s: 128M to 8T, whole MiB; a bare number is MiB", f.disk.String())
 	}
-	return nil
+	return checkDisk(f.disk)
 }
 
 // into says in the spec which image it is to be. What is not here is pulled.

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/google/uuid"
 	"github.com/klauspost/compress/zstd"
@@ -64,6 +65,26 @@ func Check(path string) error {
 	}
 	if !info.Mode().IsRegular() || info.Size() < MinSize {
 		return fmt.Errorf("disk %s: %v of %d bytes is no data disk", path, info.Mode(), info.Size())
+	}
+	return nil
+}
+
+// Grow makes a disk that no VM uses as long as size; it never makes one shorter.
+// The file takes no more room by it.
+func Grow(path string, size int64) error {
+	if size > MaxSize {
+		return fmt.Errorf("disk: %w: %d bytes", ErrSize, size)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return fmt.Errorf("disk: grow: %w", err)
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() < size {
+		err = errors.Join(f.Truncate(size), f.Sync())
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("disk: grow: %w", err)
 	}
 	return nil
 }

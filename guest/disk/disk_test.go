@@ -109,3 +109,29 @@ func BenchmarkMake(b *testing.B) {
 		}
 	}
 }
+
+func TestGrow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data.img")
+	if err := Make(path, MinSize, uuid.New()); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ to, size int64 }{{60 << 30, 60 << 30}, {60 << 30, 60 << 30}, {MinSize, 60 << 30}} {
+		if err := Grow(path, c.to); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil || info.Size() != c.size || info.Sys().(*syscall.Stat_t).Blocks != before.Sys().(*syscall.Stat_t).Blocks {
+			t.Errorf("grown to %d: %v, %v", c.to, info, err)
+		}
+	}
+	if err := Grow(path, MaxSize+1); !errors.Is(err, ErrSize) {
+		t.Errorf("beyond the largest: %v", err)
+	}
+	if err := Grow(path+".none", MinSize); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a disk that is not there: %v", err)
+	}
+}
