@@ -28,6 +28,7 @@ func Start(o Options) (*Engine, error) {
 	s := &shared{
 		Options: o, view: NewView(), life: ctx, started: o.Clock.Now(), boot: o.Clock.Moment().Boot,
 		launches: make(chan struct{}, o.Launches), looks: make(chan struct{}, 16),
+		reads: make(chan struct{}, 2),
 	}
 	s.sys = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return o.Log.With("from", "protoactor")

@@ -1,12 +1,14 @@
 package actors
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"runtime/debug"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
@@ -19,6 +21,7 @@ type historian struct {
 	*shared
 	followers map[string]*follower // by the follower's PID
 	waiting   bool                 // somebody waits for the journal to grow
+	reading   int                  // answers that are being read
 }
 
 // follower gets records as they become durable, as many as it has credit for.
@@ -30,7 +33,7 @@ type follower struct {
 
 type (
 	grown    struct{}
-	verified struct {
+	answered struct {
 		to  *actor.PID
 		out any
 	}
@@ -42,6 +45,7 @@ const (
 	maxBatch     = 256
 	maxCredit    = 4096
 	maxFollowers = 256
+	maxReading   = 64
 )
 
 // Receive implements actor.Actor.
@@ -56,9 +60,10 @@ func (h *historian) Receive(ctx actor.Context) {
 		h.reply(ctx, orRefused(h.query(msg)))
 	case *wire.WhyMachine:
 		h.reply(ctx, orRefused(why(h.shared, msg.GetName())))
-	case *wire.VerifyJournal:
-		h.verify(ctx)
-	case verified:
+	case *wire.VerifyJournal, *wire.MachinesAt:
+		h.aside(ctx, msg.(proto.Message))
+	case answered:
+		h.reading--
 		h.send(msg.to, msg.out)
 	case *wire.Follow:
 		h.follow(ctx, msg)
@@ -154,7 +159,7 @@ func (h *historian) query(msg *wire.QueryJournal) (any, error) {
 	if q.Limit <= 0 || q.Limit > maxRecords {
 		q.Limit = maxRecords
 	}
-	q.Newest = msg.GetAfter() == 0
+	q.Newest = msg.GetAfter() == 0 && !msg.GetForward()
 	last := h.Journal.Last()
 	entries, err := h.Journal.Query(q)
 	if err != nil {
@@ -167,16 +172,43 @@ func (h *historian) query(msg *wire.QueryJournal) (any, error) {
 	return out, nil
 }
 
-func (h *historian) verify(ctx actor.Context) {
+// aside has a question answered that takes its time, two of them at once; the
+// actor goes on meanwhile.
+func (h *historian) aside(ctx actor.Context, msg proto.Message) {
 	self, to := ctx.Self(), ctx.Sender()
+	if h.reading >= maxReading {
+		h.reply(ctx, refused(refuse(wire.Code_CODE_UNAVAILABLE, "", "%d questions are being answered from the journal: try again", h.reading), nil))
+		return
+	}
+	h.reading++
 	go func() {
-		r, err := h.Journal.Verify(h.life)
-		if err != nil {
-			h.send(self, verified{to, refused(fmt.Errorf("verify: %w", err), nil)})
-			return
+		defer func() {
+			if r := recover(); r != nil {
+				h.Fatal(fmt.Errorf("journal's actor: %v\n%s", r, debug.Stack()))
+			}
+		}()
+		select {
+		case h.reads <- struct{}{}:
+			defer func() { <-h.reads }()
+		case <-h.life.Done():
 		}
-		h.send(self, verified{to, reportOnWire(r)})
+		h.send(self, answered{to, orRefused(answer(h.life, h.shared, msg))})
 	}()
+}
+
+// answer answers a question that takes its time.
+func answer(ctx context.Context, s *shared, msg proto.Message) (any, error) {
+	switch q := msg.(type) {
+	case *wire.VerifyJournal:
+		r, err := s.Journal.Verify(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("verify: %w", err)
+		}
+		return reportOnWire(r), nil
+	case *wire.MachinesAt:
+		return past(s, q)
+	}
+	return nil, refuse(wire.Code_CODE_BAD_INPUT, "arcbox journal --help", "nobody answers a %T", msg)
 }
 
 func reportOnWire(r journal.Report) *wire.Verified {

@@ -2,7 +2,8 @@ package actors
 
 import (
 	"context"
-	"fmt"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/journal"
@@ -41,9 +42,18 @@ func (h *History) Why(name string) (*wire.Why, error) {
 
 // Verify answers a VerifyJournal.
 func (h *History) Verify(ctx context.Context) (*wire.Verified, error) {
-	r, err := h.h.Journal.Verify(ctx)
+	out, err := answer(ctx, h.h.shared, &wire.VerifyJournal{})
 	if err != nil {
-		return nil, fmt.Errorf("verify: %w", err)
+		return nil, err
 	}
-	return reportOnWire(r), nil
+	return out.(*wire.Verified), nil
+}
+
+// Ask answers a question that takes its time.
+func (h *History) Ask(ctx context.Context, question proto.Message) (proto.Message, error) {
+	out, err := answer(ctx, h.h.shared, question)
+	if err != nil {
+		return nil, err
+	}
+	return out.(proto.Message), nil
 }

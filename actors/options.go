@@ -76,6 +76,7 @@ type shared struct {
 	view     *View
 	launches chan struct{} // one token a launch under way
 	looks    chan struct{} // one token a look at boot
+	reads    chan struct{} // one token a long answer from the journal
 	sup      *actor.PID
 	life     context.Context // until the engine ends
 	started  time.Time

@@ -51,8 +51,8 @@ var ErrIllegal = errors.New("fsm: the lifecycle forbids this record")
 // Next is the state that a record of this kind leads to from a state, or an
 // ErrIllegal.
 func Next(from State, k Kind) (State, error) {
-	for _, t := range Transitions {
-		if t.Kind != k || !slices.Contains(t.From, from) {
+	for _, t := range rows[k] {
+		if !slices.Contains(t.From, from) {
 			continue
 		}
 		if t.To == Stay {
@@ -66,13 +66,17 @@ func Next(from State, k Kind) (State, error) {
 // Moves tells whether records of this kind move a state, even where they lead
 // back to the same one.
 func Moves(k Kind) bool {
-	for _, t := range Transitions {
-		if t.Kind == k {
-			return t.To != Stay
-		}
-	}
-	return false
+	return len(rows[k]) > 0 && rows[k][0].To != Stay
 }
+
+// rows are those of Table 1, by kind: every fold of every record looks there.
+var rows = func() map[Kind][]Transition {
+	by := map[Kind][]Transition{}
+	for _, t := range Transitions {
+		by[t.Kind] = append(by[t.Kind], t)
+	}
+	return by
+}()
 
 // May tells whether Table 1 allows the kind in the state. It is how code
 // outside this package asks about states.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -174,17 +175,75 @@ func reportMemory(b *testing.B) {
 	b.ReportMetric(float64(m.HeapAlloc)/(1<<20), "MiB-heap")
 }
 
-func BenchmarkVerify1M(b *testing.B) {
-	j, err := Open(fixture(b), Options{Ballast: -1})
+// grown is an open journal of a million records, as a writer leaves it.
+func grown(b *testing.B, machines int) *Journal {
+	const records = 1_000_000
+	now := time.Now().Add(-records * time.Millisecond)
+	j, err := Open(b.TempDir(), Options{Ballast: -1, Now: func() time.Time { now = now.Add(time.Millisecond); return now }})
 	if err != nil {
 		b.Fatal(err)
 	}
-	for b.Loop() {
-		rep, err := j.Verify(b.Context())
-		if err != nil || len(rep.Faults) > 0 {
-			b.Fatal(rep, err)
+	var batch []fsm.Record
+	for i := range records {
+		if i < machines {
+			batch = append(batch, created(i, fmt.Sprintf("machine-%d", i)))
+		} else {
+			batch = append(batch, benchRecord(i%machines, i))
 		}
-		b.ReportMetric(float64(rep.Records)*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+		if len(batch) == 500 {
+			app(b, j, batch...)
+			batch = batch[:0]
+		}
 	}
-	closed(b, j)
+	return j
+}
+
+// BenchmarkAt1M looks at times all over a million records: the list, and one
+// machine.
+func BenchmarkAt1M(b *testing.B) {
+	for _, machines := range []int{100, 1000, 10_000} {
+		j := grown(b, machines)
+		first, err := j.Entry(1)
+		if err != nil {
+			b.Fatal(err)
+		}
+		last, err := j.Entry(j.Last())
+		if err != nil {
+			b.Fatal(err)
+		}
+		span, r := last.Time.Sub(first.Time), rand.New(rand.NewPCG(1, 1))
+		at := func() uint64 {
+			seq, err := j.SeqAt(first.Time.Add(time.Duration(r.Int64N(int64(span)))))
+			if err != nil || seq == 0 {
+				b.Fatal(seq, err)
+			}
+			return seq
+		}
+		b.Run(fmt.Sprintf("list/%d", machines), func(b *testing.B) {
+			for b.Loop() {
+				if p, err := j.At(at()); err != nil || len(p.Machines) == 0 {
+					b.Fatal(len(p.Machines), err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("one/%d", machines), func(b *testing.B) {
+			for b.Loop() {
+				if _, _, err := j.MachineAt(id(0), at()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("verify/%d", machines), func(b *testing.B) {
+			n := uint64(0)
+			for b.Loop() {
+				rep, err := j.Verify(b.Context())
+				if err != nil || len(rep.Faults) > 0 {
+					b.Fatal(rep, err)
+				}
+				n += rep.Records
+			}
+			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "records/s")
+		})
+		closed(b, j)
+	}
 }

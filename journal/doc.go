@@ -28,6 +28,8 @@
 //	e/ seq:8                      one record
 //	m/ machine:16 seq:8           empty: which records a machine has
 //	s/ machine:16                 the fold of a machine at some record
+//	h/ seq:8 machine:16           a checkpoint: the fold of a machine at that record
+//	h/ seq:8                      that all folds of this checkpoint are there
 //	q/ principal / request        which record answered a request
 //	x/format                      version of everything here
 //	x/last                        last record, its hash, where the tail starts
@@ -55,6 +57,7 @@
 //
 //	s/      version:1 CBOR of fsm.Machine
 //	q/      version:1 seq:8 time:8 machine:16 kind
+//	h/      as s/; without a machine: version:1 from:8 first:8 last:8 seq:8 machines:4
 //	x/last  version:1 seq:8 hash:32 tail:8
 //	x/format  version:1
 //
@@ -67,6 +70,15 @@
 // batch that is being written anyway, and at Close. A removed machine loses
 // its s/ value once the tail starts behind its end; it is folded from its
 // records when somebody asks.
+//
+// # Checkpoints
+//
+// So that the past is found without folding from the first record, every 8,192
+// records, or sixteen times as many as there are machines, the fold of all
+// machines is kept under h/. A goroutine of its own (keepCheckpoints) writes it,
+// from the machines in the writer's fold at that record, once the record is
+// durable; the key without a machine comes last, and tells from when to when the
+// records behind the checkpoint before are dated. Checkpoints are a cache.
 //
 // # The head
 //

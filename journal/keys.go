@@ -37,6 +37,9 @@ const (
 	recordKeySize   = 2 + 8
 	indexKeySize    = 2 + 16 + 8
 	snapshotKeySize = 2 + 16
+
+	checkpointKeySize = 2 + 8
+	keptKeySize       = 2 + 8 + 16
 )
 
 func keyRecord(seq uint64) []byte {
@@ -47,6 +50,13 @@ func keyIndex(m machineKey, seq uint64) []byte {
 	k := append(append(make([]byte, 0, indexKeySize), "m/"...), m[:]...)
 	return binary.BigEndian.AppendUint64(k, seq)
 }
+
+// keyCheckpoint is where it is said that the folds behind it are all there.
+func keyCheckpoint(seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(make([]byte, 0, keptKeySize), "h/"...), seq)
+}
+
+func keyKept(seq uint64, m machineKey) []byte { return append(keyCheckpoint(seq), m[:]...) }
 
 func keySnapshot(m machineKey) []byte { return append([]byte("s/"), m[:]...) }
 
@@ -75,6 +85,8 @@ const (
 	requestKey
 	nameKey
 	fixedKey
+	checkpointKey
+	keptKey // a fold of a checkpoint
 )
 
 // keyOf tells what a key is, and the machine and record that it names.
@@ -86,6 +98,10 @@ func keyOf(k []byte) (m machineKey, seq uint64, kind kindOfKey) {
 		return machineKey(k[2:18]), seqOf(k), indexKey
 	case strings.HasPrefix(s, "s/") && len(k) == snapshotKeySize:
 		return machineKey(k[2:]), 0, snapshotKey
+	case strings.HasPrefix(s, "h/") && len(k) == checkpointKeySize:
+		return m, seqOf(k), checkpointKey
+	case strings.HasPrefix(s, "h/") && len(k) == keptKeySize:
+		return machineKey(k[10:]), binary.BigEndian.Uint64(k[2:]), keptKey
 	case strings.HasPrefix(s, "q/") && strings.Contains(s[2:], "/"):
 		return m, 0, requestKey
 	case strings.HasPrefix(s, "x/name/") && len(k) > len("x/name/")+1+16 && k[len(k)-17] == '/':

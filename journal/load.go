@@ -28,6 +28,7 @@ func (j *Journal) load() error {
 	if err != nil {
 		return err
 	}
+	j.w.mark = j.lastCheckpoint(e.seq).seq
 	for id, m := range f.machines {
 		if m.State != fsm.Removed {
 			j.machines[id], j.w.now[id] = &m, &m

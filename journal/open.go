@@ -31,6 +31,7 @@ type Journal struct {
 
 	queue   chan *request
 	applied chan *applied
+	marks   chan *taken   // checkpoints to be written
 	ended   chan struct{} // closed when settle has ended
 	running sync.WaitGroup
 	w       writer
@@ -53,6 +54,7 @@ func Open(dir string, o Options) (*Journal, error) {
 	}
 	j.running.Go(j.write)
 	j.running.Go(j.settle)
+	j.running.Go(j.keepCheckpoints)
 	return j, nil
 }
 
@@ -70,7 +72,7 @@ func OpenReadOnly(dir string, o Options) (*Journal, error) {
 func newJournal(dir string, o Options) *Journal {
 	return &Journal{
 		dir: dir, o: o.withDefaults(), machines: map[string]*fsm.Machine{}, news: make(chan struct{}),
-		queue: make(chan *request, 256), applied: make(chan *applied), ended: make(chan struct{}),
+		marks: make(chan *taken, 1), queue: make(chan *request, 256), applied: make(chan *applied), ended: make(chan struct{}),
 		w: writer{now: map[string]*fsm.Machine{}, stale: newStale()},
 	}
 }
@@ -181,7 +183,7 @@ func (j *Journal) openDB(readOnly bool) error {
 	if err := j.checkForgotten(db, tables); err != nil {
 		return errors.Join(err, db.Close()) // and what it forgot stays on the disk
 	}
-	j.db, j.source = db, source{db}
+	j.db, j.source = db, source{reader: db}
 	if readOnly {
 		return nil
 	}

@@ -39,6 +39,9 @@ type Options struct {
 	Floor     uint64       // bytes; with less free, DiskLow is true; 0 = DefaultFloor
 	Ballast   int64        // bytes of the ballast file; 0 = DefaultBallast, negative = none
 	Log       *slog.Logger // nil = nowhere
+	// Checkpoint is the number of records between two checkpoints, by which the
+	// past is found; 0 = DefaultCheckpoint, and more where there are many machines.
+	Checkpoint uint64
 
 	tune func(*pebble.Options) // tests only
 }

@@ -63,13 +63,7 @@ func (j *Journal) Machine(id string) (fsm.Machine, bool) {
 func (j *Journal) refold(k machineKey) (fsm.Machine, error) {
 	f, id := newFold(), machineID(k)
 	seqs, err := j.index(k, 0, j.durable.Load())
-	for _, seq := range seqs {
-		if e := j.entry(seq, id); e.Unreadable != nil {
-			f.lose(seq, id, true)
-		} else if err := f.record(e.Record); err != nil {
-			f.lose(seq, id, true)
-		}
-	}
+	j.foldEntries(f, id, seqs)
 	return f.machines[id], err
 }
 
@@ -257,6 +251,24 @@ func (j *Journal) index(k machineKey, behind, upto uint64) ([]uint64, error) {
 		return nil, fmt.Errorf("read the index of machine %s: %w", machineID(k), err)
 	}
 	return seqs, nil
+}
+
+// Entry is one record, whoever it is of.
+func (j *Journal) Entry(seq uint64) (Entry, error) {
+	leave, err := j.enter()
+	if err != nil {
+		return Entry{}, err
+	}
+	defer leave()
+	if seq == 0 || seq > j.durable.Load() {
+		return Entry{}, fmt.Errorf("record %d: %w", seq, errMissing)
+	}
+	v, err := j.get(keyRecord(seq))
+	if err != nil {
+		return Entry{}, fmt.Errorf("record %d: %w", seq, err)
+	}
+	r, err := decode(seq, v)
+	return Entry{Record: r, Unreadable: err}, nil
 }
 
 // entry reads one record of a machine.

@@ -11,7 +11,10 @@ import (
 
 // source is what a journal is read from: its database as it is, or as it was at
 // one moment.
-type source struct{ reader pebble.Reader }
+type source struct {
+	reader pebble.Reader
+	odd    func(key []byte) // nil, or told of keys among the records that are none of theirs
+}
 
 // each calls f with every key under a prefix.
 func (src source) each(prefix []byte, f func(k, v []byte) error) error {
@@ -127,7 +130,10 @@ func (src source) scanUntilFault(from, to uint64, f func(stored) error) (next ui
 	for it.First(); it.Valid(); it.Next() {
 		_, seq, kind := keyOf(it.Key())
 		if kind != recordKey {
-			continue // Verify tells
+			if src.odd != nil {
+				src.odd(it.Key())
+			}
+			continue
 		}
 		if seq > next {
 			if err := f(stored{seq: next, upto: seq - 1, err: errMissing}); err != nil {

@@ -84,7 +84,7 @@ func (j *Journal) checkForgotten(db *pebble.DB, tables []string) error {
 			continue // not written to its end
 		}
 		for _, k := range keys {
-			if _, err := (source{db}).get(k); errors.Is(err, pebble.ErrNotFound) {
+			if _, err := (source{reader: db}).get(k); errors.Is(err, pebble.ErrNotFound) {
 				d := j.damaged(fmt.Errorf("record %d stands in a table that the database has forgotten", seqOf(k)))
 				d.File = name
 				return d

@@ -3,7 +3,6 @@ package journal
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -48,6 +47,10 @@ type verification struct {
 	names           map[string]string  // keys of x/name/ that there must be, and whose they are
 	asked           map[string]Outcome // keys of q/ that there must be
 	newest          time.Time          // of all records
+	oddKeys         [][]byte           // among the records
+	marks           []checkpoint       // that are still to come
+	dates           dates              // since the last one
+	unread          uint64             // the last record that can't be read
 }
 
 type snapshot struct {
@@ -70,7 +73,7 @@ func (j *Journal) Verify(ctx context.Context) (Report, error) {
 	moment := j.db.NewSnapshot()
 	defer func() { _ = moment.Close() }()
 	v := &verification{
-		source: source{moment}, now: j.o.Now(), ctx: ctx, fold: newFold(), claims: newClaims(), snapshots: map[string]snapshot{},
+		source: source{reader: moment}, now: j.o.Now(), ctx: ctx, fold: newFold(), claims: newClaims(), snapshots: map[string]snapshot{},
 		chained: true, seed: maphash.MakeSeed(), names: map[string]string{}, asked: map[string]Outcome{},
 	}
 	if err := v.readEnd(); err != nil {
@@ -80,12 +83,19 @@ func (j *Journal) Verify(ctx context.Context) (Report, error) {
 		return v.rep, fmt.Errorf("verify: %w", err)
 	}
 	v.readSnapshots()
-	err = v.scan(1, v.end.seq, func(s stored) error {
-		v.record(s)
-		return ctx.Err()
+	if err := v.readCheckpoints(); err != nil {
+		return v.rep, fmt.Errorf("verify: %w", err)
+	}
+	v.odd = func(k []byte) { v.oddKeys = append(v.oddKeys, bytes.Clone(k)) }
+	others := make(chan *keys, 1)
+	go func() { others <- readKeys(ctx, v.source, v.seed, v.end.seq) }()
+	err = v.decoded(ctx, 1, v.end.seq, func(it *item) error {
+		v.record(it)
+		return v.checkpointsUpto(it.upto)
 	})
+	ks := <-others
 	if err == nil {
-		err = v.readKeys()
+		err = v.keys(ks)
 	}
 	if err == nil {
 		err = v.opened()
@@ -141,24 +151,23 @@ func (v *verification) readEnd() error {
 	return nil
 }
 
-func (v *verification) record(s stored) {
-	var r fsm.Record
-	if s.err == nil {
+func (v *verification) record(s *item) {
+	if s.read {
 		if v.chained && (len(s.value) < hashSize || !bytes.Equal(s.value[len(s.value)-hashSize:], v.before[:])) {
 			v.fault(s.seq, "", "the hash that it holds of the record before is not that record's")
 		}
-		v.before, v.chained = sha256.Sum256(s.value), true
+		v.before, v.chained = s.sum, true
 		if s.seq == v.end.seq && v.before != v.end.hash {
 			v.fault(s.seq, "", "x/last has another hash of the last record")
 		}
-		r, s.err = decode(s.seq, s.value)
 	} else {
 		v.chained = false
 	}
 	if s.err != nil {
-		v.unreadable(s)
+		v.unreadable(s.stored)
 		return
 	}
+	r := s.rec
 	v.rep.Records++
 	if engine := r.Kind == fsm.KindEngineStarted || r.Kind == fsm.KindEngineStopped; engine != (r.Machine == "") || r.To != kinds[r.Kind] {
 		v.fault(r.Seq, r.Machine, "%s of machine %q leads to %q, which is not what Append writes", r.Kind, r.Machine, r.To)
@@ -168,7 +177,9 @@ func (v *verification) record(s stored) {
 	if err := v.fold.record(r); err != nil {
 		v.fault(r.Seq, r.Machine, "%v", err)
 	}
-	v.claim(r)
+	if fsm.Moves(r.Kind) || v.fold.machines[r.Machine].Damaged { // nothing else claims or gives up
+		v.claim(r)
+	}
 	v.compare(k, r.Seq)
 	if r.Kind == fsm.KindCreated {
 		v.names[string(keyName(r.Name, k))] = r.Machine
@@ -176,6 +187,7 @@ func (v *verification) record(s stored) {
 	if r.Request != "" && v.now.Sub(r.Time) <= keep24h {
 		v.asked[string(keyRequest(r.Principal, r.Request))] = Outcome{r.Seq, r.Machine, r.Kind, r.Time}
 	}
+	v.dates.add(r.Seq, r.Time.UnixNano())
 	if r.Time.After(v.newest) {
 		v.newest = r.Time
 	}
@@ -193,6 +205,7 @@ func (v *verification) claim(r fsm.Record) {
 }
 
 func (v *verification) unreadable(s stored) {
+	v.unread = s.upto
 	lost, err := v.lost(s)
 	if err != nil {
 		v.fault(s.seq, "", "index: %v", err)

@@ -2,11 +2,9 @@ package journal
 
 import (
 	"bytes"
-	"fmt"
 	"maps"
 
 	"github.com/arcboxlabs/arcbox-engine/fsm"
-	"github.com/cockroachdb/pebble/v2"
 )
 
 // readSnapshots keeps the snapshots, to be compared as the scan comes to the
@@ -94,60 +92,6 @@ func stateOf(m fsm.Machine) string {
 		return "unknown"
 	}
 	return string(m.State)
-}
-
-// readKeys holds every key against the records.
-func (v *verification) readKeys() error {
-	it, err := v.reader.NewIter(nil)
-	if err != nil {
-		return fmt.Errorf("read all keys: %w", err)
-	}
-	for it.First(); it.Valid() && v.ctx.Err() == nil; it.Next() {
-		v.key(it)
-	}
-	err = it.Close()
-	switch {
-	case v.ctx.Err() != nil:
-		return v.ctx.Err()
-	case err != nil:
-		v.fault(0, "", "the keys can't all be read: %v", err)
-		return nil
-	case v.listed != v.indexed:
-		v.fault(0, "", "the index m/ does not list the records that there are")
-	}
-	for _, id := range v.names {
-		v.fault(0, id, "the index of names lacks it")
-	}
-	for _, o := range v.asked {
-		if v.newest.Sub(o.Time) <= keep24h { // else it was pruned, while the clock was ahead
-			v.fault(o.Seq, o.Machine, "what its request led to is not kept")
-		}
-	}
-	return nil
-}
-
-func (v *verification) key(it *pebble.Iterator) {
-	k := it.Key()
-	m, seq, kind := keyOf(k)
-	switch kind {
-	case recordKey:
-		if seq == 0 || seq > v.end.seq {
-			v.fault(seq, "", "it lies behind the end, which is %d", v.end.seq)
-		}
-	case indexKey:
-		v.indexed += v.sum(m, seq)
-	case nameKey:
-		v.nameKey(machineID(m), string(k))
-	case requestKey:
-		if val, err := it.ValueAndErr(); err != nil {
-			v.fault(0, "", "request: %v", err)
-		} else {
-			v.request(string(k), val)
-		}
-	case snapshotKey, fixedKey:
-	case strangeKey:
-		v.fault(0, "", "the key %x is none of the journal's", k)
-	}
 }
 
 func (v *verification) nameKey(id, key string) {

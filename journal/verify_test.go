@@ -16,7 +16,9 @@ import (
 func sample(t *testing.T) *vfs.MemFS {
 	t.Helper()
 	fs := vfs.NewCrashableMem()
-	j := open(t, options(t, fs))
+	o := options(t, fs)
+	o.Checkpoint = 3 // at 3 and at 7
+	j := open(t, o)
 	one := created(1, "one")
 	one.Request = "r1"
 	app(t, j, engineStarted(), one, created(2, "two")) // 1 to 3
@@ -37,7 +39,7 @@ type forge struct {
 
 func (f forge) get(key []byte) []byte {
 	f.t.Helper()
-	v, err := source{f.DB}.get(key)
+	v, err := source{reader: f.DB}.get(key)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -77,7 +79,7 @@ func (f forge) snapshot(n int, change func(*fsm.Machine)) {
 	f.t.Helper()
 	k, _ := parseMachine(id(n))
 	var m fsm.Machine
-	if v, err := (source{f.DB}).get(keySnapshot(k)); err == nil {
+	if v, err := (source{reader: f.DB}).get(keySnapshot(k)); err == nil {
 		if m, err = decodeSnapshot(k, v); err != nil {
 			f.t.Fatal(err)
 		}
@@ -168,9 +170,19 @@ var planted = map[string]struct {
 	"a name is lost":                  {func(f forge) { f.del(keyName("one", one)) }, "lacks it"},
 	"a name of a removed one is lost": {func(f forge) { f.del(keyName("three", three)) }, "lacks it"},
 	"a name is another's":             {func(f forge) { f.set(keyName("one", two), nil) }, "never had"},
-	"a key of nobody":                 {func(f forge) { f.set([]byte("z"), nil) }, "none of the journal's"},
-	"an odd key of a record":          {func(f forge) { f.set([]byte("e/xxxxxxxxxxxx"), nil) }, "none of the journal's"},
-	"an odd key of the index":         {func(f forge) { f.set([]byte("m/x"), nil) }, "none of the journal's"},
+	"a checkpoint is another":         {func(f forge) { f.set(keyKept(7, one), f.get(keyKept(3, one))) }, "the checkpoint is not what"},
+	"a checkpoint lacks one":          {func(f forge) { f.del(keyKept(7, two)) }, "has 1 machines, and says 2"},
+	"a checkpoint has one more":       {func(f forge) { f.set(keyKept(7, three), f.get(keyKept(3, one))) }, "was not there"},
+	"a checkpoint of another day": {func(f forge) {
+		v := f.get(keyCheckpoint(7))
+		v[16] ^= 1
+		f.set(keyCheckpoint(7), v)
+	}, "other dates"},
+	"a checkpoint is nonsense": {func(f forge) { f.set(keyCheckpoint(7), []byte("x")) }, "checkpoint 7 can't be read"},
+	"a checkpoint is ahead":    {func(f forge) { f.set(keyCheckpoint(9), f.get(keyCheckpoint(7))) }, "behind the end"},
+	"a key of nobody":          {func(f forge) { f.set([]byte("z"), nil) }, "none of the journal's"},
+	"an odd key of a record":   {func(f forge) { f.set([]byte("e/xxxxxxxxxxxx"), nil) }, "none of the journal's"},
+	"an odd key of the index":  {func(f forge) { f.set([]byte("m/x"), nil) }, "none of the journal's"},
 }
 
 // Verify finds every planted fault, and says which it is. Where open refuses

@@ -20,6 +20,7 @@ type writer struct {
 	changed []*fsm.Machine          // by the batch under way
 	undo    []undo
 	stale   *stale
+	mark    uint64    // the last record that a checkpoint holds
 	pruned  time.Time // requests
 	looked  time.Time // at the free space
 }
@@ -46,6 +47,7 @@ const (
 
 // write makes batches while settle syncs the ones before.
 func (j *Journal) write() {
+	defer close(j.marks)
 	defer close(j.applied)
 	for first := range j.queue {
 		reqs := j.gather([]*request{first})
@@ -114,6 +116,7 @@ func (j *Journal) apply(reqs []*request) *applied {
 		return a
 	}
 	j.hand(b)
+	j.takeCheckpoint()
 	j.tend(now)
 	return a
 }

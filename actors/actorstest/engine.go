@@ -41,6 +41,7 @@ type Engine struct {
 	ids     *atomic.Uint64
 
 	each  Step        // before each thing that happens while it starts
+	marks uint64      // records from one checkpoint of the next engine's journal to the next; 0 = as in real life
 	last  uint32      // where CIDs begin anew; 0 = as in real life
 	Full  atomic.Bool // the disk has no room: what grows it is refused
 	Dead  atomic.Bool // every write fails
@@ -75,7 +76,7 @@ func (e *Engine) start() (err error) {
 	e.answers = map[string]proto.Message{}
 	e.World.Gates.Open()
 	e.journal, err = journal.Open(journalDir, journal.Options{
-		FS: errorfs.Wrap(e.disk, errorfs.InjectorFunc(e.diskOp)), Now: e.Clock.Now, Ballast: -1,
+		FS: errorfs.Wrap(e.disk, errorfs.InjectorFunc(e.diskOp)), Now: e.Clock.Now, Ballast: -1, Checkpoint: e.marks,
 		FreeSpace: func(string) (uint64, error) {
 			if e.Full.Load() {
 				return 1 << 20, nil
@@ -222,7 +223,7 @@ type Aftermath struct {
 // killed again a little later.
 func (e *Engine) Crash(a Aftermath, each Step) (*Engine, error) {
 	c := e.Clock.clone(a.Reboot)
-	next := &Engine{World: e.World.clone(c), Clock: c, ids: &atomic.Uint64{}, each: each, last: e.last}
+	next := &Engine{World: e.World.clone(c), Clock: c, ids: &atomic.Uint64{}, each: each, last: e.last, marks: e.marks}
 	next.ids.Store(e.ids.Load() + 1000)
 	next.Full.Store(e.Full.Load())
 	next.disk = e.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: a.Unsynced, RNG: rand.New(rand.NewPCG(a.Seed, 1))})
@@ -277,7 +278,7 @@ func isSystem(msg proto.Message) bool {
 
 func history(msg proto.Message) bool {
 	switch msg.(type) {
-	case *wire.WhyMachine, *wire.QueryJournal, *wire.VerifyJournal, *wire.Follow:
+	case *wire.WhyMachine, *wire.QueryJournal, *wire.VerifyJournal, *wire.Follow, *wire.MachinesAt, *wire.DrawTimeline, *wire.CountJournal, *wire.BackupJournal:
 		return true
 	}
 	return false

@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/arcboxlabs/arcbox-engine/actors"
 	"github.com/arcboxlabs/arcbox-engine/actors/hosts"
@@ -46,6 +48,7 @@ func journalCommand() *cobra.Command {
 		&cobra.Command{Use: "list", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return f.list(cmd) }},
 		&cobra.Command{Use: "why NAME", Args: cobra.ExactArgs(1), RunE: f.why},
 		&cobra.Command{Use: "verify", Args: cobra.NoArgs, RunE: f.verify},
+		&cobra.Command{Use: "ask MESSAGE JSON", Args: cobra.ExactArgs(2), Hidden: true, RunE: askHistory},
 		&cobra.Command{Use: "recover", Args: cobra.NoArgs, Short: "Salvage a damaged journal into a new one", RunE: recoverJournal},
 	)
 	return cmd
@@ -152,6 +155,28 @@ func (f *journalFlags) verify(cmd *cobra.Command, _ []string) error {
 		return exit(1)
 	}
 	return err
+}
+
+// askHistory answers a question of the socket's, given by name and in JSON.
+func askHistory(cmd *cobra.Command, args []string) error {
+	kind, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName(args[0]))
+	if err != nil || wire.TargetOf(kind.New().Interface()) != wire.Journal {
+		return badUsage(fmt.Errorf("%q is no question to the journal", args[0]), "arcbox journal --help")
+	}
+	question := kind.New().Interface()
+	if err := protojson.Unmarshal([]byte(args[1]), question); err != nil {
+		return badUsage(fmt.Errorf("%s: %w", args[0], err), "arcbox journal --help")
+	}
+	h, done, err := openHistory()
+	if err != nil {
+		return err
+	}
+	defer done()
+	out, err := h.Ask(cmd.Context(), question)
+	if err != nil {
+		return err
+	}
+	return printJSON(cmd.OutOrStdout(), out)
 }
 
 func printJSON(w io.Writer, m proto.Message) error {

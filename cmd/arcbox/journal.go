@@ -32,8 +32,8 @@ func newJournal(a *app) *cobra.Command {
 	cmd.Long = "Show the journal's records, oldest first: what happened to machines and who asked\n" +
 		"for it. Where no engine runs, the journal is read from the disk, and nothing is\n" +
 		"changed. --format json prints one array, with --follow one object a line."
-	cmd.Example = "  arcbox journal --machine web --since 1h\n  arcbox journal -f --format json\n  arcbox journal why web"
-	cmd.AddCommand(newJournalList(a, "list"), newJournalWhy(a), newJournalVerify(a), newJournalRecover(a))
+	cmd.Example = "  arcbox journal --machine web --since 1h\n  arcbox journal -f --format json\n  arcbox journal why web\n  arcbox journal at \"10 minutes ago\""
+	cmd.AddCommand(newJournalList(a, "list"), newJournalWhy(a), newJournalAt(a), newJournalVerify(a), newJournalRecover(a))
 	unknown := group(&cobra.Command{Use: "journal"}).Args // a word that it does not know is no argument
 	cmd.Args = func(_ *cobra.Command, args []string) error { return unknown(cmd, args) }
 	return cmd
@@ -45,7 +45,7 @@ func newJournalList(a *app, use string) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&q.machine, "machine", "", "of this machine only, by name or id; removed ones count")
 	f.StringSliceVar(&q.kinds, "kind", nil, "of these kinds only, as in exited,repaired")
-	f.StringVar(&q.since, "since", "", "not older than this: 10m, 2d, or 2026-01-31T12:00:00Z")
+	f.StringVar(&q.since, "since", "", "not older than this: 10m, 2d, yesterday, or 2026-01-31T12:00:00Z")
 	f.IntVar(&q.limit, "limit", maxRecords, "the last so many")
 	f.BoolVarP(&q.follow, "follow", "f", false, "go on with what comes, until Ctrl-C")
 	err := cmd.RegisterFlagCompletionFunc("machine", a.completeNames(manyNames))

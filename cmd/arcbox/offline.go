@@ -45,8 +45,21 @@ func (o *offline) Ask(ctx context.Context, question proto.Message) (proto.Messag
 		args, answer = append(args, "why", q.GetName()), &wire.Why{}
 	case *wire.VerifyJournal:
 		args, answer = append(args, "verify"), &wire.Verified{}
+	case *wire.MachinesAt:
+		answer = &wire.PastMachines{}
+	case *wire.DrawTimeline:
+		answer = &wire.Timeline{}
+	case *wire.CountJournal:
+		answer = &wire.JournalStats{}
 	default:
 		return nil, errNothingFollows
+	}
+	if len(args) == 2 { // as it is
+		doc, err := protojson.Marshal(question)
+		if err != nil {
+			return nil, fmt.Errorf("read the journal: %w", err)
+		}
+		args = append(args, "ask", string(proto.MessageName(question)), string(doc))
 	}
 	out, code, err := o.run(ctx, o, args)
 	if err != nil {

@@ -81,10 +81,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 	if d, err := parseDuration(text); err == nil {
 		return now.Add(-d), nil
 	}
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
-		return t, nil
-	}
-	return time.Time{}, fmt.Errorf("%q: a duration such as 10m or 2d, or a time such as 2026-01-31T12:00:00Z", text)
+	return parseTime(text, now)
 }
 
 // age is a duration for people: one unit, rounded down.

@@ -1,0 +1,126 @@
+package actorstest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+// day is a host on which things happen for a day, and the lists that somebody
+// saved meanwhile.
+type day struct {
+	*Scenario
+	t     *testing.T
+	rand  *rand.Rand
+	saved []save
+}
+
+type save struct {
+	at   time.Time
+	list *wire.Machines
+}
+
+func (d *day) ask(msg proto.Message) proto.Message {
+	d.t.Helper()
+	name := d.Ask("uid:0", msg)
+	synctestWait()
+	d.settle(nil)
+	out := d.Answer(name)
+	if out == nil {
+		d.t.Fatalf("no answer to %T", msg)
+	}
+	return out
+}
+
+func (d *day) play(line string) {
+	d.t.Helper()
+	if _, err := d.Play(line); err != nil {
+		d.t.Fatalf("%s: %v", line, err)
+	}
+}
+
+// something happens.
+func (d *day) something() {
+	name := fmt.Sprint("m", d.rand.IntN(4))
+	switch d.rand.IntN(12) {
+	case 0:
+		d.play("rm " + name + " force")
+	case 1:
+		d.play("create " + name + " restart=" + []string{"no", "on-failure", "always"}[d.rand.IntN(3)])
+	case 2:
+		d.play("stop " + name)
+	case 3:
+		d.play(fmt.Sprintf("set %s cpus=%d", name, 1+d.rand.IntN(4)))
+	case 4:
+		d.play("restart " + name)
+	case 5, 6:
+		what := []string{"poweroff", "panic", "crash", "killed", "hang", "reboot"}[d.rand.IntN(6)]
+		if d.World.Happen(name, what) {
+			d.settle(nil)
+		}
+	case 7:
+		d.play("script " + name + " boot=" + []string{"", "hangs-once"}[d.rand.IntN(2)])
+	case 8:
+		d.play("crash " + []string{"", "reboot"}[d.rand.IntN(2)])
+	default:
+		d.play("start " + name)
+	}
+}
+
+// TestAtEqualsSavedLists: over a day, what at tells of a time is what list told
+// at that time.
+func TestAtEqualsSavedLists(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s, err := NewScenario(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &day{Scenario: s, t: t, rand: rand.New(rand.NewPCG(1, 2))}
+		defer func() {
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		d.marks = 64
+		d.play("crash")
+		end := d.Clock.Now().Add(24 * time.Hour)
+		for d.Clock.Now().Before(end) {
+			for range d.rand.IntN(6) {
+				d.something()
+			}
+			d.Tick(10*time.Second+time.Duration(d.rand.IntN(600))*time.Second, nil)
+			d.saved = append(d.saved, save{d.Clock.Now(), d.ask(&wire.ListMachines{}).(*wire.Machines)})
+			d.Tick(time.Second, nil)
+		}
+		d.compare()
+	})
+}
+
+func (d *day) compare() {
+	machines := 0
+	for i, s := range d.saved {
+		got := d.ask(&wire.MachinesAt{UnixNanos: s.at.UnixNano()}).(*wire.PastMachines)
+		if len(got.GetMachines()) != len(s.list.GetMachines()) {
+			d.t.Fatalf("list %d of %s: %d machines, at tells %d", i, s.at, len(s.list.GetMachines()), len(got.GetMachines()))
+		}
+		for n, want := range s.list.GetMachines() {
+			machines++
+			if m := got.GetMachines()[n]; !proto.Equal(m, want) {
+				d.t.Fatalf("list %d of %s, behind record %d:\n%v\nat tells\n%v", i, s.at, got.GetSeq(), want, m)
+			}
+			one := d.ask(&wire.MachinesAt{UnixNanos: s.at.UnixNano(), Name: want.GetName()}).(*wire.PastMachines)
+			if m := one.GetMachines()[0]; !proto.Equal(m.GetSpec(), want.GetSpec()) || m.GetState() != want.GetState() || m.GetSeq() != want.GetSeq() {
+				d.t.Fatalf("%s at %s: %v, list told %v", want.GetName(), s.at, m, want)
+			}
+		}
+	}
+	d.t.Logf("%d lists of %d machines, %d records", len(d.saved), machines, d.journal.Last())
+	if len(d.saved) < 100 || machines < 100 {
+		d.t.Errorf("too little happened")
+	}
+}
