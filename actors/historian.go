@@ -57,7 +57,11 @@ func (h *historian) Receive(ctx actor.Context) {
 	}()
 	switch msg := ctx.Message().(type) {
 	case *wire.QueryJournal:
-		h.reply(ctx, orRefused(h.query(msg)))
+		if msg.GetForward() {
+			h.aside(ctx, msg)
+		} else {
+			h.reply(ctx, orRefused(query(h.shared, msg)))
+		}
 	case *wire.WhyMachine:
 		h.reply(ctx, orRefused(why(h.shared, msg.GetName())))
 	case *wire.VerifyJournal, *wire.MachinesAt:
@@ -151,8 +155,8 @@ func anyMachine(s *shared, name string) (*Seen, error) {
 	return nil, refuse(wire.Code_CODE_NOT_FOUND, "arcbox journal", "no machine was ever named %q", clip(name, 80))
 }
 
-func (h *historian) query(msg *wire.QueryJournal) (any, error) {
-	q, err := queryOf(h.shared, msg)
+func query(s *shared, msg *wire.QueryJournal) (any, error) {
+	q, err := queryOf(s, msg)
 	if err != nil {
 		return nil, err
 	}
@@ -160,14 +164,19 @@ func (h *historian) query(msg *wire.QueryJournal) (any, error) {
 		q.Limit = maxRecords
 	}
 	q.Newest = msg.GetAfter() == 0 && !msg.GetForward()
-	last := h.Journal.Last()
-	entries, err := h.Journal.Query(q)
+	last := s.Journal.Last()
+	entries, err := s.Journal.Query(q)
 	if err != nil {
 		return nil, fmt.Errorf("query: %w", err)
 	}
-	out := &wire.Records{Last: last, More: len(entries) == q.Limit}
-	for _, e := range entries {
-		out.Records = append(out.Records, recordOnWire(h.shared, e))
+	out, size := &wire.Records{Last: last, More: len(entries) == q.Limit}, 0
+	for i, e := range entries {
+		r := recordOnWire(s, e)
+		out.Records = append(out.Records, r)
+		if size += proto.Size(r); msg.GetForward() && size >= pageBytes && i < len(entries)-1 {
+			out.More = true // who asks goes on behind the last one
+			break
+		}
 	}
 	return out, nil
 }
@@ -207,6 +216,8 @@ func answer(ctx context.Context, s *shared, msg proto.Message) (any, error) {
 		return reportOnWire(r), nil
 	case *wire.MachinesAt:
 		return past(s, q)
+	case *wire.QueryJournal:
+		return query(s, q)
 	}
 	return nil, refuse(wire.Code_CODE_BAD_INPUT, "arcbox journal --help", "nobody answers a %T", msg)
 }

@@ -24,7 +24,7 @@ func NewHistory(j *journal.Journal, clock Clock, dirs Dirs) *History {
 
 // Query answers a QueryJournal.
 func (h *History) Query(q *wire.QueryJournal) (*wire.Records, error) {
-	out, err := h.h.query(q)
+	out, err := query(h.h.shared, q)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ func journalCommand() *cobra.Command {
 		&cobra.Command{Use: "list", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return f.list(cmd) }},
 		&cobra.Command{Use: "why NAME", Args: cobra.ExactArgs(1), RunE: f.why},
 		&cobra.Command{Use: "verify", Args: cobra.NoArgs, RunE: f.verify},
+		&cobra.Command{Use: "export JSON", Args: cobra.ExactArgs(1), Hidden: true, RunE: exportHistory},
 		&cobra.Command{Use: "ask MESSAGE JSON", Args: cobra.ExactArgs(2), Hidden: true, RunE: askHistory},
 		&cobra.Command{Use: "recover", Args: cobra.NoArgs, Short: "Salvage a damaged journal into a new one", RunE: recoverJournal},
 	)
@@ -177,6 +179,35 @@ func askHistory(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	return printJSON(cmd.OutOrStdout(), out)
+}
+
+// exportHistory prints all records that match a QueryJournal, one a line.
+func exportHistory(cmd *cobra.Command, args []string) error {
+	q := &wire.QueryJournal{}
+	if err := protojson.Unmarshal([]byte(args[0]), q); err != nil {
+		return badUsage(fmt.Errorf("export: %w", err), "arcbox journal export --help")
+	}
+	h, done, err := openHistory()
+	if err != nil {
+		return err
+	}
+	defer done()
+	out := bufio.NewWriter(cmd.OutOrStdout())
+	for q.Forward = true; ; {
+		page, err := h.Query(q)
+		if err != nil {
+			return err
+		}
+		for _, r := range page.GetRecords() {
+			q.After = r.GetSeq()
+			if err := printJSON(out, r); err != nil {
+				return err
+			}
+		}
+		if !page.GetMore() {
+			return out.Flush()
+		}
+	}
 }
 
 func printJSON(w io.Writer, m proto.Message) error {

@@ -81,7 +81,7 @@ func TestHelpGolden(t *testing.T) {
 	for _, verb := range []string{
 		"", "create", "start", "stop", "restart", "rm", "set", "list", "inspect", "exec", "shell", "cp", "ping", "info", "wait", "logs", "up",
 		"image", "image pull", "image import", "image ls", "image inspect", "image rm", "image prune",
-		"journal", "journal why", "journal at", "journal verify", "journal recover", "engine", "engine start", "engine stop", "engine status", "version",
+		"journal", "journal why", "journal at", "journal export", "journal verify", "journal recover", "engine", "engine start", "engine stop", "engine status", "version",
 	} {
 		b := newBench(t, nil)
 		if code := b.run(t, strings.Fields("help "+verb)...); code != 0 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,7 +35,7 @@ func newJournal(a *app) *cobra.Command {
 		"for it. Where no engine runs, the journal is read from the disk, and nothing is\n" +
 		"changed. --format json prints one array, with --follow one object a line."
 	cmd.Example = "  arcbox journal --machine web --since 1h\n  arcbox journal -f --format json\n  arcbox journal why web\n  arcbox journal at \"10 minutes ago\""
-	cmd.AddCommand(newJournalList(a, "list"), newJournalWhy(a), newJournalAt(a), newJournalVerify(a), newJournalRecover(a))
+	cmd.AddCommand(newJournalList(a, "list"), newJournalWhy(a), newJournalAt(a), newJournalExport(a), newJournalVerify(a), newJournalRecover(a))
 	unknown := group(&cobra.Command{Use: "journal"}).Args // a word that it does not know is no argument
 	cmd.Args = func(_ *cobra.Command, args []string) error { return unknown(cmd, args) }
 	return cmd
@@ -43,15 +45,10 @@ func newJournalList(a *app, use string) *cobra.Command {
 	var q journalFlags
 	cmd := &cobra.Command{Use: use, Short: "List records (the same as arcbox journal)", Args: noArgs}
 	f := cmd.Flags()
-	f.StringVar(&q.machine, "machine", "", "of this machine only, by name or id; removed ones count")
-	f.StringSliceVar(&q.kinds, "kind", nil, "of these kinds only, as in exited,repaired")
 	f.StringVar(&q.since, "since", "", "not older than this: 10m, 2d, yesterday, or 2026-01-31T12:00:00Z")
 	f.IntVar(&q.limit, "limit", maxRecords, "the last so many")
 	f.BoolVarP(&q.follow, "follow", "f", false, "go on with what comes, until Ctrl-C")
-	err := cmd.RegisterFlagCompletionFunc("machine", a.completeNames(manyNames))
-	if err != nil {
-		panic(err) // no such flag
-	}
+	q.addFilters(a, cmd)
 	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 		query, err := q.query(a, cmd)
 		if err != nil {
@@ -68,6 +65,17 @@ func newJournalList(a *app, use string) *cobra.Command {
 		return a.listJournal(ctx, e, query, !cmd.Flags().Changed("limit"))
 	})
 	return cmd
+}
+
+// addFilters adds the flags that say which records.
+func (q *journalFlags) addFilters(a *app, cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&q.machine, "machine", "", "of this machine only, by name or id; removed ones count")
+	f.StringSliceVar(&q.kinds, "kind", nil, "of these kinds only, as in exited,repaired")
+	a.complete(cmd, "kind", slices.Sorted(maps.Keys(told))...)
+	if err := cmd.RegisterFlagCompletionFunc("machine", a.completeNames(manyNames)); err != nil {
+		panic(err) // no such flag
+	}
 }
 
 func (q *journalFlags) query(a *app, cmd *cobra.Command) (*wire.QueryJournal, error) {
@@ -100,7 +108,7 @@ func (a *app) history(ctx context.Context) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &offline{path: path, env: homeEnv(a.environ(), h), stderr: a.stderr, run: runEngine}, nil
+	return &offline{path: path, env: homeEnv(a.environ(), h), stderr: a.stderr, run: runEngine, stream: streamEngine}, nil
 }
 
 func (a *app) listJournal(ctx context.Context, e engine, q *wire.QueryJournal, byDefault bool) error {

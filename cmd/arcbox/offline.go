@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -25,6 +26,7 @@ type offline struct {
 	env    []string
 	stderr io.Writer // for what the binary has to say
 	run    func(ctx context.Context, o *offline, args []string) (stdout []byte, code int, err error)
+	stream func(ctx context.Context, o *offline, args []string) (stdout io.Reader, wait func() (int, error), err error)
 }
 
 var _ engine = (*offline)(nil)
@@ -93,9 +95,40 @@ func (*offline) Command(context.Context, proto.Message) (*wire.Done, error) {
 	return nil, errNothingFollows
 }
 
-// Follow implements engine.
-func (*offline) Follow(context.Context, *wire.QueryJournal, func([]*wire.Record) error) error {
-	return errNothingFollows
+// maxLine bounds one record in JSON.
+const maxLine = 1 << 20
+
+// Follow implements engine: it hands over what is there, and nothing follows.
+func (o *offline) Follow(ctx context.Context, q *wire.QueryJournal, each func([]*wire.Record) error) error {
+	doc, err := protojson.Marshal(q)
+	if err != nil {
+		return fmt.Errorf("read the journal: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out, wait, err := o.stream(ctx, o, []string{"journal", "export", string(doc)})
+	if err != nil {
+		return fmt.Errorf("read the journal: %w", err)
+	}
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		r := &wire.Record{}
+		if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(lines.Bytes(), r); err != nil {
+			return fmt.Errorf("read the journal: what %s printed: %w", o.path, err)
+		}
+		if err := each([]*wire.Record{r}); err != nil {
+			return err
+		}
+	}
+	code, err := wait()
+	if err = errors.Join(lines.Err(), err); err != nil {
+		return fmt.Errorf("read the journal: %w", err)
+	}
+	if code != 0 {
+		return exitWith(code) // it has said why
+	}
+	return nil
 }
 
 // Open implements engine.
@@ -114,4 +147,22 @@ func runEngine(ctx context.Context, o *offline, args []string) ([]byte, int, err
 		return out, ended.ExitCode(), nil
 	}
 	return out, 0, err
+}
+
+// streamEngine runs the engine's binary; wait ends with it.
+func streamEngine(ctx context.Context, o *offline, args []string) (io.Reader, func() (int, error), error) {
+	cmd := exec.CommandContext(ctx, o.path, args...) //nolint:gosec // found by us
+	cmd.Env = o.env
+	cmd.Stderr = o.stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	return out, func() (int, error) {
+		err := cmd.Wait()
+		if ended, ok := errors.AsType[*exec.ExitError](err); ok && ended.Exited() {
+			return ended.ExitCode(), nil
+		}
+		return 0, err
+	}, err
 }
