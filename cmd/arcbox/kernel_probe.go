@@ -177,6 +177,9 @@ func (p *prober) once(ctx context.Context, name string) (took time.Duration, why
 		}
 		why = fmt.Errorf("a sleep of %s in it: %w", napTime, err)
 	}
+	if took > p.limit/2 {
+		why = fmt.Errorf("it took %s: after half of the %s allowed the engine gives a machine another VM", took.Round(time.Millisecond), p.limit)
+	}
 	_, err = command(ctx, p.engine, &wire.StopMachine{Request: request(), Name: name, Kill: true})
 	return took, why, err
 }
