@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -68,6 +69,7 @@ func init() {
 		fsm.DutyWatch:   (*machine).beginWatch,
 		fsm.DutyReady:   (*machine).beginReady,
 		fsm.DutyMonitor: (*machine).beginMonitor,
+		fsm.DutyBooted:  (*machine).beginBooted,
 		fsm.DutyStop:    (*machine).beginStop,
 		fsm.DutyStart:   (*machine).beginStart,
 		fsm.DutyRemove:  (*machine).beginRemove,
@@ -92,6 +94,7 @@ type (
 	// usurped: another launch answers where ours should.
 	usurped struct{ sight Sight }
 	ready   struct{ fact fsm.ReadyFact }
+	booted  struct{ fact fsm.BootedFact }
 	// late: the agent did not answer in time; half of it, where the launch may
 	// yet be replaced. early: it can't be talked to, and no time will help.
 	late struct {
@@ -260,6 +263,25 @@ func (m *machine) beginMonitor(d fsm.Duty) {
 			if misses != 1 { // one miss says nothing
 				say(checked{err})
 			}
+		}
+		return nil
+	})
+}
+
+// beginBooted waits for the init, however long it takes: no deadline is held
+// against it.
+func (m *machine) beginBooted(d fsm.Duty) {
+	s, ref := m.shared, m.ref
+	m.run(d, func(ctx context.Context, _ func(any)) any {
+		for ctx.Err() == nil {
+			fact, err := s.Booted(ctx, ref)
+			if err == nil {
+				return booted{fact}
+			}
+			if errors.Is(err, ErrNeverTold) {
+				return nil
+			}
+			sleep(ctx, s.Clock, checkAgain)
 		}
 		return nil
 	})

@@ -65,6 +65,9 @@ type Sight struct {
 // ErrLockHeld is the refusal of a lock that somebody else holds.
 var ErrLockHeld = errors.New("the machine's lock is held by a VM host that the journal does not know")
 
+// ErrNeverTold means that nobody will ever say whether a guest has booted.
+var ErrNeverTold = errors.New("this guest does not tell when it has booted")
+
 // Hosts are the VM hosts and the locks. It is implemented by package
 // actors/hosts, and by a scripted world in package actors/actorstest.
 type Hosts interface {

@@ -90,6 +90,12 @@ func launchOnWire(out *wire.Machine, l *fsm.Launch, whole bool) {
 		out.AgentVersion, out.Phases, out.GuestBoot = l.Ready.AgentVersion, l.Ready.Phases, l.Ready.GuestBoot
 		out.ReadyUnixNanos = nanos(l.ReadyTime)
 	}
+	if l.Booted && whole {
+		out.BootedUnixNanos = nanos(l.BootedTime)
+		if l.BootedAfter != nil { // what came before is in phases
+			out.Init, out.BootPhases = l.BootedAfter.Init, l.BootedAfter.Phases
+		}
+	}
 }
 
 func exitOnWire(out *wire.Machine, e *fsm.Exit, whole bool) {
@@ -125,6 +131,7 @@ var duties = map[fsm.DutyKind]string{
 	fsm.DutyWatch:   "its VM is watched for its end",
 	fsm.DutyReady:   "its agent must answer, or the VM is ended and the machine is Stopped (agent-timeout)",
 	fsm.DutyMonitor: "its agent is asked from time to time whether it is well",
+	fsm.DutyBooted:  "the init of its image must say that it is ready; however long that takes",
 	fsm.DutyStop:    "the guest must have stopped, or it is killed (unless that was forbidden)",
 	fsm.DutyStart:   "it is started again",
 	fsm.DutyRemove:  "it is removed",
@@ -150,7 +157,7 @@ func (s *shared) by(m fsm.Machine, d fsm.Duty) time.Time {
 		return now.Add(m.Stop.Deadline.Until(at))
 	case fsm.DutyStart:
 		return d.NotBefore
-	case fsm.DutyLaunch, fsm.DutyWatch, fsm.DutyMonitor, fsm.DutyRemove, fsm.DutyClean, fsm.DutyStray:
+	case fsm.DutyLaunch, fsm.DutyWatch, fsm.DutyMonitor, fsm.DutyBooted, fsm.DutyRemove, fsm.DutyClean, fsm.DutyStray:
 	}
 	return time.Time{}
 }

@@ -29,12 +29,14 @@ type Options struct {
 	// HoldImage makes sure that an image is there, and keeps it from being
 	// removed until release is called. It waits for nobody.
 	HoldImage func(digest string) (release func(), err error)
-	Limits    Limits
-	AllowSim  bool
-	Version   string
-	Home      string
-	Pid       int
-	Launches  int // VM hosts being spawned at once
+	// Booted waits until the init of a machine's image is ready.
+	Booted   func(ctx context.Context, ref Ref) (fsm.BootedFact, error)
+	Limits   Limits
+	AllowSim bool
+	Version  string
+	Home     string
+	Pid      int
+	Launches int // VM hosts being spawned at once
 	// LastCID is where CIDs begin anew; 0 = where the protocol ends. Tests bring
 	// a small one, so that they come round.
 	LastCID uint32
@@ -101,6 +103,9 @@ func (o *Options) fill() {
 		o.HoldImage = func(string) (func(), error) {
 			return nil, refuse(wire.Code_CODE_LACKING, "", "this engine has no images")
 		}
+	}
+	if o.Booted == nil {
+		o.Booted = func(context.Context, Ref) (fsm.BootedFact, error) { return fsm.BootedFact{}, ErrNeverTold }
 	}
 	if o.Stopped == nil {
 		o.Stopped = func() {}

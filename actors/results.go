@@ -57,6 +57,10 @@ func (m *machine) dutyDone(w *work, result any) {
 		if err := m.append(fsm.Record{Fact: &r.fact}); err != nil {
 			m.Log.Warn("ready", "machine", m.ref.Name, "err", err)
 		}
+	case booted:
+		if err := m.append(fsm.Record{Fact: &r.fact}); err != nil {
+			m.Log.Warn("booted", "machine", m.ref.Name, "err", err)
+		}
 	case late:
 		m.late(r)
 	case stopLate:

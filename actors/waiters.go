@@ -221,14 +221,18 @@ func doneOrAbandoned(m *machine, w *waiter) proto.Message {
 var awaits = map[string]func(fsm.Machine) bool{
 	"running": func(m fsm.Machine) bool { return m.State == fsm.Running },
 	"stopped": func(m fsm.Machine) bool { return !m.State.Live() },
-	"agent":   func(m fsm.Machine) bool { return m.State == fsm.Running && m.Health.Level == fsm.HealthOK },
+	// A machine without an image has nothing that boots behind its agent.
+	"booted": func(m fsm.Machine) bool {
+		return m.State == fsm.Running && (m.Spec.Image == "" || m.Launch.Booted)
+	},
+	"agent": func(m fsm.Machine) bool { return m.State == fsm.Running && m.Health.Level == fsm.HealthOK },
 }
 
 func (m *machine) awaitState(c *command) error {
 	msg := c.msg.(*wire.AwaitMachine)
 	if awaits[msg.GetUntil()] == nil {
 		return &Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: "until", Hint: "arcbox wait --help",
-			Message: "wait for \"" + clip(msg.GetUntil(), 40) + "\": running, stopped or agent"}
+			Message: "wait for \"" + clip(msg.GetUntil(), 40) + "\": running, booted, stopped or agent"}
 	}
 	w := &waiter{c: c}
 	if out := m.reached(w); out != nil {

@@ -53,6 +53,9 @@ type Launch struct {
 	Address     string     `cbor:"16,keyasint,omitempty" json:"address,omitempty"`
 	Reboots     int        `cbor:"17,keyasint,omitempty" json:"reboots,omitempty"`
 	Booted      bool       `cbor:"18,keyasint,omitempty" json:"booted,omitempty"`
+	// BootedTime and BootedAfter tell when, and the phases of the boot.
+	BootedTime  time.Time   `cbor:"30,keyasint,omitempty" json:"booted_time,omitzero"`
+	BootedAfter *BootedFact `cbor:"31,keyasint,omitempty" json:"booted_after,omitempty"`
 	// Adopted is when an engine last adopted it: at least ten seconds follow
 	// before a deadline is held against it.
 	Adopted Moment `cbor:"19,keyasint,omitempty" json:"adopted,omitzero"`
@@ -153,7 +156,7 @@ var folds = map[Kind]func(*Machine, Record){
 	KindExited:         foldExited,
 	KindRepaired:       foldRepaired,
 	KindRemoved:        func(m *Machine, _ Record) { m.Launch, m.Stray = nil, nil },
-	KindBooted:         func(m *Machine, _ Record) { m.launch(func(l *Launch) { l.Booted = true }) },
+	KindBooted:         foldBooted,
 	KindRebooted: func(m *Machine, r Record) {
 		m.launch(func(l *Launch) { l.Reboots += max(r.Fact.(*RebootedFact).Times, 1) })
 	},
@@ -225,6 +228,10 @@ func foldReady(m *Machine, r Record) {
 	f := r.Fact.(*ReadyFact)
 	m.launch(func(l *Launch) { l.Ready, l.ReadySeq, l.ReadyTime, l.Address = f, r.Seq, r.Time, f.Address })
 	m.Health = Health{Level: HealthOK}
+}
+
+func foldBooted(m *Machine, r Record) {
+	m.launch(func(l *Launch) { l.Booted, l.BootedTime, l.BootedAfter = true, r.Time, r.Fact.(*BootedFact) })
 }
 
 func foldStopRequested(m *Machine, r Record) {

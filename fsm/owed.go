@@ -11,6 +11,7 @@ const (
 	DutyWatch   DutyKind = "watch"   // wait for the VM's end
 	DutyReady   DutyKind = "ready"   // wait for the agent, hold the deadline against it
 	DutyMonitor DutyKind = "monitor" // see how the guest does
+	DutyBooted  DutyKind = "booted"  // wait for the init of its image
 	DutyStop    DutyKind = "stop"    // shut it down, hold the deadline against it
 	DutyStart   DutyKind = "start"   // start it again
 	DutyRemove  DutyKind = "remove"  // append removed
@@ -41,7 +42,11 @@ var owed = map[State]func(Machine) []Duty{
 		return []Duty{{Kind: DutyWatch, Seq: m.Launch.Seq}, {Kind: DutyReady, Seq: m.Launch.LaunchedSeq}}
 	},
 	Running: func(m Machine) []Duty {
-		return []Duty{{Kind: DutyWatch, Seq: m.Launch.Seq}, {Kind: DutyMonitor, Seq: m.Launch.ReadySeq}}
+		duties := []Duty{{Kind: DutyWatch, Seq: m.Launch.Seq}, {Kind: DutyMonitor, Seq: m.Launch.ReadySeq}}
+		if m.Spec.Image != "" && !m.Launch.Booted {
+			duties = append(duties, Duty{Kind: DutyBooted, Seq: m.Launch.ReadySeq})
+		}
+		return duties
 	},
 	Stopping: func(m Machine) []Duty {
 		return []Duty{{Kind: DutyWatch, Seq: m.Launch.Seq}, {Kind: DutyStop, Seq: m.Stop.Seq}}

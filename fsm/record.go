@@ -240,7 +240,9 @@ type AdoptedFact struct {
 
 // BootedFact is the payload of booted: the distribution's init is ready.
 type BootedFact struct {
+	// Phases of the boot, in milliseconds since the guest's kernel started.
 	Phases map[string]int64 `cbor:"1,keyasint,omitempty" json:"phases,omitempty"`
+	Init   string           `cbor:"2,keyasint,omitempty" json:"init,omitempty"` // its path; "" = the image has none
 }
 
 // RebootedFact is the payload of rebooted.

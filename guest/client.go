@@ -132,16 +132,23 @@ func checkHello(h *wire.HelloReply) error {
 			return fmt.Errorf("%w: hello: %s: %w", ErrProtocol, field, err)
 		}
 	}
-	if n := len(h.GetPhases()); n > maxPhases {
-		return fmt.Errorf("%w: hello: phases: %d, at most %d", ErrProtocol, n, maxPhases)
-	}
-	for name := range h.GetPhases() {
-		if err := checkText(name); err != nil {
-			return fmt.Errorf("%w: hello: phases: %w", ErrProtocol, err)
-		}
+	if err := checkPhases(h.GetPhases()); err != nil {
+		return fmt.Errorf("%w: hello: %w", ErrProtocol, err)
 	}
 	if n := len(h.GetAbilities()); n > maxAbilities {
 		return fmt.Errorf("%w: hello: abilities: %d, at most %d", ErrProtocol, n, maxAbilities)
+	}
+	return nil
+}
+
+func checkPhases(phases map[string]int64) error {
+	if n := len(phases); n > maxPhases {
+		return fmt.Errorf("phases: %d, at most %d", n, maxPhases)
+	}
+	for name := range phases {
+		if err := checkText(name); err != nil {
+			return fmt.Errorf("phases: %w", err)
+		}
 	}
 	return nil
 }
@@ -238,6 +245,22 @@ func (c *Client) Clock(ctx context.Context, to time.Time) (*wire.ClockReply, err
 	reply, err := c.agent.Clock(ctx, req)
 	if err != nil {
 		return nil, callError(ctx, "clock", err)
+	}
+	return reply, nil
+}
+
+// AwaitBoot waits until the init of the machine's image is ready. The reply's init
+// is "" where it has none.
+func (c *Client) AwaitBoot(ctx context.Context) (*wire.AwaitBootReply, error) {
+	if err := c.need(wire.AbilityBoot); err != nil {
+		return nil, err
+	}
+	reply, err := c.agent.AwaitBoot(ctx, &wire.AwaitBootRequest{})
+	if err != nil {
+		return nil, callError(ctx, "await boot", err)
+	}
+	if err := errors.Join(checkText(reply.GetInit()), checkPhases(reply.GetPhases())); err != nil {
+		return nil, fmt.Errorf("%w: await boot: %w", ErrProtocol, err)
 	}
 	return reply, nil
 }

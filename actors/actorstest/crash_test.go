@@ -138,7 +138,7 @@ func (c *crashes) add(k fsm.Kind, moment string, n int) {
 }
 
 // unheard are kinds that nobody appends yet.
-var unheard = []fsm.Kind{fsm.KindBooted, fsm.KindAddressChanged}
+var unheard = []fsm.Kind{fsm.KindAddressChanged}
 
 // print shows the matrix, and fails where a kind has no row.
 func (c *crashes) print(t *testing.T) {

@@ -24,6 +24,16 @@ func (w *World) Ready(ctx context.Context, ref actors.Ref) (fsm.ReadyFact, error
 	return fsm.ReadyFact{AgentVersion: "1"}, nil
 }
 
+// Booted is when the init of a machine's image is ready.
+func (w *World) Booted(ctx context.Context, ref actors.Ref) (fsm.BootedFact, error) {
+	err := w.until(ctx, ref, well)
+	w.mu.Unlock()
+	if err == nil {
+		err = w.Gates.Wait(ctx, ref.Name+" booted")
+	}
+	return fsm.BootedFact{Init: "/sbin/init"}, err
+}
+
 // Arm implements actors.Guests.
 func (w *World) Arm(context.Context, actors.Ref) error { return nil }
 

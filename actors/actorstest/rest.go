@@ -63,7 +63,7 @@ func (e *Engine) busy() string {
 		}
 		for _, d := range fsm.Owed(m.Machine) {
 			switch d.Kind {
-			case fsm.DutyWatch, fsm.DutyMonitor, fsm.DutyStray: // as long as its VM lives
+			case fsm.DutyWatch, fsm.DutyMonitor, fsm.DutyBooted, fsm.DutyStray: // as long as its VM lives
 			default:
 				out = append(out, fmt.Sprintf("%s is %s and is owed %s", m.Name, m.State, d.Kind))
 			}

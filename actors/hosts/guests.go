@@ -75,6 +75,20 @@ func (w *World) Check(ctx context.Context, ref actors.Ref) error {
 	return err
 }
 
+// Booted waits until the init of a machine's image is ready. See actors.Options.
+func (w *World) Booted(ctx context.Context, ref actors.Ref) (fsm.BootedFact, error) {
+	c, err := guest.Connect(ctx, w.dialer(ref))
+	if err != nil {
+		return fsm.BootedFact{}, err
+	}
+	defer func() { _ = c.Close() }()
+	reply, err := c.AwaitBoot(ctx)
+	if errors.Is(err, guest.ErrUnable) {
+		err = errors.Join(actors.ErrNeverTold, err)
+	}
+	return fsm.BootedFact{Init: reply.GetInit(), Phases: reply.GetPhases()}, err
+}
+
 // Shutdown implements actors.Guests.
 func (w *World) Shutdown(ctx context.Context, ref actors.Ref) error {
 	asked, cancel := context.WithTimeout(ctx, shutdownGrace)

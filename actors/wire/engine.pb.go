@@ -1455,12 +1455,15 @@ type Machine struct {
 	RunDir             string                 `protobuf:"bytes,33,opt,name=run_dir,json=runDir,proto3" json:"run_dir,omitempty"`
 	Owed               []*Owed                `protobuf:"bytes,34,rep,name=owed,proto3" json:"owed,omitempty"`
 	// Of the VM: the name of its kernel, that kernel's release, and q35 or microvm.
-	Kernel        string `protobuf:"bytes,50,opt,name=kernel,proto3" json:"kernel,omitempty"`
-	KernelRelease string `protobuf:"bytes,51,opt,name=kernel_release,json=kernelRelease,proto3" json:"kernel_release,omitempty"`
-	Board         string `protobuf:"bytes,52,opt,name=board,proto3" json:"board,omitempty"`
-	LaunchedWith  *Spec  `protobuf:"bytes,35,opt,name=launched_with,json=launchedWith,proto3" json:"launched_with,omitempty"` // of the VM, where the spec has changed since
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Kernel          string           `protobuf:"bytes,50,opt,name=kernel,proto3" json:"kernel,omitempty"`
+	KernelRelease   string           `protobuf:"bytes,51,opt,name=kernel_release,json=kernelRelease,proto3" json:"kernel_release,omitempty"`
+	Board           string           `protobuf:"bytes,52,opt,name=board,proto3" json:"board,omitempty"`
+	BootedUnixNanos int64            `protobuf:"varint,36,opt,name=booted_unix_nanos,json=bootedUnixNanos,proto3" json:"booted_unix_nanos,omitempty"`                                                          // when the init of its image was ready
+	Init            string           `protobuf:"bytes,37,opt,name=init,proto3" json:"init,omitempty"`                                                                                                          // its path in the image
+	BootPhases      map[string]int64 `protobuf:"bytes,38,rep,name=boot_phases,json=bootPhases,proto3" json:"boot_phases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // milliseconds since the guest's kernel started
+	LaunchedWith    *Spec            `protobuf:"bytes,35,opt,name=launched_with,json=launchedWith,proto3" json:"launched_with,omitempty"`                                                                      // of the VM, where the spec has changed since
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Machine) Reset() {
@@ -1750,6 +1753,27 @@ func (x *Machine) GetBoard() string {
 		return x.Board
 	}
 	return ""
+}
+
+func (x *Machine) GetBootedUnixNanos() int64 {
+	if x != nil {
+		return x.BootedUnixNanos
+	}
+	return 0
+}
+
+func (x *Machine) GetInit() string {
+	if x != nil {
+		return x.Init
+	}
+	return ""
+}
+
+func (x *Machine) GetBootPhases() map[string]int64 {
+	if x != nil {
+		return x.BootPhases
+	}
+	return nil
 }
 
 func (x *Machine) GetLaunchedWith() *Spec {
@@ -3775,7 +3799,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\n" +
 	"unrepaired\x18\f \x01(\rR\n" +
 	"unrepaired\x12\x18\n" +
-	"\adamaged\x18\r \x01(\rR\adamaged\"\xf1\t\n" +
+	"\adamaged\x18\r \x01(\rR\adamaged\"\xbc\v\n" +
 	"\aMachine\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -3818,9 +3842,16 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x04owed\x18\" \x03(\v2\x16.arcbox.engine.v1.OwedR\x04owed\x12\x16\n" +
 	"\x06kernel\x182 \x01(\tR\x06kernel\x12%\n" +
 	"\x0ekernel_release\x183 \x01(\tR\rkernelRelease\x12\x14\n" +
-	"\x05board\x184 \x01(\tR\x05board\x12;\n" +
+	"\x05board\x184 \x01(\tR\x05board\x12*\n" +
+	"\x11booted_unix_nanos\x18$ \x01(\x03R\x0fbootedUnixNanos\x12\x12\n" +
+	"\x04init\x18% \x01(\tR\x04init\x12J\n" +
+	"\vboot_phases\x18& \x03(\v2).arcbox.engine.v1.Machine.BootPhasesEntryR\n" +
+	"bootPhases\x12;\n" +
 	"\rlaunched_with\x18# \x01(\v2\x16.arcbox.engine.v1.SpecR\flaunchedWith\x1a9\n" +
 	"\vPhasesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a=\n" +
+	"\x0fBootPhasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"R\n" +
 	"\x04Owed\x12\x12\n" +
@@ -4007,7 +4038,7 @@ func file_actors_wire_engine_proto_rawDescGZIP() []byte {
 }
 
 var file_actors_wire_engine_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_actors_wire_engine_proto_goTypes = []any{
 	(Code)(0),              // 0: arcbox.engine.v1.Code
 	(*Refused)(nil),        // 1: arcbox.engine.v1.Refused
@@ -4058,8 +4089,9 @@ var file_actors_wire_engine_proto_goTypes = []any{
 	(*Verified)(nil),       // 46: arcbox.engine.v1.Verified
 	(*Fault)(nil),          // 47: arcbox.engine.v1.Fault
 	nil,                    // 48: arcbox.engine.v1.Machine.PhasesEntry
-	nil,                    // 49: arcbox.engine.v1.JournalStats.KindsEntry
-	nil,                    // 50: arcbox.engine.v1.Tally.NanosEntry
+	nil,                    // 49: arcbox.engine.v1.Machine.BootPhasesEntry
+	nil,                    // 50: arcbox.engine.v1.JournalStats.KindsEntry
+	nil,                    // 51: arcbox.engine.v1.Tally.NanosEntry
 }
 var file_actors_wire_engine_proto_depIdxs = []int32{
 	0,  // 0: arcbox.engine.v1.Refused.code:type_name -> arcbox.engine.v1.Code
@@ -4078,27 +4110,28 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	3,  // 13: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
 	48, // 14: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
 	20, // 15: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
-	3,  // 16: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
-	2,  // 17: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
-	2,  // 18: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
-	24, // 19: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
-	25, // 20: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
-	24, // 21: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
-	19, // 22: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
-	24, // 23: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
-	33, // 24: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
-	19, // 25: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
-	38, // 26: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
-	39, // 27: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
-	49, // 28: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
-	42, // 29: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
-	50, // 30: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
-	47, // 31: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	49, // 16: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
+	3,  // 17: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
+	2,  // 18: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
+	2,  // 19: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
+	24, // 20: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
+	25, // 21: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
+	24, // 22: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
+	19, // 23: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
+	24, // 24: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
+	33, // 25: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
+	19, // 26: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
+	38, // 27: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
+	39, // 28: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
+	50, // 29: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
+	42, // 30: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
+	51, // 31: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
+	47, // 32: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_actors_wire_engine_proto_init() }
@@ -4112,7 +4145,7 @@ func file_actors_wire_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_wire_engine_proto_rawDesc), len(file_actors_wire_engine_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   50,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

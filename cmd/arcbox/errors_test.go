@@ -102,8 +102,8 @@ func TestBadInput(t *testing.T) {
 		{"set a --cpus 0", []string{"--cpus 0", "at least 1"}},
 		{"set a --memory 63M", []string{"--memory 63M", "at least 64M"}},
 		{"rm", []string{"name", "missing", "arcbox help rm"}},
-		{"wait web", []string{"running, stopped, agent"}},
-		{"wait web asleep", []string{"asleep", "running, stopped, agent"}},
+		{"wait web", []string{"running, booted, stopped, agent"}},
+		{"wait web asleep", []string{"asleep", "running, booted, stopped, agent"}},
 		{"logs --tail 0", []string{"--tail 0", "at least 1"}},
 		{"logs --console --agent", []string{"console", "agent"}},
 		{"journal --limit 0", []string{"--limit 0", "1 to 1000"}},
@@ -151,7 +151,7 @@ func TestErrorsCantDriveTheTerminal(t *testing.T) {
 func TestInterruptDetaches(t *testing.T) {
 	for verb, hint := range map[string]string{
 		"start": "arcbox wait web running", "stop": "arcbox wait web stopped", "restart": "arcbox wait web running",
-		"up": "arcbox wait web running", "rm": "arcbox list",
+		"up": "arcbox wait web booted", "rm": "arcbox list",
 	} {
 		var b *bench
 		b = newBench(t, &fakeEngine{answer: func(ctx context.Context, msg proto.Message) (proto.Message, error) {

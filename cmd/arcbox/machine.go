@@ -48,6 +48,9 @@ type machineJSON struct {
 	LaunchedKernel string           `json:"launched_kernel,omitempty"`
 	KernelRelease  string           `json:"kernel_release,omitempty"`
 	Phases         map[string]int64 `json:"phases,omitempty"`
+	Booted         *time.Time       `json:"booted,omitempty"` // when the init of its image was ready
+	BootPhases     map[string]int64 `json:"boot_phases,omitempty"`
+	Init           string           `json:"init,omitempty"`
 	AgentVersion   string           `json:"agent_version,omitempty"`
 	HostVersion    string           `json:"host_version,omitempty"`
 	GuestBoot      string           `json:"guest_boot,omitempty"`
@@ -89,6 +92,7 @@ func machineView(m *wire.Machine) machineJSON {
 		Restart: s.GetRestart(), Script: s.GetScript(), Machine: s.GetBoard(), Blocks: blocksView(s.GetBlocks()), Created: wireTime(m.GetCreatedUnixNanos()),
 		Cause: m.GetCause(), CauseDetail: m.GetCauseDetail(), Exited: wireTime(m.GetExitedUnixNanos()),
 		ExitStatus: m.GetExitStatus(), ConsoleTail: m.GetConsoleTail(), CID: m.GetCid(), Launch: m.GetLaunch(),
+		Booted: wireTime(m.GetBootedUnixNanos()), BootPhases: m.GetBootPhases(), Init: m.GetInit(),
 		Ready: wireTime(m.GetReadyUnixNanos()), Phases: m.GetPhases(), AgentVersion: m.GetAgentVersion(),
 		HostVersion: m.GetHostVersion(), GuestBoot: m.GetGuestBoot(), Reboots: m.GetReboots(), Attempt: m.GetAttempt(),
 		NotBefore: wireTime(m.GetNotBeforeUnixNanos()), Resting: m.GetResting(), Stray: m.GetStray(), Damaged: m.GetDamaged(),

@@ -140,7 +140,7 @@ func (a *app) raiseNew(ctx context.Context, r *runFlags, spec *wire.Spec) error 
 	}
 	stop := a.progress(ctx, e, "starting", []string{r.exec.name})
 	defer stop()
-	_, err = a.starting(time.Duration(r.limit)).do(ctx, e, r.exec.name)
+	_, err = a.starting(time.Duration(r.limit), untilBooted).do(ctx, e, r.exec.name)
 	return err
 }
 

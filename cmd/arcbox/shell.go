@@ -65,7 +65,7 @@ func (a *app) raise(ctx context.Context, name string) error {
 	if err != nil || !slices.Contains([]string{"Created", "Stopped", "Starting"}, m.GetState()) {
 		return err
 	}
-	c := a.starting(defaultStartTime)
+	c := a.starting(defaultStartTime, untilRunning)
 	stop := a.progress(ctx, e, c.doing, []string{name})
 	defer stop()
 	if _, err := c.do(ctx, e, name); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,20 +14,26 @@ import (
 const defaultStartTime = 60 * time.Second
 
 func newStart(a *app) *cobra.Command {
-	limit := limitValue(defaultStartTime)
+	limit, until := limitValue(defaultStartTime), ""
 	cmd := &cobra.Command{
 		Use:   "start [NAME...]",
 		Short: "Start machines, and wait until they are usable",
 		Long: "Start machines (\"" + defaultName + "\" where none is named) and wait until each is Running, which means\n" +
-			"that its agent answers. A machine that is not there in time is stopped again, with\n" +
+			"that its agent answers; with --wait booted, until the init of its image is ready.\n" +
+			"A machine that is not there in time is stopped again, with\n" +
 			"a cause. Ctrl-C detaches: the engine goes on.",
 		Example:           "  arcbox start web\n  arcbox start a b c --timeout 2m",
 		Args:              named(0, manyNames),
 		ValidArgsFunction: a.completeNames(manyNames),
 	}
 	addStartTimeout(cmd, &limit, "timeout")
-	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
-		return a.change(ctx, namesOf(args), a.starting(time.Duration(limit)))
+	cmd.Flags().StringVar(&until, "wait", untilRunning, "what to wait for: "+strings.Join(startUntil, " or "))
+	a.complete(cmd, "wait", startUntil...)
+	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		if !slices.Contains(startUntil, until) {
+			return usage(cmd, badInput("wait", "--wait %q: one of %s", shorten(until, 80), strings.Join(startUntil, ", ")))
+		}
+		return a.change(ctx, namesOf(args), a.starting(time.Duration(limit), until))
 	})
 	return cmd
 }
@@ -35,9 +42,23 @@ func addStartTimeout(cmd *cobra.Command, limit *limitValue, name string) {
 	cmd.Flags().Var(limit, name, "time from the VM's launch until the agent answers")
 }
 
-func (a *app) starting(limit time.Duration) change {
-	return change{doing: "starting", until: "running", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
-		return command(ctx, e, &wire.StartMachine{Request: request(), Name: name, TimeoutNanos: int64(limit)})
+// What a start may wait for.
+const (
+	untilRunning = "running"
+	untilBooted  = "booted"
+)
+
+var startUntil = []string{untilRunning, untilBooted}
+
+// starting starts a machine, and waits as long again for its init where that is
+// wanted. A machine without an image has none to wait for.
+func (a *app) starting(limit time.Duration, until string) change {
+	return change{doing: "starting", until: until, do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
+		done, err := command(ctx, e, &wire.StartMachine{Request: request(), Name: name, TimeoutNanos: int64(limit)})
+		if err != nil || until == untilRunning || done.GetMachine().GetSpec().GetImage() == "" {
+			return done, err
+		}
+		return await(ctx, e, name, until, limit)
 	}}
 }
 

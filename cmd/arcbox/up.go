@@ -18,9 +18,9 @@ func newUp(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up [NAME]",
 		Short: "Create a machine if it is missing, and start it",
-		Long: "Make sure that a machine (\"" + defaultName + "\" where none is named) is there and is Running. The flags of\n" +
-			"create count only where it is created now. A second up is harmless. Ctrl-C\n" +
-			"detaches: the engine goes on.",
+		Long: "Make sure that a machine (\"" + defaultName + "\" where none is named) is there and is Running, and that\n" +
+			"the init of its image is ready. The flags of create count only where it is created\n" +
+			"now. A second up is harmless. Ctrl-C detaches: the engine goes on.",
 		Example:           "  arcbox up web --image debian:12\n  arcbox up web --memory 1G\n  arcbox up -f machine.yaml",
 		Args:              named(0, 1),
 		ValidArgsFunction: a.completeNames(1),
@@ -32,7 +32,7 @@ func newUp(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		c := a.starting(time.Duration(limit))
+		c := a.starting(time.Duration(limit), untilBooted)
 		start := c.do
 		c.do = func(ctx context.Context, e engine, name string) (*wire.Done, error) {
 			made, err := a.createMissing(ctx, e, name, spec, &s.imageFlags)

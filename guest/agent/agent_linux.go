@@ -47,6 +47,10 @@ type Options struct {
 	CID func() uint32
 	// PowerOff begins a shutdown and returns at once; nil = there is none.
 	PowerOff func(grace time.Duration)
+	// Init is the image's init beside which the agent runs, Booted is closed when
+	// that is ready; "" and nil = there is none.
+	Init   string
+	Booted <-chan struct{}
 	// Orphans says that all processes without a parent become ours.
 	Orphans bool
 }
@@ -157,7 +161,7 @@ func (a *Agent) Hello(_ context.Context, req *wire.HelloRequest) (*wire.HelloRep
 		Cid:      a.cid(),
 		Phases:   a.opts.Phases.all(),
 
-		Abilities: []string{wire.AbilityTerminal, wire.AbilityLogin, wire.AbilityCopy, wire.AbilityBeside},
+		Abilities: []string{wire.AbilityTerminal, wire.AbilityLogin, wire.AbilityCopy, wire.AbilityBeside, wire.AbilityBoot},
 	}, nil
 }
 
@@ -167,6 +171,18 @@ func (a *Agent) Ping(_ context.Context, req *wire.PingRequest) (*wire.PingReply,
 		return nil, status.Errorf(codes.InvalidArgument, "payload: %d bytes, at most %d", n, wire.MaxChunk)
 	}
 	return &wire.PingReply{Payload: req.GetPayload(), Version: a.opts.Version, UnixNanos: a.clock.now()}, nil
+}
+
+// AwaitBoot waits for the init.
+func (a *Agent) AwaitBoot(ctx context.Context, _ *wire.AwaitBootRequest) (*wire.AwaitBootReply, error) {
+	if a.opts.Booted != nil {
+		select {
+		case <-a.opts.Booted:
+		case <-ctx.Done():
+			return nil, status.FromContextError(ctx.Err()).Err()
+		}
+	}
+	return &wire.AwaitBootReply{Init: a.opts.Init, Phases: a.opts.Phases.all()}, nil
 }
 
 // Shutdown begins a shutdown. The first of its steps takes longer than the

@@ -32,13 +32,23 @@ type legacy struct {
 // The descriptors of the agent beside the init.
 const (
 	fdLegacy  = 3
+	fdNotify  = 4 // where there is a systemd
 	maxLegacy = 64 << 10
 )
 
 // handOver starts the agent beside and becomes the image's init. It returns only
 // where that fails.
 func (m *machine) handOver() error {
-	if err := m.startBeside(); err != nil {
+	env := []string{"PATH=" + defaultPath, "HOME=/", "TERM=linux"}
+	notify := -1
+	if m.init.kind == initSystemd {
+		var err error
+		if notify, err = listenNotify(); err != nil {
+			return fmt.Errorf("listen for %s to be ready: %w", m.init.path, err)
+		}
+		env = append(env, "NOTIFY_SOCKET="+notifySocket)
+	}
+	if err := m.startBeside(notify); err != nil {
 		return fmt.Errorf("start the agent beside %s: %w", m.init.path, err)
 	}
 	if m.init.kind == initSystemd {
@@ -47,13 +57,12 @@ func (m *machine) handOver() error {
 		}
 	}
 	m.log.Info("handing over", "init", m.init.path, "kind", m.init.kind, "phases", m.phases.all())
-	env := []string{"PATH=" + defaultPath, "HOME=/", "TERM=linux"}
 	return fmt.Errorf("run %s: %w", m.init.path, unix.Exec(m.init.path, []string{m.init.path}, env))
 }
 
 // startBeside starts this program anew, in a session of its own. Its binary is
 // removed by now, and lives on for as long as it runs.
-func (m *machine) startBeside() error {
+func (m *machine) startBeside(notify int) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -65,10 +74,13 @@ func (m *machine) startBeside() error {
 	}
 	defer r.Close()
 	defer w.Close()
+	files := []uintptr{null.Fd(), os.Stderr.Fd(), os.Stderr.Fd(), r.Fd()}
+	if notify >= 0 {
+		files = append(files, uintptr(notify))
+	}
 	_, err = syscall.ForkExec("/proc/self/exe", []string{BesideName}, &syscall.ProcAttr{
 		Dir: "/", Env: []string{"PATH=" + defaultPath, "HOME=/root"},
-		Files: []uintptr{null.Fd(), os.Stderr.Fd(), os.Stderr.Fd(), r.Fd()},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
+		Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		return err
@@ -105,6 +117,8 @@ func Beside(version string) {
 		select {}
 	}
 	m.watchButton()
+	m.booted = make(chan struct{})
+	go m.watchInit()
 	m.serve(context.Background())
 }
 

@@ -51,7 +51,8 @@
 // An init of the image takes process 1. Before, the agent is started anew beside
 // it, in a session of its own, with the token over a pipe: it is no service, and
 // lives for as long as the init lets it (see [BesideName]). Where the image
-// has no init, the agent stays process 1. Where the root can't be had the machine
+// has no init, the agent stays process 1. It tells when the init is ready: systemd
+// says so itself, of OpenRC its files do. Where the root can't be had the machine
 // ends with a reset, which before readiness is its end, and its console says why.
 //
 // # Services

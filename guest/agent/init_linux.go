@@ -44,7 +44,8 @@ type machine struct {
 	log     *slog.Logger
 	lines   *lateLog
 	end     chan ending
-	init    distribution // that became process 1; none = we are
+	init    distribution  // that became process 1; none = we are
+	booted  chan struct{} // closed when that is ready; nil = there is none
 }
 
 func newMachine(version string) *machine {
@@ -167,6 +168,7 @@ func (m *machine) serve(ctx context.Context) {
 	a, err := New(Options{
 		Version: m.version, Token: m.token, Log: m.log, Phases: &m.phases,
 		Admit: fromHost, CID: ownCID, PowerOff: m.shutdown, Orphans: m.init.path == "",
+		Init: m.init.path, Booted: m.booted,
 	})
 	if err != nil {
 		m.complain(err)

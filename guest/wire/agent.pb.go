@@ -77,7 +77,95 @@ func (x CopyEntry_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CopyEntry_Kind.Descriptor instead.
 func (CopyEntry_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{18, 0}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{20, 0}
+}
+
+type AwaitBootRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitBootRequest) Reset() {
+	*x = AwaitBootRequest{}
+	mi := &file_guest_wire_agent_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitBootRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitBootRequest) ProtoMessage() {}
+
+func (x *AwaitBootRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitBootRequest.ProtoReflect.Descriptor instead.
+func (*AwaitBootRequest) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{0}
+}
+
+type AwaitBootReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Init          string                 `protobuf:"bytes,1,opt,name=init,proto3" json:"init,omitempty"`                                                                                // its path in the image; "" = none
+	Phases        map[string]int64       `protobuf:"bytes,2,rep,name=phases,proto3" json:"phases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // as in HelloReply
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitBootReply) Reset() {
+	*x = AwaitBootReply{}
+	mi := &file_guest_wire_agent_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitBootReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitBootReply) ProtoMessage() {}
+
+func (x *AwaitBootReply) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitBootReply.ProtoReflect.Descriptor instead.
+func (*AwaitBootReply) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *AwaitBootReply) GetInit() string {
+	if x != nil {
+		return x.Init
+	}
+	return ""
+}
+
+func (x *AwaitBootReply) GetPhases() map[string]int64 {
+	if x != nil {
+		return x.Phases
+	}
+	return nil
 }
 
 type HelloRequest struct {
@@ -90,7 +178,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[0]
+	mi := &file_guest_wire_agent_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -102,7 +190,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[0]
+	mi := &file_guest_wire_agent_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -115,7 +203,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{0}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *HelloRequest) GetProtocol() uint32 {
@@ -153,7 +241,7 @@ type HelloReply struct {
 
 func (x *HelloReply) Reset() {
 	*x = HelloReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[1]
+	mi := &file_guest_wire_agent_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -165,7 +253,7 @@ func (x *HelloReply) String() string {
 func (*HelloReply) ProtoMessage() {}
 
 func (x *HelloReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[1]
+	mi := &file_guest_wire_agent_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -178,7 +266,7 @@ func (x *HelloReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloReply.ProtoReflect.Descriptor instead.
 func (*HelloReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{1}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *HelloReply) GetProtocol() uint32 {
@@ -239,7 +327,7 @@ type PingRequest struct {
 
 func (x *PingRequest) Reset() {
 	*x = PingRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[2]
+	mi := &file_guest_wire_agent_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -251,7 +339,7 @@ func (x *PingRequest) String() string {
 func (*PingRequest) ProtoMessage() {}
 
 func (x *PingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[2]
+	mi := &file_guest_wire_agent_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -264,7 +352,7 @@ func (x *PingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
 func (*PingRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{2}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PingRequest) GetPayload() []byte {
@@ -285,7 +373,7 @@ type PingReply struct {
 
 func (x *PingReply) Reset() {
 	*x = PingReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[3]
+	mi := &file_guest_wire_agent_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -297,7 +385,7 @@ func (x *PingReply) String() string {
 func (*PingReply) ProtoMessage() {}
 
 func (x *PingReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[3]
+	mi := &file_guest_wire_agent_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -310,7 +398,7 @@ func (x *PingReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingReply.ProtoReflect.Descriptor instead.
 func (*PingReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{3}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PingReply) GetPayload() []byte {
@@ -342,7 +430,7 @@ type SystemInfoRequest struct {
 
 func (x *SystemInfoRequest) Reset() {
 	*x = SystemInfoRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[4]
+	mi := &file_guest_wire_agent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -354,7 +442,7 @@ func (x *SystemInfoRequest) String() string {
 func (*SystemInfoRequest) ProtoMessage() {}
 
 func (x *SystemInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[4]
+	mi := &file_guest_wire_agent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -367,7 +455,7 @@ func (x *SystemInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SystemInfoRequest.ProtoReflect.Descriptor instead.
 func (*SystemInfoRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{4}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{6}
 }
 
 type SystemInfoReply struct {
@@ -391,7 +479,7 @@ type SystemInfoReply struct {
 
 func (x *SystemInfoReply) Reset() {
 	*x = SystemInfoReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[5]
+	mi := &file_guest_wire_agent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +491,7 @@ func (x *SystemInfoReply) String() string {
 func (*SystemInfoReply) ProtoMessage() {}
 
 func (x *SystemInfoReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[5]
+	mi := &file_guest_wire_agent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +504,7 @@ func (x *SystemInfoReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SystemInfoReply.ProtoReflect.Descriptor instead.
 func (*SystemInfoReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{5}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SystemInfoReply) GetKernelVersion() string {
@@ -522,7 +610,7 @@ type Interface struct {
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_guest_wire_agent_proto_msgTypes[6]
+	mi := &file_guest_wire_agent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +622,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[6]
+	mi := &file_guest_wire_agent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +635,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{6}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Interface) GetName() string {
@@ -594,7 +682,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[7]
+	mi := &file_guest_wire_agent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +694,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[7]
+	mi := &file_guest_wire_agent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -619,7 +707,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{7}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ExecRequest) GetMsg() isExecRequest_Msg {
@@ -731,7 +819,7 @@ type ExecStart struct {
 
 func (x *ExecStart) Reset() {
 	*x = ExecStart{}
-	mi := &file_guest_wire_agent_proto_msgTypes[8]
+	mi := &file_guest_wire_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +831,7 @@ func (x *ExecStart) String() string {
 func (*ExecStart) ProtoMessage() {}
 
 func (x *ExecStart) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[8]
+	mi := &file_guest_wire_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +844,7 @@ func (x *ExecStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStart.ProtoReflect.Descriptor instead.
 func (*ExecStart) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{8}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ExecStart) GetArgv() []string {
@@ -818,7 +906,7 @@ type TerminalSize struct {
 
 func (x *TerminalSize) Reset() {
 	*x = TerminalSize{}
-	mi := &file_guest_wire_agent_proto_msgTypes[9]
+	mi := &file_guest_wire_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +918,7 @@ func (x *TerminalSize) String() string {
 func (*TerminalSize) ProtoMessage() {}
 
 func (x *TerminalSize) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[9]
+	mi := &file_guest_wire_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +931,7 @@ func (x *TerminalSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminalSize.ProtoReflect.Descriptor instead.
 func (*TerminalSize) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{9}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TerminalSize) GetRows() uint32 {
@@ -877,7 +965,7 @@ type ExecReply struct {
 
 func (x *ExecReply) Reset() {
 	*x = ExecReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[10]
+	mi := &file_guest_wire_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -889,7 +977,7 @@ func (x *ExecReply) String() string {
 func (*ExecReply) ProtoMessage() {}
 
 func (x *ExecReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[10]
+	mi := &file_guest_wire_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -902,7 +990,7 @@ func (x *ExecReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecReply.ProtoReflect.Descriptor instead.
 func (*ExecReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{10}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ExecReply) GetMsg() isExecReply_Msg {
@@ -1023,7 +1111,7 @@ type ExecStarted struct {
 
 func (x *ExecStarted) Reset() {
 	*x = ExecStarted{}
-	mi := &file_guest_wire_agent_proto_msgTypes[11]
+	mi := &file_guest_wire_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1123,7 @@ func (x *ExecStarted) String() string {
 func (*ExecStarted) ProtoMessage() {}
 
 func (x *ExecStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[11]
+	mi := &file_guest_wire_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1136,7 @@ func (x *ExecStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStarted.ProtoReflect.Descriptor instead.
 func (*ExecStarted) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{11}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExecStarted) GetPid() int32 {
@@ -1080,7 +1168,7 @@ type ExecDone struct {
 
 func (x *ExecDone) Reset() {
 	*x = ExecDone{}
-	mi := &file_guest_wire_agent_proto_msgTypes[12]
+	mi := &file_guest_wire_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1180,7 @@ func (x *ExecDone) String() string {
 func (*ExecDone) ProtoMessage() {}
 
 func (x *ExecDone) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[12]
+	mi := &file_guest_wire_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1193,7 @@ func (x *ExecDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecDone.ProtoReflect.Descriptor instead.
 func (*ExecDone) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{12}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExecDone) GetStatus() int32 {
@@ -1161,7 +1249,7 @@ type CopyOutRequest struct {
 
 func (x *CopyOutRequest) Reset() {
 	*x = CopyOutRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[13]
+	mi := &file_guest_wire_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1261,7 @@ func (x *CopyOutRequest) String() string {
 func (*CopyOutRequest) ProtoMessage() {}
 
 func (x *CopyOutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[13]
+	mi := &file_guest_wire_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1274,7 @@ func (x *CopyOutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyOutRequest.ProtoReflect.Descriptor instead.
 func (*CopyOutRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{13}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CopyOutRequest) GetPath() []byte {
@@ -1216,7 +1304,7 @@ type CopyInRequest struct {
 
 func (x *CopyInRequest) Reset() {
 	*x = CopyInRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[14]
+	mi := &file_guest_wire_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1316,7 @@ func (x *CopyInRequest) String() string {
 func (*CopyInRequest) ProtoMessage() {}
 
 func (x *CopyInRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[14]
+	mi := &file_guest_wire_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1329,7 @@ func (x *CopyInRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInRequest.ProtoReflect.Descriptor instead.
 func (*CopyInRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{14}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CopyInRequest) GetMsg() isCopyInRequest_Msg {
@@ -1299,7 +1387,7 @@ type CopyInStart struct {
 
 func (x *CopyInStart) Reset() {
 	*x = CopyInStart{}
-	mi := &file_guest_wire_agent_proto_msgTypes[15]
+	mi := &file_guest_wire_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1311,7 +1399,7 @@ func (x *CopyInStart) String() string {
 func (*CopyInStart) ProtoMessage() {}
 
 func (x *CopyInStart) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[15]
+	mi := &file_guest_wire_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1324,7 +1412,7 @@ func (x *CopyInStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInStart.ProtoReflect.Descriptor instead.
 func (*CopyInStart) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{15}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CopyInStart) GetPath() []byte {
@@ -1363,7 +1451,7 @@ type CopyInReply struct {
 
 func (x *CopyInReply) Reset() {
 	*x = CopyInReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[16]
+	mi := &file_guest_wire_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +1463,7 @@ func (x *CopyInReply) String() string {
 func (*CopyInReply) ProtoMessage() {}
 
 func (x *CopyInReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[16]
+	mi := &file_guest_wire_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +1476,7 @@ func (x *CopyInReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInReply.ProtoReflect.Descriptor instead.
 func (*CopyInReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{16}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{18}
 }
 
 // CopyPart is a step of a copy. A file is entry, data, end; a directory is
@@ -1407,7 +1495,7 @@ type CopyPart struct {
 
 func (x *CopyPart) Reset() {
 	*x = CopyPart{}
-	mi := &file_guest_wire_agent_proto_msgTypes[17]
+	mi := &file_guest_wire_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1419,7 +1507,7 @@ func (x *CopyPart) String() string {
 func (*CopyPart) ProtoMessage() {}
 
 func (x *CopyPart) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[17]
+	mi := &file_guest_wire_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1432,7 +1520,7 @@ func (x *CopyPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyPart.ProtoReflect.Descriptor instead.
 func (*CopyPart) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{17}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CopyPart) GetPart() isCopyPart_Part {
@@ -1508,7 +1596,7 @@ type CopyEntry struct {
 
 func (x *CopyEntry) Reset() {
 	*x = CopyEntry{}
-	mi := &file_guest_wire_agent_proto_msgTypes[18]
+	mi := &file_guest_wire_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1520,7 +1608,7 @@ func (x *CopyEntry) String() string {
 func (*CopyEntry) ProtoMessage() {}
 
 func (x *CopyEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[18]
+	mi := &file_guest_wire_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1533,7 +1621,7 @@ func (x *CopyEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyEntry.ProtoReflect.Descriptor instead.
 func (*CopyEntry) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{18}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CopyEntry) GetName() []byte {
@@ -1596,7 +1684,7 @@ type CopyData struct {
 
 func (x *CopyData) Reset() {
 	*x = CopyData{}
-	mi := &file_guest_wire_agent_proto_msgTypes[19]
+	mi := &file_guest_wire_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1608,7 +1696,7 @@ func (x *CopyData) String() string {
 func (*CopyData) ProtoMessage() {}
 
 func (x *CopyData) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[19]
+	mi := &file_guest_wire_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1621,7 +1709,7 @@ func (x *CopyData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyData.ProtoReflect.Descriptor instead.
 func (*CopyData) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{19}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CopyData) GetOffset() int64 {
@@ -1647,7 +1735,7 @@ type CopyEnd struct {
 
 func (x *CopyEnd) Reset() {
 	*x = CopyEnd{}
-	mi := &file_guest_wire_agent_proto_msgTypes[20]
+	mi := &file_guest_wire_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1659,7 +1747,7 @@ func (x *CopyEnd) String() string {
 func (*CopyEnd) ProtoMessage() {}
 
 func (x *CopyEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[20]
+	mi := &file_guest_wire_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1672,7 +1760,7 @@ func (x *CopyEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyEnd.ProtoReflect.Descriptor instead.
 func (*CopyEnd) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{20}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CopyEnd) GetSize() int64 {
@@ -1693,7 +1781,7 @@ type ClockRequest struct {
 
 func (x *ClockRequest) Reset() {
 	*x = ClockRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[21]
+	mi := &file_guest_wire_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1705,7 +1793,7 @@ func (x *ClockRequest) String() string {
 func (*ClockRequest) ProtoMessage() {}
 
 func (x *ClockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[21]
+	mi := &file_guest_wire_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1718,7 +1806,7 @@ func (x *ClockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockRequest.ProtoReflect.Descriptor instead.
 func (*ClockRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{21}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ClockRequest) GetUnixNanos() int64 {
@@ -1739,7 +1827,7 @@ type ClockReply struct {
 
 func (x *ClockReply) Reset() {
 	*x = ClockReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[22]
+	mi := &file_guest_wire_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +1839,7 @@ func (x *ClockReply) String() string {
 func (*ClockReply) ProtoMessage() {}
 
 func (x *ClockReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[22]
+	mi := &file_guest_wire_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +1852,7 @@ func (x *ClockReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockReply.ProtoReflect.Descriptor instead.
 func (*ClockReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{22}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ClockReply) GetUnixNanos() int64 {
@@ -1797,7 +1885,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[23]
+	mi := &file_guest_wire_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1809,7 +1897,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[23]
+	mi := &file_guest_wire_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1822,7 +1910,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{23}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ShutdownRequest) GetGraceNanos() int64 {
@@ -1840,7 +1928,7 @@ type ShutdownReply struct {
 
 func (x *ShutdownReply) Reset() {
 	*x = ShutdownReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[24]
+	mi := &file_guest_wire_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1852,7 +1940,7 @@ func (x *ShutdownReply) String() string {
 func (*ShutdownReply) ProtoMessage() {}
 
 func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[24]
+	mi := &file_guest_wire_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1865,14 +1953,21 @@ func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownReply.ProtoReflect.Descriptor instead.
 func (*ShutdownReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{24}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{26}
 }
 
 var File_guest_wire_agent_proto protoreflect.FileDescriptor
 
 const file_guest_wire_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x16guest/wire/agent.proto\x12\x0farcbox.agent.v1\"D\n" +
+	"\x16guest/wire/agent.proto\x12\x0farcbox.agent.v1\"\x12\n" +
+	"\x10AwaitBootRequest\"\xa4\x01\n" +
+	"\x0eAwaitBootReply\x12\x12\n" +
+	"\x04init\x18\x01 \x01(\tR\x04init\x12C\n" +
+	"\x06phases\x18\x02 \x03(\v2+.arcbox.agent.v1.AwaitBootReply.PhasesEntryR\x06phases\x1a9\n" +
+	"\vPhasesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"D\n" +
 	"\fHelloRequest\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\"\xa2\x02\n" +
@@ -2012,7 +2107,7 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x0fShutdownRequest\x12\x1f\n" +
 	"\vgrace_nanos\x18\x01 \x01(\x03R\n" +
 	"graceNanos\"\x0f\n" +
-	"\rShutdownReply2\xce\x04\n" +
+	"\rShutdownReply2\x9f\x05\n" +
 	"\x05Agent\x12C\n" +
 	"\x05Hello\x12\x1d.arcbox.agent.v1.HelloRequest\x1a\x1b.arcbox.agent.v1.HelloReply\x12@\n" +
 	"\x04Ping\x12\x1c.arcbox.agent.v1.PingRequest\x1a\x1a.arcbox.agent.v1.PingReply\x12R\n" +
@@ -2022,7 +2117,8 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\aCopyOut\x12\x1f.arcbox.agent.v1.CopyOutRequest\x1a\x19.arcbox.agent.v1.CopyPart0\x01\x12H\n" +
 	"\x06CopyIn\x12\x1e.arcbox.agent.v1.CopyInRequest\x1a\x1c.arcbox.agent.v1.CopyInReply(\x01\x12C\n" +
 	"\x05Clock\x12\x1d.arcbox.agent.v1.ClockRequest\x1a\x1b.arcbox.agent.v1.ClockReply\x12L\n" +
-	"\bShutdown\x12 .arcbox.agent.v1.ShutdownRequest\x1a\x1e.arcbox.agent.v1.ShutdownReplyB0Z.github.com/arcboxlabs/arcbox-engine/guest/wireb\x06proto3"
+	"\bShutdown\x12 .arcbox.agent.v1.ShutdownRequest\x1a\x1e.arcbox.agent.v1.ShutdownReply\x12O\n" +
+	"\tAwaitBoot\x12!.arcbox.agent.v1.AwaitBootRequest\x1a\x1f.arcbox.agent.v1.AwaitBootReplyB0Z.github.com/arcboxlabs/arcbox-engine/guest/wireb\x06proto3"
 
 var (
 	file_guest_wire_agent_proto_rawDescOnce sync.Once
@@ -2037,73 +2133,79 @@ func file_guest_wire_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_guest_wire_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_guest_wire_agent_proto_goTypes = []any{
 	(CopyEntry_Kind)(0),       // 0: arcbox.agent.v1.CopyEntry.Kind
-	(*HelloRequest)(nil),      // 1: arcbox.agent.v1.HelloRequest
-	(*HelloReply)(nil),        // 2: arcbox.agent.v1.HelloReply
-	(*PingRequest)(nil),       // 3: arcbox.agent.v1.PingRequest
-	(*PingReply)(nil),         // 4: arcbox.agent.v1.PingReply
-	(*SystemInfoRequest)(nil), // 5: arcbox.agent.v1.SystemInfoRequest
-	(*SystemInfoReply)(nil),   // 6: arcbox.agent.v1.SystemInfoReply
-	(*Interface)(nil),         // 7: arcbox.agent.v1.Interface
-	(*ExecRequest)(nil),       // 8: arcbox.agent.v1.ExecRequest
-	(*ExecStart)(nil),         // 9: arcbox.agent.v1.ExecStart
-	(*TerminalSize)(nil),      // 10: arcbox.agent.v1.TerminalSize
-	(*ExecReply)(nil),         // 11: arcbox.agent.v1.ExecReply
-	(*ExecStarted)(nil),       // 12: arcbox.agent.v1.ExecStarted
-	(*ExecDone)(nil),          // 13: arcbox.agent.v1.ExecDone
-	(*CopyOutRequest)(nil),    // 14: arcbox.agent.v1.CopyOutRequest
-	(*CopyInRequest)(nil),     // 15: arcbox.agent.v1.CopyInRequest
-	(*CopyInStart)(nil),       // 16: arcbox.agent.v1.CopyInStart
-	(*CopyInReply)(nil),       // 17: arcbox.agent.v1.CopyInReply
-	(*CopyPart)(nil),          // 18: arcbox.agent.v1.CopyPart
-	(*CopyEntry)(nil),         // 19: arcbox.agent.v1.CopyEntry
-	(*CopyData)(nil),          // 20: arcbox.agent.v1.CopyData
-	(*CopyEnd)(nil),           // 21: arcbox.agent.v1.CopyEnd
-	(*ClockRequest)(nil),      // 22: arcbox.agent.v1.ClockRequest
-	(*ClockReply)(nil),        // 23: arcbox.agent.v1.ClockReply
-	(*ShutdownRequest)(nil),   // 24: arcbox.agent.v1.ShutdownRequest
-	(*ShutdownReply)(nil),     // 25: arcbox.agent.v1.ShutdownReply
-	nil,                       // 26: arcbox.agent.v1.HelloReply.PhasesEntry
-	nil,                       // 27: arcbox.agent.v1.ExecStart.EnvEntry
+	(*AwaitBootRequest)(nil),  // 1: arcbox.agent.v1.AwaitBootRequest
+	(*AwaitBootReply)(nil),    // 2: arcbox.agent.v1.AwaitBootReply
+	(*HelloRequest)(nil),      // 3: arcbox.agent.v1.HelloRequest
+	(*HelloReply)(nil),        // 4: arcbox.agent.v1.HelloReply
+	(*PingRequest)(nil),       // 5: arcbox.agent.v1.PingRequest
+	(*PingReply)(nil),         // 6: arcbox.agent.v1.PingReply
+	(*SystemInfoRequest)(nil), // 7: arcbox.agent.v1.SystemInfoRequest
+	(*SystemInfoReply)(nil),   // 8: arcbox.agent.v1.SystemInfoReply
+	(*Interface)(nil),         // 9: arcbox.agent.v1.Interface
+	(*ExecRequest)(nil),       // 10: arcbox.agent.v1.ExecRequest
+	(*ExecStart)(nil),         // 11: arcbox.agent.v1.ExecStart
+	(*TerminalSize)(nil),      // 12: arcbox.agent.v1.TerminalSize
+	(*ExecReply)(nil),         // 13: arcbox.agent.v1.ExecReply
+	(*ExecStarted)(nil),       // 14: arcbox.agent.v1.ExecStarted
+	(*ExecDone)(nil),          // 15: arcbox.agent.v1.ExecDone
+	(*CopyOutRequest)(nil),    // 16: arcbox.agent.v1.CopyOutRequest
+	(*CopyInRequest)(nil),     // 17: arcbox.agent.v1.CopyInRequest
+	(*CopyInStart)(nil),       // 18: arcbox.agent.v1.CopyInStart
+	(*CopyInReply)(nil),       // 19: arcbox.agent.v1.CopyInReply
+	(*CopyPart)(nil),          // 20: arcbox.agent.v1.CopyPart
+	(*CopyEntry)(nil),         // 21: arcbox.agent.v1.CopyEntry
+	(*CopyData)(nil),          // 22: arcbox.agent.v1.CopyData
+	(*CopyEnd)(nil),           // 23: arcbox.agent.v1.CopyEnd
+	(*ClockRequest)(nil),      // 24: arcbox.agent.v1.ClockRequest
+	(*ClockReply)(nil),        // 25: arcbox.agent.v1.ClockReply
+	(*ShutdownRequest)(nil),   // 26: arcbox.agent.v1.ShutdownRequest
+	(*ShutdownReply)(nil),     // 27: arcbox.agent.v1.ShutdownReply
+	nil,                       // 28: arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	nil,                       // 29: arcbox.agent.v1.HelloReply.PhasesEntry
+	nil,                       // 30: arcbox.agent.v1.ExecStart.EnvEntry
 }
 var file_guest_wire_agent_proto_depIdxs = []int32{
-	26, // 0: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
-	7,  // 1: arcbox.agent.v1.SystemInfoReply.interfaces:type_name -> arcbox.agent.v1.Interface
-	9,  // 2: arcbox.agent.v1.ExecRequest.start:type_name -> arcbox.agent.v1.ExecStart
-	10, // 3: arcbox.agent.v1.ExecRequest.resize:type_name -> arcbox.agent.v1.TerminalSize
-	27, // 4: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
-	10, // 5: arcbox.agent.v1.ExecStart.terminal:type_name -> arcbox.agent.v1.TerminalSize
-	12, // 6: arcbox.agent.v1.ExecReply.started:type_name -> arcbox.agent.v1.ExecStarted
-	13, // 7: arcbox.agent.v1.ExecReply.done:type_name -> arcbox.agent.v1.ExecDone
-	16, // 8: arcbox.agent.v1.CopyInRequest.start:type_name -> arcbox.agent.v1.CopyInStart
-	18, // 9: arcbox.agent.v1.CopyInRequest.part:type_name -> arcbox.agent.v1.CopyPart
-	19, // 10: arcbox.agent.v1.CopyPart.entry:type_name -> arcbox.agent.v1.CopyEntry
-	20, // 11: arcbox.agent.v1.CopyPart.data:type_name -> arcbox.agent.v1.CopyData
-	21, // 12: arcbox.agent.v1.CopyPart.end:type_name -> arcbox.agent.v1.CopyEnd
-	0,  // 13: arcbox.agent.v1.CopyEntry.kind:type_name -> arcbox.agent.v1.CopyEntry.Kind
-	1,  // 14: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
-	3,  // 15: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
-	5,  // 16: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
-	8,  // 17: arcbox.agent.v1.Agent.Exec:input_type -> arcbox.agent.v1.ExecRequest
-	14, // 18: arcbox.agent.v1.Agent.CopyOut:input_type -> arcbox.agent.v1.CopyOutRequest
-	15, // 19: arcbox.agent.v1.Agent.CopyIn:input_type -> arcbox.agent.v1.CopyInRequest
-	22, // 20: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
-	24, // 21: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
-	2,  // 22: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
-	4,  // 23: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
-	6,  // 24: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
-	11, // 25: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
-	18, // 26: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
-	17, // 27: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
-	23, // 28: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
-	25, // 29: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
-	22, // [22:30] is the sub-list for method output_type
-	14, // [14:22] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	28, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	29, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
+	9,  // 2: arcbox.agent.v1.SystemInfoReply.interfaces:type_name -> arcbox.agent.v1.Interface
+	11, // 3: arcbox.agent.v1.ExecRequest.start:type_name -> arcbox.agent.v1.ExecStart
+	12, // 4: arcbox.agent.v1.ExecRequest.resize:type_name -> arcbox.agent.v1.TerminalSize
+	30, // 5: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
+	12, // 6: arcbox.agent.v1.ExecStart.terminal:type_name -> arcbox.agent.v1.TerminalSize
+	14, // 7: arcbox.agent.v1.ExecReply.started:type_name -> arcbox.agent.v1.ExecStarted
+	15, // 8: arcbox.agent.v1.ExecReply.done:type_name -> arcbox.agent.v1.ExecDone
+	18, // 9: arcbox.agent.v1.CopyInRequest.start:type_name -> arcbox.agent.v1.CopyInStart
+	20, // 10: arcbox.agent.v1.CopyInRequest.part:type_name -> arcbox.agent.v1.CopyPart
+	21, // 11: arcbox.agent.v1.CopyPart.entry:type_name -> arcbox.agent.v1.CopyEntry
+	22, // 12: arcbox.agent.v1.CopyPart.data:type_name -> arcbox.agent.v1.CopyData
+	23, // 13: arcbox.agent.v1.CopyPart.end:type_name -> arcbox.agent.v1.CopyEnd
+	0,  // 14: arcbox.agent.v1.CopyEntry.kind:type_name -> arcbox.agent.v1.CopyEntry.Kind
+	3,  // 15: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
+	5,  // 16: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
+	7,  // 17: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
+	10, // 18: arcbox.agent.v1.Agent.Exec:input_type -> arcbox.agent.v1.ExecRequest
+	16, // 19: arcbox.agent.v1.Agent.CopyOut:input_type -> arcbox.agent.v1.CopyOutRequest
+	17, // 20: arcbox.agent.v1.Agent.CopyIn:input_type -> arcbox.agent.v1.CopyInRequest
+	24, // 21: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
+	26, // 22: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
+	1,  // 23: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
+	4,  // 24: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
+	6,  // 25: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
+	8,  // 26: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
+	13, // 27: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
+	20, // 28: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
+	19, // 29: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
+	25, // 30: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
+	27, // 31: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
+	2,  // 32: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
+	24, // [24:33] is the sub-list for method output_type
+	15, // [15:24] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_guest_wire_agent_proto_init() }
@@ -2111,14 +2213,14 @@ func file_guest_wire_agent_proto_init() {
 	if File_guest_wire_agent_proto != nil {
 		return
 	}
-	file_guest_wire_agent_proto_msgTypes[7].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[9].OneofWrappers = []any{
 		(*ExecRequest_Start)(nil),
 		(*ExecRequest_Stdin)(nil),
 		(*ExecRequest_CloseStdin)(nil),
 		(*ExecRequest_Signal)(nil),
 		(*ExecRequest_Resize)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[10].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[12].OneofWrappers = []any{
 		(*ExecReply_Started)(nil),
 		(*ExecReply_Stdout)(nil),
 		(*ExecReply_Stderr)(nil),
@@ -2126,11 +2228,11 @@ func file_guest_wire_agent_proto_init() {
 		(*ExecReply_StdinTaken)(nil),
 		(*ExecReply_StdoutBeside)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[14].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[16].OneofWrappers = []any{
 		(*CopyInRequest_Start)(nil),
 		(*CopyInRequest_Part)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[17].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[19].OneofWrappers = []any{
 		(*CopyPart_Entry)(nil),
 		(*CopyPart_Data)(nil),
 		(*CopyPart_End)(nil),
@@ -2141,7 +2243,7 @@ func file_guest_wire_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_guest_wire_agent_proto_rawDesc), len(file_guest_wire_agent_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

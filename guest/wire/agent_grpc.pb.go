@@ -31,6 +31,7 @@ const (
 	Agent_CopyIn_FullMethodName     = "/arcbox.agent.v1.Agent/CopyIn"
 	Agent_Clock_FullMethodName      = "/arcbox.agent.v1.Agent/Clock"
 	Agent_Shutdown_FullMethodName   = "/arcbox.agent.v1.Agent/Shutdown"
+	Agent_AwaitBoot_FullMethodName  = "/arcbox.agent.v1.Agent/AwaitBoot"
 )
 
 // AgentClient is the client API for Agent service.
@@ -53,6 +54,9 @@ type AgentClient interface {
 	// Shutdown ends every process, unmounts, and powers off. The reply comes
 	// before that.
 	Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownReply, error)
+	// AwaitBoot returns when the init of the machine's image is ready, at once
+	// where there is none. It is able to where it says "boot".
+	AwaitBoot(ctx context.Context, in *AwaitBootRequest, opts ...grpc.CallOption) (*AwaitBootReply, error)
 }
 
 type agentClient struct {
@@ -158,6 +162,16 @@ func (c *agentClient) Shutdown(ctx context.Context, in *ShutdownRequest, opts ..
 	return out, nil
 }
 
+func (c *agentClient) AwaitBoot(ctx context.Context, in *AwaitBootRequest, opts ...grpc.CallOption) (*AwaitBootReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AwaitBootReply)
+	err := c.cc.Invoke(ctx, Agent_AwaitBoot_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AgentServer is the server API for Agent service.
 // All implementations must embed UnimplementedAgentServer
 // for forward compatibility.
@@ -178,6 +192,9 @@ type AgentServer interface {
 	// Shutdown ends every process, unmounts, and powers off. The reply comes
 	// before that.
 	Shutdown(context.Context, *ShutdownRequest) (*ShutdownReply, error)
+	// AwaitBoot returns when the init of the machine's image is ready, at once
+	// where there is none. It is able to where it says "boot".
+	AwaitBoot(context.Context, *AwaitBootRequest) (*AwaitBootReply, error)
 	mustEmbedUnimplementedAgentServer()
 }
 
@@ -211,6 +228,9 @@ func (UnimplementedAgentServer) Clock(context.Context, *ClockRequest) (*ClockRep
 }
 func (UnimplementedAgentServer) Shutdown(context.Context, *ShutdownRequest) (*ShutdownReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Shutdown not implemented")
+}
+func (UnimplementedAgentServer) AwaitBoot(context.Context, *AwaitBootRequest) (*AwaitBootReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method AwaitBoot not implemented")
 }
 func (UnimplementedAgentServer) mustEmbedUnimplementedAgentServer() {}
 func (UnimplementedAgentServer) testEmbeddedByValue()               {}
@@ -348,6 +368,24 @@ func _Agent_Shutdown_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Agent_AwaitBoot_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AwaitBootRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServer).AwaitBoot(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Agent_AwaitBoot_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServer).AwaitBoot(ctx, req.(*AwaitBootRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Agent_ServiceDesc is the grpc.ServiceDesc for Agent service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -374,6 +412,10 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Shutdown",
 			Handler:    _Agent_Shutdown_Handler,
+		},
+		{
+			MethodName: "AwaitBoot",
+			Handler:    _Agent_AwaitBoot_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -52,6 +52,7 @@ const (
 	AbilityLogin    = "login"    // ExecStart.login
 	AbilityCopy     = "copy"     // CopyOut, CopyIn
 	AbilityBeside   = "beside"   // ExecStarted.beside_key
+	AbilityBoot     = "boot"     // AwaitBoot
 )
 
 // MaxSide is the most rows or columns that a terminal has.
