@@ -210,6 +210,7 @@ func (m *machine) shutdown(grace time.Duration) {
 		return
 	}
 	if m.init.path != "" {
+		m.log.Info("asking the init to shut down", "path", m.init.path, "kind", m.init.kind)
 		if err := m.init.powerOff(); err != nil {
 			m.log.Error("shutdown", "init", m.init.path, "err", err)
 		}
