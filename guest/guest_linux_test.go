@@ -31,7 +31,7 @@ const testPatience = 60 * time.Second
 func realAgent(t testing.TB) (context.Context, Dialer) {
 	t.Helper()
 	token := bytes.Repeat([]byte{'t'}, wire.TokenSize)
-	a, err := agent.New(agent.Options{Version: "test", Token: token, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	a, err := agent.New(agent.Options{Version: "test", Token: token, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Root: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,8 @@ type Options struct {
 	// that is ready; "" and nil = there is none.
 	Init   string
 	Booted <-chan struct{}
+	// Root is the machine's root directory, where set-ups are known; "" = "/".
+	Root string
 	// Orphans says that all processes without a parent become ours.
 	Orphans bool
 }
@@ -67,6 +70,8 @@ type Agent struct {
 	execs    chan struct{}
 	copies   chan struct{}
 	outlets  outlets
+
+	provisions provisions
 }
 
 // New makes an agent; it starts nothing.
@@ -84,6 +89,8 @@ func New(opts Options) (*Agent, error) {
 		clock:    systemClock,
 		execs:    make(chan struct{}, maxExecs),
 		copies:   make(chan struct{}, maxCopies),
+
+		provisions: provisions{root: cmp.Or(opts.Root, "/")},
 	}, nil
 }
 
@@ -95,6 +102,7 @@ func (a *Agent) Serve(ctx context.Context, l net.Listener) error {
 	running.Go(func() { a.children.run(collecting) })
 	defer running.Wait()
 	defer stop()
+	defer a.provisions.live(ctx)()
 
 	s := newServer(a.opts.Log)
 	wire.RegisterAgentServer(s, a)
@@ -161,7 +169,7 @@ func (a *Agent) Hello(_ context.Context, req *wire.HelloRequest) (*wire.HelloRep
 		Cid:      a.cid(),
 		Phases:   a.opts.Phases.all(),
 
-		Abilities: []string{wire.AbilityTerminal, wire.AbilityLogin, wire.AbilityCopy, wire.AbilityBeside, wire.AbilityBoot},
+		Abilities: []string{wire.AbilityTerminal, wire.AbilityLogin, wire.AbilityCopy, wire.AbilityBeside, wire.AbilityBoot, wire.AbilityProvision},
 	}, nil
 }
 

@@ -9,6 +9,7 @@
 //	/lib/modules.order  the modules to load (package early)
 //	/arcbox/token       the launch's token, 32 bytes; deleted once read
 //	/arcbox/ssh-*       SSH's host key, and the key that may log in; likewise
+//	/arcbox/seed-*      what cloud-init is to find, at a machine's first boot; likewise
 //	/bin/busybox        and links to it, where the machine has a rescue userland
 //
 // and, on the kernel's command line, which only the machine's owner controls:
@@ -78,6 +79,21 @@
 // time limit is the client's connection. SFTP is a program too: this one, as the
 // user. Forwards lead out of the guest and into it; sockets are reached and made by
 // the user.
+//
+// # Set-up
+//
+// [Agent.Provision] sets a machine up, once: it runs a script as root, by its first
+// line's interpreter or by sh, in root's home, when the init is ready. It goes on
+// without its callers, so that an engine may die meanwhile; who asks again with the
+// same key joins it, or hears its result. Before the script begins, a mark is synced
+// to /var/lib/arcbox/provision in the machine's root, and afterwards the result: a
+// script that was begun and has no result was interrupted, and is not run again
+// under that key. Where the root is memory, both are gone with what the script did,
+// and it is run anew.
+//
+// With user-data, cloud-init does the work: what process 1 found in the initramfs
+// it wrote to /var/lib/cloud/seed/nocloud before the init began, and the agent
+// only waits for cloud-init's result.
 //
 // # Concurrency
 //

@@ -40,6 +40,7 @@ type machine struct {
 	args    arguments
 	token   []byte
 	ssh     sshFiles
+	seed    seed
 	phases  Phases
 	log     *slog.Logger
 	lines   *lateLog
@@ -90,6 +91,9 @@ func (m *machine) boot() {
 	if m.ssh, err = takeSSHKeys(); err != nil {
 		m.log.Warn("no ssh", "err", err)
 	}
+	if m.seed, err = takeSeed(seedDir); err != nil {
+		m.log.Warn("no user-data", "err", err)
+	}
 	if m.args.root {
 		m.finish()
 		m.enter()
@@ -133,6 +137,9 @@ func (m *machine) identify() {
 	who := identity{root: "/", upper: filepath.Join(keptData, upperDir), name: m.args.name, id: m.args.id, zone: m.args.zone}
 	if err := who.write(); err != nil {
 		m.log.Warn("set up", "err", err)
+	}
+	if err := m.seed.write("/"); err != nil {
+		m.log.Warn("set up", "what", "user-data", "err", err)
 	}
 	if name := oneLine("/etc/hostname"); hostName.MatchString(name) {
 		if err := unix.Sethostname([]byte(name)); err != nil {

@@ -231,9 +231,9 @@ type HelloReply struct {
 	// name: "init", "modules", "mounts", "listening".
 	Phases map[string]int64 `protobuf:"bytes,6,rep,name=phases,proto3" json:"phases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// What it can do that the first agents of this protocol could not:
-	// "terminal" and "login" of ExecStart, "copy", both ways, and "beside" of
-	// ExecStarted. Those pass over what they don't know, so a client must look
-	// here first.
+	// "terminal" and "login" of ExecStart, "copy", both ways, "beside" of
+	// ExecStarted, and "provision". Those pass over what they don't know, so a
+	// client must look here first.
 	Abilities     []string `protobuf:"bytes,7,rep,name=abilities,proto3" json:"abilities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1956,6 +1956,248 @@ func (*ShutdownReply) Descriptor() ([]byte, []int) {
 	return file_guest_wire_agent_proto_rawDescGZIP(), []int{26}
 }
 
+type ProvisionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`                                        // lower-case letters, digits and hyphens; what has a result is not done again
+	Script        []byte                 `protobuf:"bytes,2,opt,name=script,proto3" json:"script,omitempty"`                                  // at most 64 KiB
+	CloudInit     bool                   `protobuf:"varint,3,opt,name=cloud_init,json=cloudInit,proto3" json:"cloud_init,omitempty"`          // instead of a script
+	TimeoutNanos  int64                  `protobuf:"varint,4,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"` // past it a script's process group is killed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProvisionRequest) Reset() {
+	*x = ProvisionRequest{}
+	mi := &file_guest_wire_agent_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProvisionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProvisionRequest) ProtoMessage() {}
+
+func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProvisionRequest.ProtoReflect.Descriptor instead.
+func (*ProvisionRequest) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ProvisionRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ProvisionRequest) GetScript() []byte {
+	if x != nil {
+		return x.Script
+	}
+	return nil
+}
+
+func (x *ProvisionRequest) GetCloudInit() bool {
+	if x != nil {
+		return x.CloudInit
+	}
+	return false
+}
+
+func (x *ProvisionRequest) GetTimeoutNanos() int64 {
+	if x != nil {
+		return x.TimeoutNanos
+	}
+	return 0
+}
+
+type ProvisionReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Msg:
+	//
+	//	*ProvisionReply_Output
+	//	*ProvisionReply_Done
+	Msg           isProvisionReply_Msg `protobuf_oneof:"msg"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProvisionReply) Reset() {
+	*x = ProvisionReply{}
+	mi := &file_guest_wire_agent_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProvisionReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProvisionReply) ProtoMessage() {}
+
+func (x *ProvisionReply) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProvisionReply.ProtoReflect.Descriptor instead.
+func (*ProvisionReply) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ProvisionReply) GetMsg() isProvisionReply_Msg {
+	if x != nil {
+		return x.Msg
+	}
+	return nil
+}
+
+func (x *ProvisionReply) GetOutput() []byte {
+	if x != nil {
+		if x, ok := x.Msg.(*ProvisionReply_Output); ok {
+			return x.Output
+		}
+	}
+	return nil
+}
+
+func (x *ProvisionReply) GetDone() *ProvisionDone {
+	if x != nil {
+		if x, ok := x.Msg.(*ProvisionReply_Done); ok {
+			return x.Done
+		}
+	}
+	return nil
+}
+
+type isProvisionReply_Msg interface {
+	isProvisionReply_Msg()
+}
+
+type ProvisionReply_Output struct {
+	Output []byte `protobuf:"bytes,1,opt,name=output,proto3,oneof"` // at most 64 KiB
+}
+
+type ProvisionReply_Done struct {
+	Done *ProvisionDone `protobuf:"bytes,2,opt,name=done,proto3,oneof"` // always the last
+}
+
+func (*ProvisionReply_Output) isProvisionReply_Msg() {}
+
+func (*ProvisionReply_Done) isProvisionReply_Msg() {}
+
+type ProvisionDone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Status        int32                  `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"` // exit status, where signal is 0
+	Signal        int32                  `protobuf:"varint,2,opt,name=signal,proto3" json:"signal,omitempty"` // the signal that ended the script
+	TimedOut      bool                   `protobuf:"varint,3,opt,name=timed_out,json=timedOut,proto3" json:"timed_out,omitempty"`
+	Interrupted   bool                   `protobuf:"varint,4,opt,name=interrupted,proto3" json:"interrupted,omitempty"` // the machine ended before the script did, and nobody knows how far it came
+	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`              // why there is no status; "" = it ran to an end
+	TookNanos     int64                  `protobuf:"varint,6,opt,name=took_nanos,json=tookNanos,proto3" json:"took_nanos,omitempty"`
+	Tail          []byte                 `protobuf:"bytes,7,opt,name=tail,proto3" json:"tail,omitempty"` // the end of the output, at most 4 KiB
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProvisionDone) Reset() {
+	*x = ProvisionDone{}
+	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProvisionDone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProvisionDone) ProtoMessage() {}
+
+func (x *ProvisionDone) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProvisionDone.ProtoReflect.Descriptor instead.
+func (*ProvisionDone) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ProvisionDone) GetStatus() int32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *ProvisionDone) GetSignal() int32 {
+	if x != nil {
+		return x.Signal
+	}
+	return 0
+}
+
+func (x *ProvisionDone) GetTimedOut() bool {
+	if x != nil {
+		return x.TimedOut
+	}
+	return false
+}
+
+func (x *ProvisionDone) GetInterrupted() bool {
+	if x != nil {
+		return x.Interrupted
+	}
+	return false
+}
+
+func (x *ProvisionDone) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *ProvisionDone) GetTookNanos() int64 {
+	if x != nil {
+		return x.TookNanos
+	}
+	return 0
+}
+
+func (x *ProvisionDone) GetTail() []byte {
+	if x != nil {
+		return x.Tail
+	}
+	return nil
+}
+
 var File_guest_wire_agent_proto protoreflect.FileDescriptor
 
 const file_guest_wire_agent_proto_rawDesc = "" +
@@ -2107,7 +2349,26 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x0fShutdownRequest\x12\x1f\n" +
 	"\vgrace_nanos\x18\x01 \x01(\x03R\n" +
 	"graceNanos\"\x0f\n" +
-	"\rShutdownReply2\x9f\x05\n" +
+	"\rShutdownReply\"\x80\x01\n" +
+	"\x10ProvisionRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
+	"\x06script\x18\x02 \x01(\fR\x06script\x12\x1d\n" +
+	"\n" +
+	"cloud_init\x18\x03 \x01(\bR\tcloudInit\x12#\n" +
+	"\rtimeout_nanos\x18\x04 \x01(\x03R\ftimeoutNanos\"g\n" +
+	"\x0eProvisionReply\x12\x18\n" +
+	"\x06output\x18\x01 \x01(\fH\x00R\x06output\x124\n" +
+	"\x04done\x18\x02 \x01(\v2\x1e.arcbox.agent.v1.ProvisionDoneH\x00R\x04doneB\x05\n" +
+	"\x03msg\"\xc7\x01\n" +
+	"\rProvisionDone\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\x05R\x06status\x12\x16\n" +
+	"\x06signal\x18\x02 \x01(\x05R\x06signal\x12\x1b\n" +
+	"\ttimed_out\x18\x03 \x01(\bR\btimedOut\x12 \n" +
+	"\vinterrupted\x18\x04 \x01(\bR\vinterrupted\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\x12\x1d\n" +
+	"\n" +
+	"took_nanos\x18\x06 \x01(\x03R\ttookNanos\x12\x12\n" +
+	"\x04tail\x18\a \x01(\fR\x04tail2\xf2\x05\n" +
 	"\x05Agent\x12C\n" +
 	"\x05Hello\x12\x1d.arcbox.agent.v1.HelloRequest\x1a\x1b.arcbox.agent.v1.HelloReply\x12@\n" +
 	"\x04Ping\x12\x1c.arcbox.agent.v1.PingRequest\x1a\x1a.arcbox.agent.v1.PingReply\x12R\n" +
@@ -2118,7 +2379,8 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x06CopyIn\x12\x1e.arcbox.agent.v1.CopyInRequest\x1a\x1c.arcbox.agent.v1.CopyInReply(\x01\x12C\n" +
 	"\x05Clock\x12\x1d.arcbox.agent.v1.ClockRequest\x1a\x1b.arcbox.agent.v1.ClockReply\x12L\n" +
 	"\bShutdown\x12 .arcbox.agent.v1.ShutdownRequest\x1a\x1e.arcbox.agent.v1.ShutdownReply\x12O\n" +
-	"\tAwaitBoot\x12!.arcbox.agent.v1.AwaitBootRequest\x1a\x1f.arcbox.agent.v1.AwaitBootReplyB0Z.github.com/arcboxlabs/arcbox-engine/guest/wireb\x06proto3"
+	"\tAwaitBoot\x12!.arcbox.agent.v1.AwaitBootRequest\x1a\x1f.arcbox.agent.v1.AwaitBootReply\x12Q\n" +
+	"\tProvision\x12!.arcbox.agent.v1.ProvisionRequest\x1a\x1f.arcbox.agent.v1.ProvisionReply0\x01B0Z.github.com/arcboxlabs/arcbox-engine/guest/wireb\x06proto3"
 
 var (
 	file_guest_wire_agent_proto_rawDescOnce sync.Once
@@ -2133,7 +2395,7 @@ func file_guest_wire_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_guest_wire_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_guest_wire_agent_proto_goTypes = []any{
 	(CopyEntry_Kind)(0),       // 0: arcbox.agent.v1.CopyEntry.Kind
 	(*AwaitBootRequest)(nil),  // 1: arcbox.agent.v1.AwaitBootRequest
@@ -2163,17 +2425,20 @@ var file_guest_wire_agent_proto_goTypes = []any{
 	(*ClockReply)(nil),        // 25: arcbox.agent.v1.ClockReply
 	(*ShutdownRequest)(nil),   // 26: arcbox.agent.v1.ShutdownRequest
 	(*ShutdownReply)(nil),     // 27: arcbox.agent.v1.ShutdownReply
-	nil,                       // 28: arcbox.agent.v1.AwaitBootReply.PhasesEntry
-	nil,                       // 29: arcbox.agent.v1.HelloReply.PhasesEntry
-	nil,                       // 30: arcbox.agent.v1.ExecStart.EnvEntry
+	(*ProvisionRequest)(nil),  // 28: arcbox.agent.v1.ProvisionRequest
+	(*ProvisionReply)(nil),    // 29: arcbox.agent.v1.ProvisionReply
+	(*ProvisionDone)(nil),     // 30: arcbox.agent.v1.ProvisionDone
+	nil,                       // 31: arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	nil,                       // 32: arcbox.agent.v1.HelloReply.PhasesEntry
+	nil,                       // 33: arcbox.agent.v1.ExecStart.EnvEntry
 }
 var file_guest_wire_agent_proto_depIdxs = []int32{
-	28, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
-	29, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
+	31, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	32, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
 	9,  // 2: arcbox.agent.v1.SystemInfoReply.interfaces:type_name -> arcbox.agent.v1.Interface
 	11, // 3: arcbox.agent.v1.ExecRequest.start:type_name -> arcbox.agent.v1.ExecStart
 	12, // 4: arcbox.agent.v1.ExecRequest.resize:type_name -> arcbox.agent.v1.TerminalSize
-	30, // 5: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
+	33, // 5: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
 	12, // 6: arcbox.agent.v1.ExecStart.terminal:type_name -> arcbox.agent.v1.TerminalSize
 	14, // 7: arcbox.agent.v1.ExecReply.started:type_name -> arcbox.agent.v1.ExecStarted
 	15, // 8: arcbox.agent.v1.ExecReply.done:type_name -> arcbox.agent.v1.ExecDone
@@ -2183,29 +2448,32 @@ var file_guest_wire_agent_proto_depIdxs = []int32{
 	22, // 12: arcbox.agent.v1.CopyPart.data:type_name -> arcbox.agent.v1.CopyData
 	23, // 13: arcbox.agent.v1.CopyPart.end:type_name -> arcbox.agent.v1.CopyEnd
 	0,  // 14: arcbox.agent.v1.CopyEntry.kind:type_name -> arcbox.agent.v1.CopyEntry.Kind
-	3,  // 15: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
-	5,  // 16: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
-	7,  // 17: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
-	10, // 18: arcbox.agent.v1.Agent.Exec:input_type -> arcbox.agent.v1.ExecRequest
-	16, // 19: arcbox.agent.v1.Agent.CopyOut:input_type -> arcbox.agent.v1.CopyOutRequest
-	17, // 20: arcbox.agent.v1.Agent.CopyIn:input_type -> arcbox.agent.v1.CopyInRequest
-	24, // 21: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
-	26, // 22: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
-	1,  // 23: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
-	4,  // 24: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
-	6,  // 25: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
-	8,  // 26: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
-	13, // 27: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
-	20, // 28: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
-	19, // 29: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
-	25, // 30: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
-	27, // 31: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
-	2,  // 32: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
-	24, // [24:33] is the sub-list for method output_type
-	15, // [15:24] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	30, // 15: arcbox.agent.v1.ProvisionReply.done:type_name -> arcbox.agent.v1.ProvisionDone
+	3,  // 16: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
+	5,  // 17: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
+	7,  // 18: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
+	10, // 19: arcbox.agent.v1.Agent.Exec:input_type -> arcbox.agent.v1.ExecRequest
+	16, // 20: arcbox.agent.v1.Agent.CopyOut:input_type -> arcbox.agent.v1.CopyOutRequest
+	17, // 21: arcbox.agent.v1.Agent.CopyIn:input_type -> arcbox.agent.v1.CopyInRequest
+	24, // 22: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
+	26, // 23: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
+	1,  // 24: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
+	28, // 25: arcbox.agent.v1.Agent.Provision:input_type -> arcbox.agent.v1.ProvisionRequest
+	4,  // 26: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
+	6,  // 27: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
+	8,  // 28: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
+	13, // 29: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
+	20, // 30: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
+	19, // 31: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
+	25, // 32: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
+	27, // 33: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
+	2,  // 34: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
+	29, // 35: arcbox.agent.v1.Agent.Provision:output_type -> arcbox.agent.v1.ProvisionReply
+	26, // [26:36] is the sub-list for method output_type
+	16, // [16:26] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_guest_wire_agent_proto_init() }
@@ -2237,13 +2505,17 @@ func file_guest_wire_agent_proto_init() {
 		(*CopyPart_Data)(nil),
 		(*CopyPart_End)(nil),
 	}
+	file_guest_wire_agent_proto_msgTypes[28].OneofWrappers = []any{
+		(*ProvisionReply_Output)(nil),
+		(*ProvisionReply_Done)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_guest_wire_agent_proto_rawDesc), len(file_guest_wire_agent_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   30,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

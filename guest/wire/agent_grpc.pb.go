@@ -32,6 +32,7 @@ const (
 	Agent_Clock_FullMethodName      = "/arcbox.agent.v1.Agent/Clock"
 	Agent_Shutdown_FullMethodName   = "/arcbox.agent.v1.Agent/Shutdown"
 	Agent_AwaitBoot_FullMethodName  = "/arcbox.agent.v1.Agent/AwaitBoot"
+	Agent_Provision_FullMethodName  = "/arcbox.agent.v1.Agent/Provision"
 )
 
 // AgentClient is the client API for Agent service.
@@ -57,6 +58,11 @@ type AgentClient interface {
 	// AwaitBoot returns when the init of the machine's image is ready, at once
 	// where there is none. It is able to where it says "boot".
 	AwaitBoot(ctx context.Context, in *AwaitBootRequest, opts ...grpc.CallOption) (*AwaitBootReply, error)
+	// Provision sets the machine up: it runs a script once the machine's init is
+	// ready, or waits for the image's cloud-init. It goes on without its callers; who
+	// calls again with the same key joins it, or hears of its result. The output
+	// comes from its beginning, or as much of it as is kept.
+	Provision(ctx context.Context, in *ProvisionRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ProvisionReply], error)
 }
 
 type agentClient struct {
@@ -172,6 +178,25 @@ func (c *agentClient) AwaitBoot(ctx context.Context, in *AwaitBootRequest, opts 
 	return out, nil
 }
 
+func (c *agentClient) Provision(ctx context.Context, in *ProvisionRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ProvisionReply], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Agent_ServiceDesc.Streams[3], Agent_Provision_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ProvisionRequest, ProvisionReply]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_ProvisionClient = grpc.ServerStreamingClient[ProvisionReply]
+
 // AgentServer is the server API for Agent service.
 // All implementations must embed UnimplementedAgentServer
 // for forward compatibility.
@@ -195,6 +220,11 @@ type AgentServer interface {
 	// AwaitBoot returns when the init of the machine's image is ready, at once
 	// where there is none. It is able to where it says "boot".
 	AwaitBoot(context.Context, *AwaitBootRequest) (*AwaitBootReply, error)
+	// Provision sets the machine up: it runs a script once the machine's init is
+	// ready, or waits for the image's cloud-init. It goes on without its callers; who
+	// calls again with the same key joins it, or hears of its result. The output
+	// comes from its beginning, or as much of it as is kept.
+	Provision(*ProvisionRequest, grpc.ServerStreamingServer[ProvisionReply]) error
 	mustEmbedUnimplementedAgentServer()
 }
 
@@ -231,6 +261,9 @@ func (UnimplementedAgentServer) Shutdown(context.Context, *ShutdownRequest) (*Sh
 }
 func (UnimplementedAgentServer) AwaitBoot(context.Context, *AwaitBootRequest) (*AwaitBootReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method AwaitBoot not implemented")
+}
+func (UnimplementedAgentServer) Provision(*ProvisionRequest, grpc.ServerStreamingServer[ProvisionReply]) error {
+	return status.Error(codes.Unimplemented, "method Provision not implemented")
 }
 func (UnimplementedAgentServer) mustEmbedUnimplementedAgentServer() {}
 func (UnimplementedAgentServer) testEmbeddedByValue()               {}
@@ -386,6 +419,17 @@ func _Agent_AwaitBoot_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Agent_Provision_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ProvisionRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AgentServer).Provision(m, &grpc.GenericServerStream[ProvisionRequest, ProvisionReply]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_ProvisionServer = grpc.ServerStreamingServer[ProvisionReply]
+
 // Agent_ServiceDesc is the grpc.ServiceDesc for Agent service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -434,6 +478,11 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "CopyIn",
 			Handler:       _Agent_CopyIn_Handler,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Provision",
+			Handler:       _Agent_Provision_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "guest/wire/agent.proto",

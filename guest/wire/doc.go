@@ -53,6 +53,14 @@ const (
 	AbilityCopy     = "copy"     // CopyOut, CopyIn
 	AbilityBeside   = "beside"   // ExecStarted.beside_key
 	AbilityBoot     = "boot"     // AwaitBoot
+	// AbilityProvision is Provision.
+	AbilityProvision = "provision"
+)
+
+// Bounds of Provision.
+const (
+	MaxScript = 64 << 10 // bytes of a script, or of user-data
+	MaxTail   = 4 << 10  // bytes of output that a result keeps
 )
 
 // MaxSide is the most rows or columns that a terminal has.
