@@ -32,7 +32,8 @@ func (m *machine) lookAtBoot() {
 // between, or the journal is an older one, put back.
 type leftovers struct {
 	removed   []fsm.Machine
-	unstarted []string // ids
+	unstarted []string          // ids
+	cids      map[string]uint32 // of VMs whose machines nobody knows
 }
 
 // leftovers looks before anybody is served: a machine that somebody removes
@@ -43,9 +44,12 @@ func (s *shared) leftovers() (left leftovers) {
 		s.Log.Warn("list directories", "err", err)
 		return left
 	}
+	ctx, cancel := within(s.life, s.Clock, lookTime) // for all of them
+	defer cancel()
 	for _, id := range ids {
 		switch m, ok := s.Journal.Machine(id); {
 		case !ok: // not ours; it is left alone
+			s.lookAtStranger(ctx, &left, id)
 		case m.State == fsm.Removed:
 			left.removed = append(left.removed, m)
 		case !m.Dir:
@@ -53,6 +57,24 @@ func (s *shared) leftovers() (left leftovers) {
 		}
 	}
 	return left
+}
+
+// lookAtStranger keeps the CID of a VM whose machine the journal does not know,
+// for as long as this engine lives: the journal may be an older one, put back.
+func (s *shared) lookAtStranger(ctx context.Context, left *leftovers, id string) {
+	sight, err := s.Hosts.Look(ctx, Ref{ID: id, Name: id, RunTag: runTag(id)}, "")
+	switch {
+	case err != nil:
+		s.Log.Warn("look at a directory that nobody knows", "machine", id, "err", err)
+	case sight.Lock != nil:
+		_ = sight.Lock.Close() // nothing runs there
+	default:
+		s.Log.Warn("a VM runs in a directory that nobody knows; it is left alone", "machine", id, "cid", sight.CID)
+		if left.cids == nil {
+			left.cids = map[string]uint32{}
+		}
+		left.cids[id] = sight.CID
+	}
 }
 
 // lookFirst looks at a machine that has a directory and no start. Once somebody

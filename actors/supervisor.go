@@ -93,6 +93,9 @@ func (s *supervisor) begin(ctx actor.Context) {
 	for _, m := range slices.Concat(s.boot, s.left.removed) {
 		s.adopt(ctx, m)
 	}
+	for id, cid := range s.left.cids {
+		s.reg.hold(id, cid)
+	}
 	for _, id := range s.left.unstarted {
 		if mem := s.reg.ids[id]; mem != nil {
 			ctx.Send(mem.pid, lookFirst{})

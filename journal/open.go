@@ -174,7 +174,7 @@ func (j *Journal) openDB(readOnly bool) error {
 	}
 	o := j.o.pebble(readOnly)
 	o.ErrorIfNotExists = true
-	k := &keeper{FS: o.FS, hidden: bad}
+	k := &keeper{FS: o.FS, home: j.dbDir(), hidden: bad}
 	o.FS = k
 	db, err := j.o.openPebble(j.dbDir(), o)
 	if err != nil {

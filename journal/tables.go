@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable"
@@ -150,6 +151,7 @@ func openTable(o Options, name string) (sstable.Iterator, func() error, error) {
 // on it is a file like any other.
 type keeper struct {
 	vfs.FS
+	home string // the database's directory
 
 	mu     sync.Mutex
 	hidden map[string]string
@@ -180,6 +182,9 @@ func (k *keeper) Create(name string, category vfs.DiskWriteCategory) (vfs.File, 
 
 // Link implements vfs.FS.
 func (k *keeper) Link(old, name string) error {
+	if k.PathDir(name) != k.home {
+		return syscall.EXDEV // Pebble copies then: a backup must not share what may be damaged
+	}
 	k.renewed(name)
 	return k.FS.Link(old, name)
 }

@@ -117,7 +117,7 @@ func (e *Engine) startActors() (*actors.Engine, error) {
 		default:
 		}
 		for _, gate := range e.World.Gates.Held() {
-			if strings.HasPrefix(gate.What, "disk") || strings.HasPrefix(gate.What, "list") {
+			if strings.HasPrefix(gate.What, "disk") || strings.HasPrefix(gate.What, "list") || strings.HasPrefix(gate.What, stranger) {
 				if e.each != nil {
 					e.each(e, gate)
 				}
@@ -128,10 +128,14 @@ func (e *Engine) startActors() (*actors.Engine, error) {
 	return nil, errors.New("the engine does not start")
 }
 
+// stranger begins the ids of all machines: by them alone those are called that
+// the journal does not know.
+const stranger = "00000000-0000-7000-8000-"
+
 // newID gives out ids that are the same in every run.
 func (e *Engine) newID() string {
 	n := e.ids.Add(1)
-	return fmt.Sprintf("00000000-0000-7000-8000-%012x", n)
+	return fmt.Sprintf(stranger+"%012x", n)
 }
 
 // die is what a real engine does with os.Exit.
@@ -223,6 +227,12 @@ type Aftermath struct {
 // killed right now. This one goes on in a world of its own, so that it can be
 // killed again a little later.
 func (e *Engine) Crash(a Aftermath, each Step) (*Engine, error) {
+	next := e.after(a, each)
+	return next, next.start()
+}
+
+// after is the next engine, not yet started.
+func (e *Engine) after(a Aftermath, each Step) *Engine {
 	c := e.Clock.clone(a.Reboot)
 	next := &Engine{World: e.World.clone(c), Clock: c, ids: &atomic.Uint64{}, each: each, last: e.last, marks: e.marks}
 	next.ids.Store(e.ids.Load() + 1000)
@@ -234,7 +244,7 @@ func (e *Engine) Crash(a Aftermath, each Step) (*Engine, error) {
 	if a.What != "" {
 		next.World.Happen(a.Machine, a.What)
 	}
-	return next, next.start()
+	return next
 }
 
 // reboot: every process of the host is gone.

@@ -50,6 +50,7 @@ func journalCommand() *cobra.Command {
 		&cobra.Command{Use: "why NAME", Args: cobra.ExactArgs(1), RunE: f.why},
 		&cobra.Command{Use: "verify", Args: cobra.NoArgs, RunE: f.verify},
 		&cobra.Command{Use: "export JSON", Args: cobra.ExactArgs(1), Hidden: true, RunE: exportHistory},
+		&cobra.Command{Use: "restore DIR", Args: cobra.ExactArgs(1), Short: "Put a backup in the journal's place", RunE: restoreJournal},
 		&cobra.Command{Use: "ask MESSAGE JSON", Args: cobra.ExactArgs(2), Hidden: true, RunE: askHistory},
 		&cobra.Command{Use: "recover", Args: cobra.NoArgs, Short: "Salvage a damaged journal into a new one", RunE: recoverJournal},
 	)

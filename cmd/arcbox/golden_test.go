@@ -29,6 +29,8 @@ func world(_ context.Context, msg proto.Message) (proto.Message, error) {
 		return &wire.Why{Machine: machines()[1], Chain: records()[2:5], Can: []string{"arcbox start DB", "arcbox rm DB"},
 			Advice:   []*wire.Advice{{Command: "arcbox logs DB --tail 50", Why: "what led to the panic"}, {Command: "arcbox start DB", Why: "start it again"}},
 			Sentence: "DB has been Stopped for 1m0s (guest-panic): the guest's kernel panicked."}, nil
+	case *wire.BackupJournal:
+		return &wire.BackedUp{Dir: m.GetDir(), Last: 7, Records: 7, Bytes: 3 << 20}, nil
 	case *wire.MachinesAt:
 		return &wire.PastMachines{Seq: 5, UnixNanos: ago(5 * time.Minute), Machines: machines()[:2]}, nil
 	case *wire.VerifyJournal:
@@ -56,6 +58,8 @@ func TestGolden(t *testing.T) {
 		"at.txt":           "journal at 10 minutes ago",
 		"at.json":          "journal at 11:50 --format json",
 		"at-web.txt":       "journal at 10m web",
+		"backup.txt":       "journal backup /b",
+		"backup.json":      "journal backup /b/ --format json",
 		"verify.txt":       "journal verify",
 		"verify.json":      "journal verify --format json",
 		"engine.txt":       "engine status",
@@ -81,7 +85,7 @@ func TestHelpGolden(t *testing.T) {
 	for _, verb := range []string{
 		"", "create", "start", "stop", "restart", "rm", "set", "list", "inspect", "exec", "shell", "cp", "ping", "info", "wait", "logs", "up",
 		"image", "image pull", "image import", "image ls", "image inspect", "image rm", "image prune",
-		"journal", "journal why", "journal at", "journal export", "journal verify", "journal recover", "engine", "engine start", "engine stop", "engine status", "version",
+		"journal", "journal why", "journal at", "journal export", "journal backup", "journal restore", "journal verify", "journal recover", "engine", "engine start", "engine stop", "engine status", "version",
 	} {
 		b := newBench(t, nil)
 		if code := b.run(t, strings.Fields("help "+verb)...); code != 0 {

@@ -53,6 +53,8 @@ func (o *offline) Ask(ctx context.Context, question proto.Message) (proto.Messag
 		answer = &wire.Timeline{}
 	case *wire.CountJournal:
 		answer = &wire.JournalStats{}
+	case *wire.BackupJournal:
+		answer = &wire.BackedUp{}
 	default:
 		return nil, errNothingFollows
 	}
