@@ -64,7 +64,7 @@ func (h *historian) Receive(ctx actor.Context) {
 		}
 	case *wire.WhyMachine:
 		h.reply(ctx, orRefused(why(h.shared, msg.GetName())))
-	case *wire.VerifyJournal, *wire.MachinesAt, *wire.BackupJournal:
+	case *wire.VerifyJournal, *wire.MachinesAt, *wire.BackupJournal, *wire.DrawTimeline, *wire.CountJournal:
 		h.aside(ctx, msg.(proto.Message))
 	case answered:
 		h.reading--
@@ -218,6 +218,10 @@ func answer(ctx context.Context, s *shared, msg proto.Message) (any, error) {
 		return past(s, q)
 	case *wire.QueryJournal:
 		return query(s, q)
+	case *wire.DrawTimeline:
+		return timeline(ctx, s, q)
+	case *wire.CountJournal:
+		return stats(ctx, s, q)
 	case *wire.BackupJournal:
 		return backup(ctx, s, q.GetDir())
 	}

@@ -138,6 +138,8 @@ type Entry struct {
 	// Unreadable is why the record can't be read. Then only Seq and Machine are
 	// known. Such an entry passes every filter but Machine and After.
 	Unreadable error
+	// Size is how many bytes are stored of it, where Scan read all records.
+	Size int
 }
 
 // Query returns entries in order, up to the last durable one.
@@ -285,7 +287,7 @@ func (j *Journal) entry(seq uint64, id string) Entry {
 		err = fmt.Errorf("it is of machine %q", r.Machine)
 	}
 	if err != nil {
-		return Entry{fsm.Record{Seq: seq, Machine: id}, err}
+		return Entry{Record: fsm.Record{Seq: seq, Machine: id}, Unreadable: err}
 	}
 	return Entry{Record: r}
 }

@@ -163,7 +163,7 @@ func (src source) lost(s stored) ([]Entry, error) {
 	known := map[uint64]bool{}
 	err := src.each([]byte("m/"), func(k, _ []byte) error {
 		if m, seq, kind := keyOf(k); kind == indexKey && seq >= s.seq && seq <= s.upto {
-			es = append(es, Entry{fsm.Record{Seq: seq, Machine: machineID(m)}, s.err})
+			es = append(es, Entry{Record: fsm.Record{Seq: seq, Machine: machineID(m)}, Unreadable: s.err})
 			known[seq] = true
 		}
 		return nil
@@ -171,7 +171,7 @@ func (src source) lost(s stored) ([]Entry, error) {
 	sort.Slice(es, func(a, b int) bool { return es[a].Seq < es[b].Seq })
 	if n := s.upto - s.seq + 1; uint64(len(known)) < n {
 		err := fmt.Errorf("records %d to %d: %w, and %w", s.seq, s.upto, s.err, errUnknownMachine)
-		es = append(es, Entry{fsm.Record{Seq: s.upto}, err})
+		es = append(es, Entry{Record: fsm.Record{Seq: s.upto}, Unreadable: err})
 	}
 	return es, err
 }

@@ -119,8 +119,75 @@ func (d *day) compare() {
 			}
 		}
 	}
+	d.compareTimeline()
+	d.compareStats()
 	d.t.Logf("%d lists of %d machines, %d records", len(d.saved), machines, d.journal.Last())
 	if len(d.saved) < 100 || machines < 100 {
 		d.t.Errorf("too little happened")
+	}
+}
+
+// compareTimeline: at the times of the saved lists the timeline has the states
+// that they tell, and no others.
+func (d *day) compareTimeline() {
+	for _, since := range []int{0, len(d.saved) / 2} {
+		t := d.ask(&wire.DrawTimeline{SinceUnixNanos: d.saved[since].at.UnixNano()}).(*wire.Timeline)
+		for _, s := range d.saved[since:] {
+			drawn := map[string]string{}
+			for _, l := range t.GetLives() {
+				for _, span := range l.GetSpans() {
+					if at := s.at.UnixNano(); span.GetFromUnixNanos() <= at && at < span.GetToUnixNanos() {
+						drawn[l.GetMachine()] = span.GetState()
+					}
+				}
+			}
+			for _, m := range s.list.GetMachines() {
+				if drawn[m.GetId()] != m.GetState() {
+					d.t.Errorf("%s at %s: drawn as %q, it was %s", m.GetName(), s.at, drawn[m.GetId()], m.GetState())
+				}
+				delete(drawn, m.GetId())
+			}
+			if len(drawn) > 0 {
+				d.t.Errorf("at %s: drawn, and not there: %v", s.at, drawn)
+			}
+		}
+	}
+	one := d.saved[len(d.saved)-1].list.GetMachines()[0].GetName()
+	for _, l := range d.ask(&wire.DrawTimeline{Names: []string{one}}).(*wire.Timeline).GetLives() {
+		if l.GetName() != one {
+			d.t.Errorf("asked for %s, drawn is %s", one, l.GetName())
+		}
+	}
+}
+
+// compareStats: every record is counted once, and every machine was always in
+// one state.
+func (d *day) compareStats() {
+	s := d.ask(&wire.CountJournal{}).(*wire.JournalStats)
+	sum := uint64(0)
+	for _, n := range s.GetKinds() {
+		sum += n
+	}
+	if last := d.journal.Last(); s.GetRecords() != last || sum != last || s.GetLast() != last || s.GetDiskBytes() == 0 || s.GetRecordBytes() == 0 {
+		d.t.Errorf("%d records are counted, %d by kind, of %d: %v", s.GetRecords(), sum, last, s)
+	}
+	made := map[string]int64{}
+	for _, m := range d.ask(&wire.ListMachines{}).(*wire.Machines).GetMachines() {
+		made[m.GetId()] = m.GetCreatedUnixNanos()
+	}
+	if len(made) != len(s.GetMachines()) {
+		d.t.Errorf("%d machines are counted, %d are there", len(s.GetMachines()), len(made))
+	}
+	for _, m := range s.GetMachines() {
+		all := int64(0)
+		for _, n := range m.GetNanos() {
+			all += n
+		}
+		if age := d.Clock.Now().UnixNano() - made[m.GetMachine()]; all != age {
+			d.t.Errorf("%s was in states for %d of %d ns", m.GetName(), all, age)
+		}
+	}
+	if s.GetStarts() == 0 || len(s.GetStartsP()) != 4 {
+		d.t.Errorf("no starts are counted: %v", s)
 	}
 }

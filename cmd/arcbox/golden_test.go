@@ -29,6 +29,15 @@ func world(_ context.Context, msg proto.Message) (proto.Message, error) {
 		return &wire.Why{Machine: machines()[1], Chain: records()[2:5], Can: []string{"arcbox start DB", "arcbox rm DB"},
 			Advice:   []*wire.Advice{{Command: "arcbox logs DB --tail 50", Why: "what led to the panic"}, {Command: "arcbox start DB", Why: "start it again"}},
 			Sentence: "DB has been Stopped for 1m0s (guest-panic): the guest's kernel panicked."}, nil
+	case *wire.DrawTimeline:
+		return lives(m), nil
+	case *wire.CountJournal:
+		return &wire.JournalStats{Records: 7, First: 1, Last: 7, FirstUnixNanos: ago(time.Hour), LastUnixNanos: ago(time.Minute), LastHour: 7, LastDay: 7,
+			DiskBytes: 3 << 20, RecordBytes: 2100, Kinds: map[string]uint64{"created": 2, "exited": 1, "ready": 2, "start-requested": 2},
+			Starts: 2, FailedStarts: 1, StartsP: []int64{1.5e9, 2e9, 2e9, 2e9}, Removed: 1, Machines: []*wire.Tally{
+				{Name: "DB", Machine: "01a1", Records: 4, Nanos: map[string]int64{"Stopped": 3600e9}},
+				{Name: "web", Machine: "01a2", Records: 3, Nanos: map[string]int64{"Running": 180e9, "Starting": 1e9}, Starts: 2, StartP50: 1.5e9, StartP99: 2e9},
+			}}, nil
 	case *wire.BackupJournal:
 		return &wire.BackedUp{Dir: m.GetDir(), Last: 7, Records: 7, Bytes: 3 << 20}, nil
 	case *wire.MachinesAt:
@@ -40,6 +49,27 @@ func world(_ context.Context, msg proto.Message) (proto.Message, error) {
 			Unrepaired: 1, DiskLow: true, SimAllowed: true, BootId: "b"}, nil
 	}
 	return nil, refusal(wire.Code_CODE_NOT_FOUND)
+}
+
+// lives are states over the last hour.
+func lives(q *wire.DrawTimeline) *wire.Timeline {
+	out := &wire.Timeline{SinceUnixNanos: q.GetSinceUnixNanos(), UntilUnixNanos: ago(0)}
+	if q.GetUntilUnixNanos() != 0 {
+		out.UntilUnixNanos = q.GetUntilUnixNanos()
+	}
+	span := func(state string, from, to time.Duration, cause string) *wire.Span {
+		return &wire.Span{State: state, FromUnixNanos: ago(from), ToUnixNanos: ago(to), Cause: cause, Seq: 3}
+	}
+	out.Lives = []*wire.Life{
+		{Name: "DB", Machine: "01a1", Spans: []*wire.Span{
+			span("Created", 20*time.Hour, 18*time.Hour, ""), span("Starting", 18*time.Hour, 17*time.Hour, ""), span("Running", 17*time.Hour, 9*time.Hour, ""),
+			span("Stopped", 9*time.Hour, 2*time.Hour, "guest-panic"), span("Running", 2*time.Hour, 0, ""),
+		}},
+		{Name: "web", Machine: "01a2", Cut: true, Spans: []*wire.Span{
+			span("Running", 10*time.Hour, 4*time.Hour, ""), span("Stopping", 4*time.Hour, 3*time.Hour, ""), span("Stopped", 3*time.Hour, 0, "stopped"),
+		}},
+	}
+	return out
 }
 
 func TestGolden(t *testing.T) {
@@ -58,6 +88,11 @@ func TestGolden(t *testing.T) {
 		"at.txt":           "journal at 10 minutes ago",
 		"at.json":          "journal at 11:50 --format json",
 		"at-web.txt":       "journal at 10m web",
+		"timeline.txt":     "journal timeline",
+		"timeline-day.txt": "journal timeline web --since 1d --until 06:00",
+		"timeline.json":    "journal timeline --format json",
+		"stats.txt":        "journal stats",
+		"stats.json":       "journal stats --format json",
 		"backup.txt":       "journal backup /b",
 		"backup.json":      "journal backup /b/ --format json",
 		"verify.txt":       "journal verify",
@@ -85,7 +120,7 @@ func TestHelpGolden(t *testing.T) {
 	for _, verb := range []string{
 		"", "create", "start", "stop", "restart", "rm", "set", "list", "inspect", "exec", "shell", "cp", "ping", "info", "wait", "logs", "up",
 		"image", "image pull", "image import", "image ls", "image inspect", "image rm", "image prune",
-		"journal", "journal why", "journal at", "journal export", "journal backup", "journal restore", "journal verify", "journal recover", "engine", "engine start", "engine stop", "engine status", "version",
+		"journal", "journal why", "journal at", "journal timeline", "journal stats", "journal export", "journal backup", "journal restore", "journal verify", "journal recover", "engine", "engine start", "engine stop", "engine status", "version",
 	} {
 		b := newBench(t, nil)
 		if code := b.run(t, strings.Fields("help "+verb)...); code != 0 {

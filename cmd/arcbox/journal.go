@@ -35,7 +35,7 @@ func newJournal(a *app) *cobra.Command {
 		"for it. Where no engine runs, the journal is read from the disk, and nothing is\n" +
 		"changed. --format json prints one array, with --follow one object a line."
 	cmd.Example = "  arcbox journal --machine web --since 1h\n  arcbox journal -f --format json\n  arcbox journal why web\n  arcbox journal at \"10 minutes ago\""
-	cmd.AddCommand(newJournalList(a, "list"), newJournalWhy(a), newJournalAt(a), newJournalExport(a), newJournalBackup(a), newJournalRestore(a), newJournalVerify(a), newJournalRecover(a))
+	cmd.AddCommand(newJournalList(a, "list"), newJournalWhy(a), newJournalAt(a), newJournalTimeline(a), newJournalStats(a), newJournalExport(a), newJournalBackup(a), newJournalRestore(a), newJournalVerify(a), newJournalRecover(a))
 	unknown := group(&cobra.Command{Use: "journal"}).Args // a word that it does not know is no argument
 	cmd.Args = func(_ *cobra.Command, args []string) error { return unknown(cmd, args) }
 	return cmd
