@@ -153,6 +153,9 @@ func (m *machine) create(c *command) error {
 	if err := m.ownBlocks(spec.Blocks); err != nil {
 		return err
 	}
+	if spec.Ports, err = m.freePorts(spec.Ports); err != nil {
+		return err
+	}
 	if err := m.roomOnDisk(); err != nil {
 		return err
 	}
@@ -163,13 +166,19 @@ func (m *machine) create(c *command) error {
 		}
 		defer release()
 	}
-	err = m.append(fsm.Record{
-		Principal: c.principal, Request: c.request, Reason: fsm.ReasonPerson,
-		Fact: &fsm.CreatedFact{Spec: spec, RunTag: m.ref.RunTag},
-	})
+	lease, err := m.lease(spec)
 	if err != nil {
 		return err
 	}
+	err = m.append(fsm.Record{
+		Principal: c.principal, Request: c.request, Reason: fsm.ReasonPerson,
+		Fact: &fsm.CreatedFact{Spec: spec, RunTag: m.ref.RunTag, Lease: lease},
+	})
+	if err != nil {
+		m.leases.free(m.ref.ID, lease)
+		return err
+	}
+	m.ref = refOf(m.state())
 	m.finish(c, "")
 	return nil
 }

@@ -27,7 +27,7 @@ func Start(o Options) (*Engine, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &shared{
 		Options: o, view: NewView(), life: ctx, started: o.Clock.Now(), boot: o.Clock.Moment().Boot,
-		launches: make(chan struct{}, o.Launches), looks: make(chan struct{}, 16),
+		leases: newLeases(), launches: make(chan struct{}, o.Launches), looks: make(chan struct{}, 16),
 		reads: make(chan struct{}, 2),
 	}
 	s.sys = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
@@ -53,6 +53,8 @@ func (e *Engine) start() error {
 	machines := s.Journal.Machines()
 	for _, m := range machines {
 		s.view.publish(&Seen{Machine: m, Unseen: m.State.Live() || m.Dir || m.Damaged})
+		s.leases.hold(m)
+		s.wantNetwork(m) // before the network process is asked what it has
 	}
 	left := s.leftovers()
 	root := s.sys.Root

@@ -15,6 +15,8 @@ type Ref struct {
 	ID     string // names its directory
 	Name   string // for people
 	RunTag string // names the directory of its sockets
+	// What it has on the network; "" = nothing.
+	MAC, Address string
 }
 
 // Lock is a machine's lock, held by the engine. It frees when it is closed and
@@ -109,6 +111,37 @@ type Guests interface {
 type Owners interface {
 	// Gone waits until an owner has ended. An error says that nobody can tell.
 	Gone(ctx context.Context, owner string) error
+}
+
+// Wish is what a machine needs of the network.
+type Wish struct {
+	Egress string
+	Ports  []fsm.Port
+}
+
+// NetworkState is how a machine's network does, as far as is known.
+type NetworkState struct {
+	Linked  bool
+	Trouble string // why nothing is known; "" = all is well
+	Denied  uint64
+	Denials []string // the first
+	Ports   []PortState
+}
+
+// PortState is how one forward does.
+type PortState struct {
+	fsm.Port
+	Error string // "" = it listens
+}
+
+// Networks is the engine's network. It is implemented by package actors/hosts;
+// nil is an engine without one.
+type Networks interface {
+	// Want says what a machine needs, nil = nothing. It waits for nothing, and
+	// may be told the same again and again.
+	Want(ref Ref, w *Wish)
+	// Known is what was last heard of a machine; false = nothing.
+	Known(ref Ref) (NetworkState, bool)
 }
 
 // Dirs are the machines' directories.

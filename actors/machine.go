@@ -36,6 +36,7 @@ type machine struct {
 	remover   *command  // who wants a machine removed that does not run, even if they have gone
 	orphan    bool      // its owner was seen to have ended
 	pace      pace      // of what the guest makes us write
+	netWhy    string    // what is wrong with its network
 	done      bool      // removed and cleaned
 	void      bool      // its create was refused: it never was
 }
@@ -90,6 +91,8 @@ func (m *machine) Receive(ctx actor.Context) {
 		m.clientGone(msg.Address)
 	case lookFirst:
 		m.lookFirst()
+	case networkSaid:
+		m.networkSaid(msg.state)
 	case stopForEngine:
 		m.command(msg.c)
 	default:
@@ -204,6 +207,7 @@ func (m *machine) append(recs ...fsm.Record) error {
 // that follows from it: the view shows it, and a removed machine's name is free.
 func (m *machine) told(stored []fsm.Record) {
 	if m.state().State == fsm.Removed {
+		m.leases.free(m.ref.ID, m.state().Lease)
 		m.send(m.sup, nameFreed{m.ref.ID})
 	}
 	for _, r := range stored {
@@ -235,6 +239,10 @@ func (m *machine) observed(recs ...fsm.Record) {
 
 func (m *machine) publish() {
 	m.view.publish(&Seen{Machine: m.state(), Unseen: m.unseen})
+	m.wantNetwork(m.state())
+	if m.state().Launch == nil {
+		m.netWhy = ""
+	}
 }
 
 func (m *machine) dropLock() {

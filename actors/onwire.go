@@ -73,6 +73,7 @@ func machineOnWire(s *shared, m *Seen, whole bool) *wire.Machine {
 	if whole {
 		out.Dir, out.RunDir = s.Dirs.Path(refOf(m.Machine))
 		out.Owed = owedOnWire(s, m)
+		out.Network = networkOnWire(s, m.Machine)
 	}
 	return out
 }
@@ -118,6 +119,10 @@ func specOnWire(s fsm.Spec) *wire.Spec {
 		Backend: s.Backend, Restart: string(s.Restart), Accel: s.Accel, Script: s.Script, Board: s.Board,
 		Image: s.Image, ImageName: s.ImageName, Disk: s.Disk,
 		Owner: s.Owner,
+	}
+	out.Network, out.Egress = s.Network, s.Egress
+	for _, p := range s.Ports {
+		out.Ports = append(out.Ports, portOnWire(p))
 	}
 	for _, b := range s.Blocks {
 		out.Blocks = append(out.Blocks, &wire.Block{Path: b.Path, ReadOnly: b.ReadOnly, Serial: b.Serial})

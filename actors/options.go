@@ -23,6 +23,12 @@ type Options struct {
 	Guests  Guests
 	Dirs    Dirs
 	Owners  Owners
+	// Networks is the machines' network; nil = there is none, and no machine that
+	// wants one can be made.
+	Networks Networks
+	// FreePort gives an address of the host that nobody listens at, in place of
+	// one with port 0; nil = such a port is refused.
+	FreePort func(protocol, address string) (string, error)
 	// Tickets lets a client reach open's bytes by a socket and a ticket that is
 	// good once.
 	Tickets func(principal string, open func(context.Context, *net.UnixConn) error) (socket, ticket string)
@@ -75,6 +81,7 @@ const (
 type shared struct {
 	Options
 	sys      *actor.ActorSystem
+	leases   *leases
 	view     *View
 	launches chan struct{} // one token a launch under way
 	looks    chan struct{} // one token a look at boot
@@ -128,4 +135,10 @@ func timeout(nanos int64, fallback time.Duration) time.Duration {
 }
 
 // refOf names a machine to the world outside.
-func refOf(m fsm.Machine) Ref { return Ref{ID: m.ID, Name: m.Name, RunTag: m.RunTag} }
+func refOf(m fsm.Machine) Ref {
+	ref := Ref{ID: m.ID, Name: m.Name, RunTag: m.RunTag}
+	if m.Lease != nil {
+		ref.MAC, ref.Address = m.Lease.MAC, m.Lease.Address
+	}
+	return ref
+}

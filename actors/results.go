@@ -316,5 +316,8 @@ func (m *machine) checked(err error) {
 // not finished can't be taken back by that.
 func (m *machine) well() {
 	h := m.state().WellHealth()
+	if h.Level == fsm.HealthOK && m.netWhy != "" {
+		h = fsm.Health{Level: fsm.HealthDegraded, Why: m.netWhy}
+	}
 	m.health(h.Level, h.Why)
 }

@@ -83,9 +83,11 @@ func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
 	if err := checkText(s); err != nil {
 		return s, err
 	}
-	blocks, err := checkBlocks(w.GetBlocks())
-	s.Blocks = blocks
-	return s, err
+	var err error
+	if s.Blocks, err = checkBlocks(w.GetBlocks()); err != nil {
+		return s, err
+	}
+	return checkNetwork(s, w)
 }
 
 func checkCPUs(s fsm.Spec, l Limits) *Refusal {

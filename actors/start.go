@@ -135,6 +135,8 @@ func (m *machine) oddDone(w *work, result any) {
 		m.tell()
 	case orphaned:
 		m.orphaned(r)
+	case linkLate:
+		m.linkIsLate()
 	}
 }
 

@@ -51,6 +51,10 @@ func (s *supervisor) Receive(ctx actor.Context) {
 		s.reg.free(msg.id, msg.cid)
 	case cidKept:
 		s.reg.hold(msg.id, msg.cid)
+	case networkSaid:
+		if mem := s.reg.ids[msg.id]; mem != nil {
+			ctx.Send(mem.pid, msg)
+		}
 	case nameFreed:
 		s.reg.leave(msg.id)
 	case cleaned:

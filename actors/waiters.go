@@ -226,13 +226,14 @@ var awaits = map[string]func(fsm.Machine) bool{
 		return m.State == fsm.Running && (m.Spec.Image == "" || m.Launch.Booted)
 	},
 	"agent": func(m fsm.Machine) bool { return m.State == fsm.Running && m.Health.Level == fsm.HealthOK },
+	"ip":    func(m fsm.Machine) bool { return m.State == fsm.Running && m.Launch != nil && m.Launch.Address != "" },
 }
 
 func (m *machine) awaitState(c *command) error {
 	msg := c.msg.(*wire.AwaitMachine)
 	if awaits[msg.GetUntil()] == nil {
 		return &Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: "until", Hint: "arcbox wait --help",
-			Message: "wait for \"" + clip(msg.GetUntil(), 40) + "\": running, booted, stopped or agent"}
+			Message: "wait for \"" + clip(msg.GetUntil(), 40) + "\": running, booted, stopped, agent or ip"}
 	}
 	w := &waiter{c: c}
 	if out := m.reached(w); out != nil {

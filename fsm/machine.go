@@ -30,6 +30,7 @@ type Machine struct {
 	Damaged bool     `cbor:"16,keyasint,omitempty" json:"damaged,omitempty"`
 	Disks   []string `cbor:"17,keyasint,omitempty" json:"disks,omitempty"` // formatted ones
 	Dir     bool     `cbor:"18,keyasint,omitempty" json:"dir,omitempty"`   // it was started once, so it has a directory
+	Lease   *Lease   `cbor:"40,keyasint,omitempty" json:"lease,omitempty"` // nil = it has no network
 }
 
 // Launch is the launch under way. It is nil where no VM may exist.
@@ -186,7 +187,7 @@ func (m *Machine) launch(change func(*Launch)) {
 
 func foldCreated(m *Machine, r Record) {
 	f := r.Fact.(*CreatedFact)
-	m.Name, m.Made, m.Spec, m.RunTag = r.Name, r.Time, f.Spec, f.RunTag
+	m.Name, m.Made, m.Spec, m.RunTag, m.Lease = r.Name, r.Time, f.Spec, f.RunTag, f.Lease
 	m.Desired, m.Health = DesiredStopped, Health{Level: HealthOK}
 }
 

@@ -114,6 +114,31 @@ type Spec struct {
 	// Owner names the command that the machine lives for: with its end the machine
 	// is removed. "" = it has none, and stays.
 	Owner string `cbor:"24,keyasint,omitempty" json:"owner,omitempty"`
+	// Network is one of the networks; Egress where it may connect to (package
+	// hv/network/egress), "" = anywhere; Ports are its forwards.
+	Network string `cbor:"40,keyasint,omitempty" json:"network,omitempty"`
+	Egress  string `cbor:"41,keyasint,omitempty" json:"egress,omitempty"`
+	Ports   []Port `cbor:"42,keyasint,omitempty" json:"ports,omitempty"`
+}
+
+// Networks that a machine may have. "" is none: machines made before there were
+// any have none.
+const (
+	NetworkNAT  = "nat"
+	NetworkNone = ""
+)
+
+// Port is a socket of the host that leads to one of the guest.
+type Port struct {
+	Protocol string `cbor:"1,keyasint" json:"protocol"` // tcp, udp, unix
+	Listen   string `cbor:"2,keyasint" json:"listen"`   // of the host: address and port, or a path
+	To       string `cbor:"3,keyasint" json:"to"`       // of the guest: a port, or a path
+}
+
+// Lease is what a machine has on its engine's network, for its life.
+type Lease struct {
+	MAC     string `cbor:"1,keyasint" json:"mac"`
+	Address string `cbor:"2,keyasint" json:"address"`
 }
 
 // Equal tells whether two specs say the same.
@@ -130,6 +155,7 @@ type Block struct {
 type CreatedFact struct {
 	Spec   Spec   `cbor:"1,keyasint" json:"spec"`
 	RunTag string `cbor:"2,keyasint" json:"run_tag"` // short name of the directory that holds its sockets
+	Lease  *Lease `cbor:"3,keyasint,omitempty" json:"lease,omitempty"`
 }
 
 // StartRequestedFact is the payload of start-requested.

@@ -63,6 +63,7 @@ const (
 	SpecVersion       = 1
 	SpecVersionDisks  = 2 // it has Disks
 	SpecVersionBoards = 3 // it has Board
+	SpecVersionNIC    = 4 // it has NIC
 )
 
 // Board names the machine that a backend builds around a guest.
@@ -102,6 +103,8 @@ type Spec struct {
 	Script     string `json:"script,omitempty"`     // of a sim VM
 	VsockSock  bool   `json:"vsock_sock,omitempty"` // serve the CONNECT socket
 	Disks      []Disk `json:"disks,omitempty"`      // in the order in which the guest finds them
+	// NIC is the guest's network interface; nil = it has none.
+	NIC *NIC `json:"nic,omitempty"`
 	// Board is the machine that the guest gets; "" = q35.
 	Board Board `json:"board,omitempty"`
 	// BoardAccel says that the board was chosen for its kernel, and the accelerator
@@ -120,6 +123,15 @@ type Disk struct {
 	ReadOnly bool   `json:"read_only,omitempty"`
 	Device   bool   `json:"device,omitempty"` // a block device
 	Serial   string `json:"serial"`           // by which the guest finds it; no two of one VM's are the same
+}
+
+// NIC is a network interface. The driver listens at Socket for whoever carries
+// its frames, for one at a time and again after each: four bytes of length, big
+// endian, then an Ethernet frame.
+type NIC struct {
+	MAC    string `json:"mac"`
+	MTU    int    `json:"mtu"`
+	Socket string `json:"socket"` // path of a unix socket, absolute
 }
 
 // Bounds of a spec's disks.
@@ -244,8 +256,8 @@ var ErrGone = errors.New("hv: the VM has ended")
 // at fault.
 func (s Spec) Validate() error {
 	switch {
-	case s.Version < SpecVersion || s.Version > SpecVersionBoards:
-		return fmt.Errorf("hv: spec version %d: this VM host reads versions %d to %d", s.Version, SpecVersion, SpecVersionBoards)
+	case s.Version < SpecVersion || s.Version > SpecVersionNIC:
+		return fmt.Errorf("hv: spec version %d: this VM host reads versions %d to %d", s.Version, SpecVersion, SpecVersionNIC)
 	case s.Machine == "" || s.Launch == "":
 		return errors.New("hv: spec names no machine or no launch")
 	case !s.CID.Valid():
@@ -261,7 +273,28 @@ func (s Spec) Validate() error {
 	case s.Board != "" && s.Board != BoardQ35 && s.Board != BoardMicroVM:
 		return fmt.Errorf("hv: spec board %q: %s or %s", s.Board, BoardQ35, BoardMicroVM)
 	}
+	if err := s.validateNIC(); err != nil {
+		return err
+	}
 	return s.validateDisks()
+}
+
+func (s Spec) validateNIC() error {
+	if s.NIC == nil {
+		return nil
+	}
+	mac, err := net.ParseMAC(s.NIC.MAC)
+	switch {
+	case s.Version < SpecVersionNIC:
+		return fmt.Errorf("hv: spec version %d with a network interface: version %d says what that is", s.Version, SpecVersionNIC)
+	case err != nil || len(mac) != 6 || mac[0]&1 != 0:
+		return fmt.Errorf("hv: spec mac %q: six bytes that name one interface", s.NIC.MAC)
+	case s.NIC.MTU < 576 || s.NIC.MTU > 65535:
+		return fmt.Errorf("hv: spec mtu %d: 576 to 65535", s.NIC.MTU)
+	case !filepath.IsAbs(s.NIC.Socket):
+		return fmt.Errorf("hv: spec network socket %q: an absolute path is needed", s.NIC.Socket)
+	}
+	return nil
 }
 
 func (s Spec) validateDisks() error {

@@ -119,7 +119,7 @@ func (w *World) withDisks(s hv.Spec, ref actors.Ref, spec fsm.Spec) (hv.Spec, er
 // words are what the guest is told on its kernel's command line. The agent takes
 // the last of two, so a person's come last.
 func (w *World) words(ref actors.Ref, spec fsm.Spec) string {
-	words := []string{"arcbox.name=" + ref.Name}
+	words := append([]string{"arcbox.name=" + ref.Name}, netWords(ref)...)
 	if spec.Image != "" {
 		words = append(words, "arcbox.root=image", "arcbox.id="+strings.ReplaceAll(ref.ID, "-", ""))
 		if w.Zone != "" {

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/actors"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 	"github.com/arcboxlabs/arcbox-engine/guest"
+	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 	"github.com/arcboxlabs/arcbox-engine/hv"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/client"
 )
@@ -45,6 +47,11 @@ func (w *World) Ready(ctx context.Context, ref actors.Ref) (fsm.ReadyFact, error
 		AgentVersion: hello.GetVersion(), AgentID: hello.GetAgentId(), GuestBoot: hello.GetBootId(), Phases: hello.GetPhases(),
 	}
 	answered := time.Now()
+	if ref.MAC != "" && slices.Contains(hello.GetAbilities(), wire.AbilityAddress) {
+		if f.Address, err = w.address(ctx, ref); err != nil {
+			return fsm.ReadyFact{}, err
+		}
+	}
 	if host, err := client.Connect(w.place(ref)).Hello(ctx); err == nil {
 		if f.Phases == nil {
 			f.Phases = map[string]int64{}

@@ -32,6 +32,7 @@ type Options struct {
 	Owners   string   // the files that the owners of machines hold locked
 	SSH      string   // links to their SSH keys, by name; "" = none are made
 	VMHost   string   // path of arcbox-vmhost
+	Netd     string   // path of arcbox-netd
 	QEMU     string   // path or name of QEMU; "" = the usual one
 	Boot     []string // where to look for a kernel and an initramfs
 	Cache    string   // a file for what was learnt of the accelerator
@@ -107,6 +108,11 @@ func (w *World) Prepare(ctx context.Context, ref actors.Ref, spec fsm.Spec, form
 func (w *World) check(ctx context.Context, spec fsm.Spec) error {
 	if err := runnable("the VM host", w.VMHost, "put arcbox-vmhost beside arcbox-engine, or into its PATH"); err != nil {
 		return err
+	}
+	if spec.Network != fsm.NetworkNone {
+		if err := runnable("the network process", w.Netd, "put arcbox-netd beside arcbox-engine, or into its PATH"); err != nil {
+			return err
+		}
 	}
 	if spec.Backend == string(hv.BackendSim) {
 		return nil
@@ -223,6 +229,7 @@ func (w *World) spec(ctx context.Context, ref actors.Ref, o actors.Order) (hv.Sp
 		return s, booted{}, err
 	}
 	withBlocks(&s, o.Spec.Blocks)
+	withNIC(&s, ref)
 	if s.Board, s.BoardAccel = board(o.Spec, from.boots); s.Board != "" {
 		s.Version = max(s.Version, hv.SpecVersionBoards)
 	}

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/actors"
@@ -65,12 +66,16 @@ func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, allowSim
 		return err
 	}
 	world := hosts.New(hosts.Options{
-		Machines: h.Machines(), Run: h.Run, SSH: h.SSH(), Owners: h.Owners(), VMHost: besides("arcbox-vmhost"), QEMU: os.Getenv("ARCBOX_QEMU"), Boot: h.BootDirs(),
+		Machines: h.Machines(), Run: h.Run, SSH: h.SSH(), Owners: h.Owners(), VMHost: besides("arcbox-vmhost"), Netd: besides("arcbox-netd"),
+		QEMU: os.Getenv("ARCBOX_QEMU"), Boot: h.BootDirs(),
 		Cache: filepath.Join(h.Data, "accel.json"), Logger: log, Images: images, Zone: hostZone("/etc/localtime"),
 		Agent: besides("arcbox-agent"), Kernels: kernel.Open(h.Kernels()),
 	})
+	news := &networkNews{}
+	network := world.NewNetwork(h.Network(), news.said)
 	engine, err := actors.Start(actors.Options{
 		Journal: j, Clock: realClock{boot: bootID()}, Hosts: world, Guests: world, Dirs: world, Owners: world,
+		Networks: network, FreePort: freePort,
 		Tickets: func(principal string, open func(context.Context, *net.UnixConn) error) (string, string) {
 			return h.Tickets(), tickets.Issue(open, principal)
 		},
@@ -82,6 +87,11 @@ func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, allowSim
 	if err != nil {
 		return err
 	}
+	news.to(engine)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { network.Run(ctx) })
 	err = serveSockets(ctx, h, engine, tickets, log)
 	return errors.Join(err, engine.Close())
 }

@@ -15,12 +15,18 @@ import (
 )
 
 func TestCommandsOnTheWire(t *testing.T) {
-	host := &wire.Spec{Cpus: uint32(runtime.NumCPU()), Memory: 4 << 30, Restart: "no", Accel: "auto"} //nolint:gosec // small
+	host := &wire.Spec{Cpus: uint32(runtime.NumCPU()), Memory: 4 << 30, Restart: "no", Accel: "auto", Network: "nat"} //nolint:gosec // small
 	for args, want := range map[string]proto.Message{
 		"create": &wire.CreateMachine{Name: "default", Spec: host},
 		"create a --cpus 3 --memory 1.5G --backend sim --script x --restart always --accel tcg --cmdline quiet": &wire.CreateMachine{
 			Name: "a", Spec: &wire.Spec{Cpus: 3, Memory: 1536 << 20, Backend: "sim", Script: "x", Restart: "always", Accel: "tcg", Cmdline: "quiet"}},
-		"create a --memory 512":                  &wire.CreateMachine{Name: "a", Spec: &wire.Spec{Cpus: host.Cpus, Memory: 512 << 20, Restart: "no", Accel: "auto"}},
+		"create a --memory 512":   &wire.CreateMachine{Name: "a", Spec: &wire.Spec{Cpus: host.Cpus, Memory: 512 << 20, Restart: "no", Accel: "auto", Network: "nat"}},
+		"create a --network none": &wire.CreateMachine{Name: "a", Spec: &wire.Spec{Cpus: host.Cpus, Memory: host.Memory, Restart: "no", Accel: "auto", Network: "none"}},
+		"create a --egress deny -p 8080:80 -p [::1]:53:53/udp --socket /tmp/d.sock:/run/docker.sock": &wire.CreateMachine{Name: "a", Spec: &wire.Spec{
+			Cpus: host.Cpus, Memory: host.Memory, Restart: "no", Accel: "auto", Network: "nat", Egress: "deny", Ports: []*wire.Port{
+				{Protocol: "tcp", Listen: "127.0.0.1:8080", To: "80"}, {Protocol: "udp", Listen: "[::1]:53", To: "53"},
+				{Protocol: "unix", Listen: "/tmp/d.sock", To: "/run/docker.sock"},
+			}}},
 		"start":                                  &wire.StartMachine{Name: "default", TimeoutNanos: 60e9},
 		"start a --timeout 2m":                   &wire.StartMachine{Name: "a", TimeoutNanos: 120e9},
 		"stop":                                   &wire.StopMachine{Name: "default", TimeoutNanos: 30e9},

@@ -57,6 +57,7 @@ func (a *app) printFacts(facts []fact) error {
 
 func (a *app) printInspect(m *wire.Machine) error {
 	facts := a.facts(m)
+	facts = append(facts, networkFacts(m)...)
 	for _, b := range m.GetSpec().GetBlocks() {
 		facts = append(facts, fact{"block", blockText(b)})
 	}

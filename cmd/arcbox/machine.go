@@ -66,7 +66,8 @@ type machineJSON struct {
 	Owed           []owedJSON       `json:"owed,omitempty"`
 	// LaunchedWith is what its VM has, where that is not what the machine will
 	// have from its next start on.
-	LaunchedWith *sizesJSON `json:"launched_with,omitempty"`
+	LaunchedWith *sizesJSON   `json:"launched_with,omitempty"`
+	Network      *networkJSON `json:"network,omitempty"`
 }
 
 type sizesJSON struct {
@@ -97,6 +98,7 @@ func machineView(m *wire.Machine) machineJSON {
 		HostVersion: m.GetHostVersion(), GuestBoot: m.GetGuestBoot(), Reboots: m.GetReboots(), Attempt: m.GetAttempt(),
 		NotBefore: wireTime(m.GetNotBeforeUnixNanos()), Resting: m.GetResting(), Stray: m.GetStray(), Damaged: m.GetDamaged(),
 		Dir: m.GetDir(), RunDir: m.GetRunDir(), Seq: m.GetSeq(), Owed: owedView(m.GetOwed()), LaunchedWith: sizesView(m.GetLaunchedWith()),
+		Network: networkView(m),
 	}
 }
 

@@ -40,19 +40,21 @@ type specFlags struct {
 	machine                                                  string
 	kernels                                                  func() (*kernel.Store, error)
 	imageFlags
+	networkFlags
 
 	path  string       // of a machine file
 	file  *machineFile // what is in it; nil = none was given
 	typed []string     // what is on the command line itself
 }
 
-var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "script", "block"}
+var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "script", "block", "network", "egress", "port", "socket"}
 
 func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	s.memory, s.kernels = defaultMemory, a.kernels
 	f := cmd.Flags()
 	f.IntVar(&s.cpus, "cpus", 0, "virtual CPUs (default: the host's cores)")
 	s.imageFlags.add(a, cmd)
+	s.networkFlags.add(a, cmd)
 	f.Var(&s.memory, "memory", "memory: a bare number is MiB; K, M, G, T are binary")
 	f.StringVar(&s.kernel, "kernel", "", "kernel to boot, by its name or a file (default: that of arcbox kernel use)")
 	f.StringVar(&s.initrd, "initrd", "", "initramfs to boot (default: the engine's own)")
@@ -90,10 +92,14 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 			return nil, usage(cmd, s.place(err))
 		}
 	}
-	return &wire.Spec{
+	spec := &wire.Spec{
 		Cpus: uint32(cpus), Memory: int64(s.memory), Kernel: image, Initrd: initrd, Cmdline: s.cmdline, //nolint:gosec // checked
 		Backend: s.backend, Restart: s.restart, Accel: s.accel, Script: s.script, Board: strings.TrimPrefix(s.machine, "auto"), Blocks: blocks,
-	}, nil
+	}
+	if err := s.connect(spec); err != nil {
+		return nil, usage(cmd, s.place(err))
+	}
+	return spec, nil
 }
 
 func (s *specFlags) checkWords() error {

@@ -240,7 +240,7 @@ func TestNoVMHost(t *testing.T) {
 	if err := os.Mkdir(b.bin, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"arcbox", "arcbox-engine", vmhostProgram} {
+	for _, name := range []string{"arcbox", "arcbox-engine", "arcbox-netd", vmhostProgram} {
 		if err := copyProgram(filepath.Join(os.Getenv("ARCBOX_BIN"), name), filepath.Join(b.bin, name)); err != nil {
 			t.Fatal(err)
 		}

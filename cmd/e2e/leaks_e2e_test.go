@@ -74,7 +74,8 @@ func (b *bed) lives(t *testing.T, name string) {
 	}
 }
 
-// footprint is every file of a home, but for the journal's and the log's.
+// footprint is every file of a home, but for the journal's and the log's, and the
+// network's, whose process comes and goes.
 func (b *bed) footprint(t *testing.T) []string {
 	t.Helper()
 	var out []string
@@ -82,7 +83,7 @@ func (b *bed) footprint(t *testing.T) []string {
 		if os.IsNotExist(err) {
 			return nil // it went while we looked
 		}
-		if err == nil && d.IsDir() && (d.Name() == "journal" || d.Name() == "log") {
+		if err == nil && d.IsDir() && slices.Contains([]string{"journal", "log", "network", "n"}, d.Name()) {
 			return filepath.SkipDir
 		}
 		out = append(out, path)

@@ -14,7 +14,7 @@ import (
 // with the command line's own binary.
 func build(t *testing.T, dir, version string) {
 	t.Helper()
-	for _, name := range []string{"arcbox-engine", "arcbox-vmhost"} {
+	for _, name := range []string{"arcbox-engine", "arcbox-netd", "arcbox-vmhost"} {
 		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-X main.version="+version,
 			"-o", filepath.Join(dir, name+".new"), "../"+name)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -23,7 +23,7 @@ func newBedOf(t *testing.T, uid uint32) *bed {
 	if err := os.Mkdir(b.bin, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"arcbox", "arcbox-engine", "arcbox-vmhost"} {
+	for _, name := range []string{"arcbox", "arcbox-engine", "arcbox-netd", "arcbox-vmhost"} {
 		if err := copyProgram(filepath.Join(os.Getenv("ARCBOX_BIN"), name), filepath.Join(b.bin, name)); err != nil {
 			t.Fatal(err)
 		}

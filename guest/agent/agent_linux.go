@@ -70,6 +70,7 @@ type Agent struct {
 	execs    chan struct{}
 	copies   chan struct{}
 	outlets  outlets
+	forwards chan struct{}
 
 	provisions provisions
 }
@@ -89,6 +90,7 @@ func New(opts Options) (*Agent, error) {
 		clock:    systemClock,
 		execs:    make(chan struct{}, maxExecs),
 		copies:   make(chan struct{}, maxCopies),
+		forwards: make(chan struct{}, maxForwards),
 
 		provisions: provisions{root: cmp.Or(opts.Root, "/")},
 	}, nil
@@ -106,7 +108,9 @@ func (a *Agent) Serve(ctx context.Context, l net.Listener) error {
 
 	s := newServer(a.opts.Log)
 	wire.RegisterAgentServer(s, a)
-	g := newGate(l, a.opts.Token, a.opts.Admit, a.outlets.connect, a.opts.Log)
+	g := newGate(l, a.opts.Token, a.opts.Admit, map[string]func(net.Conn){
+		wire.Beside: a.outlets.connect, wire.Forward: a.forward,
+	}, a.opts.Log)
 	defer func() { _ = g.Close() }()
 	stopped := make(chan struct{})
 	cancel := context.AfterFunc(ctx, func() {
@@ -169,7 +173,8 @@ func (a *Agent) Hello(_ context.Context, req *wire.HelloRequest) (*wire.HelloRep
 		Cid:      a.cid(),
 		Phases:   a.opts.Phases.all(),
 
-		Abilities: []string{wire.AbilityTerminal, wire.AbilityLogin, wire.AbilityCopy, wire.AbilityBeside, wire.AbilityBoot, wire.AbilityProvision},
+		Abilities: []string{wire.AbilityTerminal, wire.AbilityLogin, wire.AbilityCopy, wire.AbilityBeside, wire.AbilityBoot, wire.AbilityProvision,
+			wire.AbilityForward, wire.AbilityAddress},
 	}, nil
 }
 

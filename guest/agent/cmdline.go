@@ -20,6 +20,7 @@ type arguments struct {
 	root bool   // the root is on disks
 	id   string // the machine's, 32 digits
 	zone string // time zone
+	net  netArguments
 	line string // the whole of it
 }
 
@@ -45,6 +46,8 @@ func parseArguments(line string) arguments {
 			args.root = value == "image"
 		case key == "arcbox.id" && machineID.MatchString(value):
 			args.id = value
+		case key == "arcbox.net":
+			args.net, _ = parseNet(value)
 		case key == "arcbox.zone" && zoneName.MatchString(value):
 			args.zone = value
 		}

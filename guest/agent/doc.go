@@ -18,6 +18,7 @@
 //	arcbox.root=image   the root is on disks: see below
 //	arcbox.id=ID        the machine's id, 32 hexadecimal digits
 //	arcbox.zone=ZONE    a time zone, for an image that has none
+//	arcbox.net=MAC,ADDRESS/BITS,GATEWAY,DOMAIN  its interface, and what it is given
 //	arcbox.log=DEVICE   where the agent logs; else hvc0, the second serial line, the console
 //	arcbox.test=FAULT   a fault for tests to inject, several by comma:
 //	                    hang             stop before modules, mounts and services

@@ -27,13 +27,13 @@ var (
 
 // gate is a listener that lets through to gRPC only who has shown the token.
 // No peer can hold up another: each shows its token in a goroutine of its own.
-// Who asks for a program's output instead of gRPC is handed to beside; where that
-// is nil, nobody is listened to before Accept.
+// Who begins with one of others' words instead of gRPC is handed to it; without
+// others, nobody is listened to before Accept.
 type gate struct {
 	net.Listener
 	token  []byte
 	admit  func(net.Conn) error
-	beside func(net.Conn)
+	others map[string]func(net.Conn)
 	log    *slog.Logger
 
 	passed  chan net.Conn
@@ -46,9 +46,9 @@ type gate struct {
 	logged map[string]time.Time
 }
 
-func newGate(l net.Listener, token []byte, admit func(net.Conn) error, beside func(net.Conn), log *slog.Logger) *gate {
+func newGate(l net.Listener, token []byte, admit func(net.Conn) error, others map[string]func(net.Conn), log *slog.Logger) *gate {
 	g := &gate{
-		Listener: l, token: token, admit: admit, beside: beside, log: log,
+		Listener: l, token: token, admit: admit, others: others, log: log,
 		passed:  make(chan net.Conn),
 		pending: make(chan struct{}, maxPending),
 		open:    make(chan struct{}, maxOpen),
@@ -138,13 +138,13 @@ func (g *gate) pass(c net.Conn) {
 		return
 	}
 	counted := &countedConn{Conn: c, release: func() { <-g.open }}
-	if g.beside != nil {
+	if g.others != nil {
 		if err := counted.begin(); err != nil {
 			_ = counted.Close() // who says nothing more is nobody to tell of
 			return
 		}
-		if string(counted.begun) == wire.Beside {
-			g.beside(counted)
+		if other := g.others[string(counted.begun)]; other != nil {
+			other(counted)
 			return
 		}
 	}
@@ -210,6 +210,18 @@ func (c *countedConn) Read(p []byte) (int, error) {
 // Close implements net.Conn.
 func (c *countedConn) Close() error {
 	err := c.Conn.Close()
-	c.once.Do(c.release)
+	c.leave()
 	return err
 }
+
+// CloseWrite ends what the peer reads.
+func (c *countedConn) CloseWrite() error {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
+}
+
+// leave gives the place back to who waits for one; the connection goes on.
+func (c *countedConn) leave() { c.once.Do(c.release) }

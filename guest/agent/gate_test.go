@@ -73,7 +73,7 @@ func inGate(t *testing.T, admit func(net.Conn) error, test func(t *testing.T, l 
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
 		var log bytes.Buffer
-		g := newGate(l, testToken, admit, func(c net.Conn) { c.Close() }, slog.New(slog.NewTextHandler(&log, nil)))
+		g := newGate(l, testToken, admit, map[string]func(net.Conn){wire.Beside: func(c net.Conn) { c.Close() }}, slog.New(slog.NewTextHandler(&log, nil)))
 		passed := make(chan net.Conn, maxOpen+1)
 		go func() {
 			for {

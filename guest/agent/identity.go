@@ -14,7 +14,7 @@ import (
 // changed them: what an image has of its builder is no machine's, and what was
 // changed is the machine's own. root is where the machine's root is, upper where
 // the files are that the machine itself wrote.
-type identity struct{ root, upper, name, id, zone string }
+type identity struct{ root, upper, name, id, zone, resolv string }
 
 // write writes what is missing. Each failure is told, and none ends the rest.
 func (i identity) write() error {
@@ -83,9 +83,14 @@ func (i identity) machineID() error {
 	return i.put(path, i.id+"\n", 0o444)
 }
 
-// resolver leaves what is there, also a link to what a service will make.
+// resolver leaves what is there, also a link to what a service will make; but a
+// file of the image is of its builder's network, where the machine has one.
 func (i identity) resolver() error {
 	const path = "etc/resolv.conf"
+	info, err := os.Lstat(filepath.Join(i.root, path))
+	if i.resolv != "" && (errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && i.untouched(path)) {
+		return i.put(path, i.resolv, 0o644)
+	}
 	if _, err := os.Lstat(filepath.Join(i.root, path)); !errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

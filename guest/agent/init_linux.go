@@ -101,7 +101,7 @@ func (m *machine) boot() {
 		m.mount(rescueMounts)
 		go m.finish()
 	}
-	setUpFiles(m.args.name, m.log)
+	setUpFiles(m.args, m.log)
 	m.phases.Mark("mounts")
 }
 
@@ -135,6 +135,12 @@ func (m *machine) enter() {
 // identify writes who the machine is into its root.
 func (m *machine) identify() {
 	who := identity{root: "/", upper: filepath.Join(keptData, upperDir), name: m.args.name, id: m.args.id, zone: m.args.zone}
+	if m.args.net.domain != "" {
+		who.resolv = m.args.net.resolver()
+		if err := m.args.net.tellResolved(); err != nil {
+			m.log.Warn("set up", "what", "name server", "err", err)
+		}
+	}
 	if err := who.write(); err != nil {
 		m.log.Warn("set up", "err", err)
 	}
@@ -158,6 +164,7 @@ func (m *machine) finish() {
 		}
 	}
 	m.phases.Mark("modules")
+	m.network()
 	m.lines.open(m.args.log)
 	m.watchButton()
 }

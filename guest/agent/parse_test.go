@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -23,10 +25,19 @@ func TestParseArguments(t *testing.T) {
 		{"arcbox.test=no-agent,ignore-shutdown", arguments{name: "arcbox"}},
 		{"arcbox.root=image arcbox.id=" + testID + " arcbox.zone=America/Argentina/Buenos_Aires",
 			arguments{name: "arcbox", root: true, id: testID, zone: "America/Argentina/Buenos_Aires"}},
+		{"arcbox.net=52:01:02:03:04:05,198.18.1.5/16,198.18.0.1,arcbox.internal", arguments{name: "arcbox", net: netArguments{
+			mac: net.HardwareAddr{0x52, 1, 2, 3, 4, 5}, address: netip.MustParsePrefix("198.18.1.5/16"),
+			gateway: netip.MustParseAddr("198.18.0.1"), domain: "arcbox.internal",
+		}}},
+		{"arcbox.net=52:01:02:03:04:05,198.18.1.5/16,10.0.0.1,arcbox.internal", arguments{name: "arcbox"}},
+		{"arcbox.net=52:01:02:03:04:05,fe80::1/64,fe80::2,arcbox.internal", arguments{name: "arcbox"}},
+		{"arcbox.net=52:01:02:03:04:05,198.18.1.5/16,198.18.0.1,a;b", arguments{name: "arcbox"}},
+		{"arcbox.net=52:01:02:03:04:05,198.18.1.5/16", arguments{name: "arcbox"}},
 		{"arcbox.root=/dev/vda arcbox.id=" + testID[1:] + " arcbox.zone=../../etc/passwd arcbox.zone=Europe/..", arguments{name: "arcbox"}},
 	} {
 		test.want.line = test.line
-		if diff := cmp.Diff(test.want, parseArguments(test.line), cmp.AllowUnexported(arguments{})); diff != "" {
+		if diff := cmp.Diff(test.want, parseArguments(test.line), cmp.AllowUnexported(arguments{}, netArguments{}), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+			cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("%q: %s", test.line, diff)
 		}
 	}

@@ -29,6 +29,7 @@ var rescueMounts = []early.Mount{
 // files are made where the root has none.
 var files = []struct{ path, text string }{
 	{"/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"},
+	{"/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\nservices: files\n"}, // a static busybox dies without
 	{"/etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"},
 }
 
@@ -54,8 +55,11 @@ func setUp(name string, log *slog.Logger) {
 }
 
 // setUpFiles makes what a root without an init of its own may lack.
-func setUpFiles(name string, log *slog.Logger) {
-	failed := failures(log)
+func setUpFiles(args arguments, log *slog.Logger) {
+	failed, name := failures(log), args.name
+	if args.net.domain != "" {
+		failed("/etc/resolv.conf", writeMissing("/etc/resolv.conf", args.net.resolver()))
+	}
 	for _, dir := range []struct {
 		path string
 		mode os.FileMode

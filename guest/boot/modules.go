@@ -32,6 +32,7 @@ var wanted = []want{
 	{"virtio_console", false},
 	{"virtio_rng", false},
 	{"virtio_blk", false},
+	{"virtio_net", false},
 	{"button", false}, // the ACPI power button, and the way its events get out
 	{"evdev", false},
 }

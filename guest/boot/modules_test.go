@@ -76,6 +76,9 @@ func debianModules(t testing.TB, dir string, f format) {
 		"drivers/char/virtio_console":                     {"virtio_ring", "virtio"},
 		"drivers/acpi/button":                             nil,
 		"drivers/block/virtio_blk":                        {"virtio", "virtio_ring"},
+		"net/core/failover":                               {},
+		"drivers/net/net_failover":                        {"failover"},
+		"drivers/net/virtio_net":                          {"virtio", "virtio_ring", "net_failover"},
 		"fs/btrfs/btrfs":                                  {"libcrc32c", "virtio_ring"},
 		"fs/erofs/erofs":                                  {"libcrc32c"},
 		"lib/libcrc32c":                                   nil,
@@ -108,7 +111,7 @@ func TestModuleOrder(t *testing.T) {
 			}
 			want := []string{
 				"pvpanic", "pvpanic_pci", "virtio_ring", "virtio", "virtio_pci", "vsock", "vmw_vsock_virtio_transport_common",
-				"vmw_vsock_virtio_transport", "virtio_console", "virtio_rng", "virtio_blk", "button",
+				"vmw_vsock_virtio_transport", "virtio_console", "virtio_rng", "virtio_blk", "failover", "net_failover", "virtio_net", "button",
 			}
 			if got := names(load); !slices.Equal(got, want) {
 				t.Errorf("order %v\nwant  %v", got, want)

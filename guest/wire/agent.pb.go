@@ -1876,6 +1876,102 @@ func (x *ClockReply) GetStepped() bool {
 	return false
 }
 
+type AddressRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mac           string                 `protobuf:"bytes,1,opt,name=mac,proto3" json:"mac,omitempty"`                               // of the interface
+	WaitNanos     int64                  `protobuf:"varint,2,opt,name=wait_nanos,json=waitNanos,proto3" json:"wait_nanos,omitempty"` // how long an address is waited for, at most a minute
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddressRequest) Reset() {
+	*x = AddressRequest{}
+	mi := &file_guest_wire_agent_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddressRequest) ProtoMessage() {}
+
+func (x *AddressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddressRequest.ProtoReflect.Descriptor instead.
+func (*AddressRequest) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *AddressRequest) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
+}
+
+func (x *AddressRequest) GetWaitNanos() int64 {
+	if x != nil {
+		return x.WaitNanos
+	}
+	return 0
+}
+
+type AddressReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Addresses     []string               `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"` // CIDR notation; none = none came in time
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddressReply) Reset() {
+	*x = AddressReply{}
+	mi := &file_guest_wire_agent_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddressReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddressReply) ProtoMessage() {}
+
+func (x *AddressReply) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddressReply.ProtoReflect.Descriptor instead.
+func (*AddressReply) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *AddressReply) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
 type ShutdownRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	GraceNanos    int64                  `protobuf:"varint,1,opt,name=grace_nanos,json=graceNanos,proto3" json:"grace_nanos,omitempty"` // between SIGTERM and SIGKILL; 0 = 5 s, at most 5 minutes
@@ -1885,7 +1981,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[25]
+	mi := &file_guest_wire_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1897,7 +1993,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[25]
+	mi := &file_guest_wire_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1910,7 +2006,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{25}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ShutdownRequest) GetGraceNanos() int64 {
@@ -1928,7 +2024,7 @@ type ShutdownReply struct {
 
 func (x *ShutdownReply) Reset() {
 	*x = ShutdownReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[26]
+	mi := &file_guest_wire_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1940,7 +2036,7 @@ func (x *ShutdownReply) String() string {
 func (*ShutdownReply) ProtoMessage() {}
 
 func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[26]
+	mi := &file_guest_wire_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1953,7 +2049,7 @@ func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownReply.ProtoReflect.Descriptor instead.
 func (*ShutdownReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{26}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{28}
 }
 
 type ProvisionRequest struct {
@@ -1968,7 +2064,7 @@ type ProvisionRequest struct {
 
 func (x *ProvisionRequest) Reset() {
 	*x = ProvisionRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[27]
+	mi := &file_guest_wire_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2076,7 @@ func (x *ProvisionRequest) String() string {
 func (*ProvisionRequest) ProtoMessage() {}
 
 func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[27]
+	mi := &file_guest_wire_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +2089,7 @@ func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionRequest.ProtoReflect.Descriptor instead.
 func (*ProvisionRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{27}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ProvisionRequest) GetKey() string {
@@ -2037,7 +2133,7 @@ type ProvisionReply struct {
 
 func (x *ProvisionReply) Reset() {
 	*x = ProvisionReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[28]
+	mi := &file_guest_wire_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2049,7 +2145,7 @@ func (x *ProvisionReply) String() string {
 func (*ProvisionReply) ProtoMessage() {}
 
 func (x *ProvisionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[28]
+	mi := &file_guest_wire_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2062,7 +2158,7 @@ func (x *ProvisionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionReply.ProtoReflect.Descriptor instead.
 func (*ProvisionReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{28}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ProvisionReply) GetMsg() isProvisionReply_Msg {
@@ -2121,7 +2217,7 @@ type ProvisionDone struct {
 
 func (x *ProvisionDone) Reset() {
 	*x = ProvisionDone{}
-	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	mi := &file_guest_wire_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2133,7 +2229,7 @@ func (x *ProvisionDone) String() string {
 func (*ProvisionDone) ProtoMessage() {}
 
 func (x *ProvisionDone) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	mi := &file_guest_wire_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2146,7 +2242,7 @@ func (x *ProvisionDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionDone.ProtoReflect.Descriptor instead.
 func (*ProvisionDone) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{29}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ProvisionDone) GetStatus() int32 {
@@ -2345,7 +2441,13 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\n" +
 	"unix_nanos\x18\x01 \x01(\x03R\tunixNanos\x12!\n" +
 	"\foffset_nanos\x18\x02 \x01(\x03R\voffsetNanos\x12\x18\n" +
-	"\astepped\x18\x03 \x01(\bR\astepped\"2\n" +
+	"\astepped\x18\x03 \x01(\bR\astepped\"A\n" +
+	"\x0eAddressRequest\x12\x10\n" +
+	"\x03mac\x18\x01 \x01(\tR\x03mac\x12\x1d\n" +
+	"\n" +
+	"wait_nanos\x18\x02 \x01(\x03R\twaitNanos\",\n" +
+	"\fAddressReply\x12\x1c\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\"2\n" +
 	"\x0fShutdownRequest\x12\x1f\n" +
 	"\vgrace_nanos\x18\x01 \x01(\x03R\n" +
 	"graceNanos\"\x0f\n" +
@@ -2368,7 +2470,7 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x05error\x18\x05 \x01(\tR\x05error\x12\x1d\n" +
 	"\n" +
 	"took_nanos\x18\x06 \x01(\x03R\ttookNanos\x12\x12\n" +
-	"\x04tail\x18\a \x01(\fR\x04tail2\xf2\x05\n" +
+	"\x04tail\x18\a \x01(\fR\x04tail2\xbd\x06\n" +
 	"\x05Agent\x12C\n" +
 	"\x05Hello\x12\x1d.arcbox.agent.v1.HelloRequest\x1a\x1b.arcbox.agent.v1.HelloReply\x12@\n" +
 	"\x04Ping\x12\x1c.arcbox.agent.v1.PingRequest\x1a\x1a.arcbox.agent.v1.PingReply\x12R\n" +
@@ -2377,7 +2479,8 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x04Exec\x12\x1c.arcbox.agent.v1.ExecRequest\x1a\x1a.arcbox.agent.v1.ExecReply(\x010\x01\x12G\n" +
 	"\aCopyOut\x12\x1f.arcbox.agent.v1.CopyOutRequest\x1a\x19.arcbox.agent.v1.CopyPart0\x01\x12H\n" +
 	"\x06CopyIn\x12\x1e.arcbox.agent.v1.CopyInRequest\x1a\x1c.arcbox.agent.v1.CopyInReply(\x01\x12C\n" +
-	"\x05Clock\x12\x1d.arcbox.agent.v1.ClockRequest\x1a\x1b.arcbox.agent.v1.ClockReply\x12L\n" +
+	"\x05Clock\x12\x1d.arcbox.agent.v1.ClockRequest\x1a\x1b.arcbox.agent.v1.ClockReply\x12I\n" +
+	"\aAddress\x12\x1f.arcbox.agent.v1.AddressRequest\x1a\x1d.arcbox.agent.v1.AddressReply\x12L\n" +
 	"\bShutdown\x12 .arcbox.agent.v1.ShutdownRequest\x1a\x1e.arcbox.agent.v1.ShutdownReply\x12O\n" +
 	"\tAwaitBoot\x12!.arcbox.agent.v1.AwaitBootRequest\x1a\x1f.arcbox.agent.v1.AwaitBootReply\x12Q\n" +
 	"\tProvision\x12!.arcbox.agent.v1.ProvisionRequest\x1a\x1f.arcbox.agent.v1.ProvisionReply0\x01B0Z.github.com/arcboxlabs/arcbox-engine/guest/wireb\x06proto3"
@@ -2395,7 +2498,7 @@ func file_guest_wire_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_guest_wire_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_guest_wire_agent_proto_goTypes = []any{
 	(CopyEntry_Kind)(0),       // 0: arcbox.agent.v1.CopyEntry.Kind
 	(*AwaitBootRequest)(nil),  // 1: arcbox.agent.v1.AwaitBootRequest
@@ -2423,22 +2526,24 @@ var file_guest_wire_agent_proto_goTypes = []any{
 	(*CopyEnd)(nil),           // 23: arcbox.agent.v1.CopyEnd
 	(*ClockRequest)(nil),      // 24: arcbox.agent.v1.ClockRequest
 	(*ClockReply)(nil),        // 25: arcbox.agent.v1.ClockReply
-	(*ShutdownRequest)(nil),   // 26: arcbox.agent.v1.ShutdownRequest
-	(*ShutdownReply)(nil),     // 27: arcbox.agent.v1.ShutdownReply
-	(*ProvisionRequest)(nil),  // 28: arcbox.agent.v1.ProvisionRequest
-	(*ProvisionReply)(nil),    // 29: arcbox.agent.v1.ProvisionReply
-	(*ProvisionDone)(nil),     // 30: arcbox.agent.v1.ProvisionDone
-	nil,                       // 31: arcbox.agent.v1.AwaitBootReply.PhasesEntry
-	nil,                       // 32: arcbox.agent.v1.HelloReply.PhasesEntry
-	nil,                       // 33: arcbox.agent.v1.ExecStart.EnvEntry
+	(*AddressRequest)(nil),    // 26: arcbox.agent.v1.AddressRequest
+	(*AddressReply)(nil),      // 27: arcbox.agent.v1.AddressReply
+	(*ShutdownRequest)(nil),   // 28: arcbox.agent.v1.ShutdownRequest
+	(*ShutdownReply)(nil),     // 29: arcbox.agent.v1.ShutdownReply
+	(*ProvisionRequest)(nil),  // 30: arcbox.agent.v1.ProvisionRequest
+	(*ProvisionReply)(nil),    // 31: arcbox.agent.v1.ProvisionReply
+	(*ProvisionDone)(nil),     // 32: arcbox.agent.v1.ProvisionDone
+	nil,                       // 33: arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	nil,                       // 34: arcbox.agent.v1.HelloReply.PhasesEntry
+	nil,                       // 35: arcbox.agent.v1.ExecStart.EnvEntry
 }
 var file_guest_wire_agent_proto_depIdxs = []int32{
-	31, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
-	32, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
+	33, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	34, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
 	9,  // 2: arcbox.agent.v1.SystemInfoReply.interfaces:type_name -> arcbox.agent.v1.Interface
 	11, // 3: arcbox.agent.v1.ExecRequest.start:type_name -> arcbox.agent.v1.ExecStart
 	12, // 4: arcbox.agent.v1.ExecRequest.resize:type_name -> arcbox.agent.v1.TerminalSize
-	33, // 5: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
+	35, // 5: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
 	12, // 6: arcbox.agent.v1.ExecStart.terminal:type_name -> arcbox.agent.v1.TerminalSize
 	14, // 7: arcbox.agent.v1.ExecReply.started:type_name -> arcbox.agent.v1.ExecStarted
 	15, // 8: arcbox.agent.v1.ExecReply.done:type_name -> arcbox.agent.v1.ExecDone
@@ -2448,7 +2553,7 @@ var file_guest_wire_agent_proto_depIdxs = []int32{
 	22, // 12: arcbox.agent.v1.CopyPart.data:type_name -> arcbox.agent.v1.CopyData
 	23, // 13: arcbox.agent.v1.CopyPart.end:type_name -> arcbox.agent.v1.CopyEnd
 	0,  // 14: arcbox.agent.v1.CopyEntry.kind:type_name -> arcbox.agent.v1.CopyEntry.Kind
-	30, // 15: arcbox.agent.v1.ProvisionReply.done:type_name -> arcbox.agent.v1.ProvisionDone
+	32, // 15: arcbox.agent.v1.ProvisionReply.done:type_name -> arcbox.agent.v1.ProvisionDone
 	3,  // 16: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
 	5,  // 17: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
 	7,  // 18: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
@@ -2456,21 +2561,23 @@ var file_guest_wire_agent_proto_depIdxs = []int32{
 	16, // 20: arcbox.agent.v1.Agent.CopyOut:input_type -> arcbox.agent.v1.CopyOutRequest
 	17, // 21: arcbox.agent.v1.Agent.CopyIn:input_type -> arcbox.agent.v1.CopyInRequest
 	24, // 22: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
-	26, // 23: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
-	1,  // 24: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
-	28, // 25: arcbox.agent.v1.Agent.Provision:input_type -> arcbox.agent.v1.ProvisionRequest
-	4,  // 26: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
-	6,  // 27: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
-	8,  // 28: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
-	13, // 29: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
-	20, // 30: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
-	19, // 31: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
-	25, // 32: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
-	27, // 33: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
-	2,  // 34: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
-	29, // 35: arcbox.agent.v1.Agent.Provision:output_type -> arcbox.agent.v1.ProvisionReply
-	26, // [26:36] is the sub-list for method output_type
-	16, // [16:26] is the sub-list for method input_type
+	26, // 23: arcbox.agent.v1.Agent.Address:input_type -> arcbox.agent.v1.AddressRequest
+	28, // 24: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
+	1,  // 25: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
+	30, // 26: arcbox.agent.v1.Agent.Provision:input_type -> arcbox.agent.v1.ProvisionRequest
+	4,  // 27: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
+	6,  // 28: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
+	8,  // 29: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
+	13, // 30: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
+	20, // 31: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
+	19, // 32: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
+	25, // 33: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
+	27, // 34: arcbox.agent.v1.Agent.Address:output_type -> arcbox.agent.v1.AddressReply
+	29, // 35: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
+	2,  // 36: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
+	31, // 37: arcbox.agent.v1.Agent.Provision:output_type -> arcbox.agent.v1.ProvisionReply
+	27, // [27:38] is the sub-list for method output_type
+	16, // [16:27] is the sub-list for method input_type
 	16, // [16:16] is the sub-list for extension type_name
 	16, // [16:16] is the sub-list for extension extendee
 	0,  // [0:16] is the sub-list for field type_name
@@ -2505,7 +2612,7 @@ func file_guest_wire_agent_proto_init() {
 		(*CopyPart_Data)(nil),
 		(*CopyPart_End)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[28].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[30].OneofWrappers = []any{
 		(*ProvisionReply_Output)(nil),
 		(*ProvisionReply_Done)(nil),
 	}
@@ -2515,7 +2622,7 @@ func file_guest_wire_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_guest_wire_agent_proto_rawDesc), len(file_guest_wire_agent_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   33,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

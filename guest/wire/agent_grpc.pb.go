@@ -30,6 +30,7 @@ const (
 	Agent_CopyOut_FullMethodName    = "/arcbox.agent.v1.Agent/CopyOut"
 	Agent_CopyIn_FullMethodName     = "/arcbox.agent.v1.Agent/CopyIn"
 	Agent_Clock_FullMethodName      = "/arcbox.agent.v1.Agent/Clock"
+	Agent_Address_FullMethodName    = "/arcbox.agent.v1.Agent/Address"
 	Agent_Shutdown_FullMethodName   = "/arcbox.agent.v1.Agent/Shutdown"
 	Agent_AwaitBoot_FullMethodName  = "/arcbox.agent.v1.Agent/AwaitBoot"
 	Agent_Provision_FullMethodName  = "/arcbox.agent.v1.Agent/Provision"
@@ -52,6 +53,8 @@ type AgentClient interface {
 	CopyIn(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CopyInRequest, CopyInReply], error)
 	// Clock reads the guest's clock and, where asked, sets it.
 	Clock(ctx context.Context, in *ClockRequest, opts ...grpc.CallOption) (*ClockReply, error)
+	// Address waits for an address of an interface.
+	Address(ctx context.Context, in *AddressRequest, opts ...grpc.CallOption) (*AddressReply, error)
 	// Shutdown ends every process, unmounts, and powers off. The reply comes
 	// before that.
 	Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownReply, error)
@@ -158,6 +161,16 @@ func (c *agentClient) Clock(ctx context.Context, in *ClockRequest, opts ...grpc.
 	return out, nil
 }
 
+func (c *agentClient) Address(ctx context.Context, in *AddressRequest, opts ...grpc.CallOption) (*AddressReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AddressReply)
+	err := c.cc.Invoke(ctx, Agent_Address_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *agentClient) Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ShutdownReply)
@@ -214,6 +227,8 @@ type AgentServer interface {
 	CopyIn(grpc.ClientStreamingServer[CopyInRequest, CopyInReply]) error
 	// Clock reads the guest's clock and, where asked, sets it.
 	Clock(context.Context, *ClockRequest) (*ClockReply, error)
+	// Address waits for an address of an interface.
+	Address(context.Context, *AddressRequest) (*AddressReply, error)
 	// Shutdown ends every process, unmounts, and powers off. The reply comes
 	// before that.
 	Shutdown(context.Context, *ShutdownRequest) (*ShutdownReply, error)
@@ -255,6 +270,9 @@ func (UnimplementedAgentServer) CopyIn(grpc.ClientStreamingServer[CopyInRequest,
 }
 func (UnimplementedAgentServer) Clock(context.Context, *ClockRequest) (*ClockReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Clock not implemented")
+}
+func (UnimplementedAgentServer) Address(context.Context, *AddressRequest) (*AddressReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Address not implemented")
 }
 func (UnimplementedAgentServer) Shutdown(context.Context, *ShutdownRequest) (*ShutdownReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Shutdown not implemented")
@@ -383,6 +401,24 @@ func _Agent_Clock_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Agent_Address_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddressRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServer).Address(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Agent_Address_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServer).Address(ctx, req.(*AddressRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Agent_Shutdown_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ShutdownRequest)
 	if err := dec(in); err != nil {
@@ -452,6 +488,10 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Clock",
 			Handler:    _Agent_Clock_Handler,
+		},
+		{
+			MethodName: "Address",
+			Handler:    _Agent_Address_Handler,
 		},
 		{
 			MethodName: "Shutdown",

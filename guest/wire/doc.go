@@ -13,7 +13,8 @@
 //
 // A client that sends "ARCBOXO\n" and a key of 16 bytes in the place of gRPC
 // gets the stdout of the program that the key is of (ExecStarted), and nothing
-// but that.
+// but that. One that sends "ARCBOXF\n" and a line is connected with a socket of
+// the guest ([AskForward]).
 package wire
 
 import (
@@ -52,6 +53,7 @@ const (
 	AbilityLogin    = "login"    // ExecStart.login
 	AbilityCopy     = "copy"     // CopyOut, CopyIn
 	AbilityBeside   = "beside"   // ExecStarted.beside_key
+	AbilityAddress  = "address"  // Address
 	AbilityBoot     = "boot"     // AwaitBoot
 	// AbilityProvision is Provision.
 	AbilityProvision = "provision"

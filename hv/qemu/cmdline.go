@@ -22,7 +22,7 @@ const (
 	fdVsock   = 5
 	fdConsole = 6
 	fdLog     = 7
-	fdCount   = 8 // and the disks from here on
+	fdCount   = 8 // and the disks from here on, then the network interface
 )
 
 // baseCmdline is what every guest kernel is told. A panic resets at once, which
@@ -83,6 +83,9 @@ func Cmdline(s hv.Spec) ([]string, error) {
 	for i, d := range s.Disks {
 		argv = append(argv, diskArgs(i, d)...)
 	}
+	if s.NIC != nil {
+		argv = append(argv, nicArgs(fdCount+len(s.Disks), *s.NIC)...)
+	}
 	return append(argv, "-append", kernelCmdline(s)), nil
 }
 
@@ -113,6 +116,15 @@ func diskArgs(i int, d hv.Disk) []string {
 	return []string{
 		"-add-fd", fmt.Sprintf("fd=%d,set=%d", fdCount+i, i),
 		"-blockdev", string(text), "-device", "virtio-blk-pci,drive=" + node + ",serial=" + d.Serial,
+	}
+}
+
+// nicArgs attach the network interface to a listening socket, where QEMU takes
+// one connection after the other. It has no boot ROM: nothing boots from it.
+func nicArgs(fd int, n hv.NIC) []string {
+	return []string{
+		"-netdev", fmt.Sprintf("stream,id=net,server=on,addr.type=fd,addr.str=%d", fd),
+		"-device", fmt.Sprintf("virtio-net-pci,netdev=net,mac=%s,host_mtu=%d,rx_queue_size=1024,romfile=", n.MAC, n.MTU),
 	}
 }
 

@@ -36,6 +36,11 @@ func TestCmdlineGolden(t *testing.T) {
 		"microvm": func(s *hv.Spec) {
 			s.Version, s.Board, s.TSCKHz = hv.SpecVersionBoards, hv.BoardMicroVM, 2596122
 		},
+		"nic": func(s *hv.Spec) {
+			s.Version = hv.SpecVersionNIC
+			s.Disks = []hv.Disk{{Path: "/m/data.img", Serial: "arcbox-data"}}
+			s.NIC = &hv.NIC{MAC: "52:00:00:00:00:01", MTU: 65520, Socket: "/run/m/n.sock"}
+		},
 		"disks": func(s *hv.Spec) {
 			s.Version = hv.SpecVersionDisks
 			s.Disks = []hv.Disk{{Path: "/i/0f3a.erofs", ReadOnly: true, Serial: "arcbox-root"}, {Path: `/m, "x"/data.img`, Serial: "arcbox-data"}, {Path: "/dev/sdz", Device: true, Serial: "block1"}}
@@ -78,7 +83,7 @@ func TestCmdlineRefuses(t *testing.T) {
 		"one line without NUL":               func(s *hv.Spec) { s.Cmdline = "a\nb" },
 		"at most 2047":                       func(s *hv.Spec) { s.Cmdline = strings.Repeat("x", 2048) },
 		"version 2 says what they are":       func(s *hv.Spec) { s.Disks = []hv.Disk{{Path: "/d", Serial: "d"}} },
-		"version 4: this VM host":            func(s *hv.Spec) { s.Version = 4 },
+		"version 5: this VM host":            func(s *hv.Spec) { s.Version = 5 },
 		"version 3 says what that is":        func(s *hv.Spec) { s.Board = hv.BoardQ35 },
 		`board "pc": q35 or microvm`:         func(s *hv.Spec) { s.Version, s.Board = hv.SpecVersionBoards, "pc" },
 		`disk "d": an absolute path`:         withDisks(hv.Disk{Path: "d", Serial: "d"}),

@@ -10,7 +10,8 @@
 // bzImage, -kernel takes both. [Cmdline] is the whole command line, a pure
 // function of the spec. Nothing that QEMU needs from us has a path: every
 // channel is a descriptor that it inherits, so nothing is left behind and
-// nobody else can connect.
+// nobody else can connect. The network's socket alone has a name too: the network
+// process connects to it, again after an end of either.
 //
 //	0     /dev/null
 //	1, 2  one pipe: what QEMU itself prints; its end is kept for the exit's text
@@ -20,6 +21,7 @@
 //	6     the serial console, ttyS0 in the guest → [hv.Env].Console
 //	7     the virtio console, hvc0 in the guest → [hv.Env].AgentLog
 //	8…    the disks, in the spec's order
+//	last  the socket at which it takes the network's frames, listening
 //
 // Disks are opened by the driver, under the machine's lock, after a look at what
 // they are; QEMU's own image locks stay on as a second fence. They are raw, behind

@@ -95,6 +95,16 @@ func (v *vm) spawn(argv []string) error {
 	if err != nil {
 		return err
 	}
+	if v.nic != nil {
+		link, err := listenLink(v.nic.Socket)
+		if err != nil {
+			for _, f := range disks {
+				_ = f.Close()
+			}
+			return err
+		}
+		disks = append(disks, link)
+	}
 	w, err := newWires(v.env.Lock, disks)
 	if err != nil {
 		return err
@@ -193,23 +203,47 @@ func checkFile(field, path string) error {
 	return nil
 }
 
-// listenVsock makes the CONNECT socket. Its directory is the user's own (0700);
-// what lies there is of a dead VM, for we hold the machine's lock.
+// listenVsock makes the CONNECT socket.
 func listenVsock(dir string) (net.Listener, error) {
-	path := filepath.Join(dir, vsockSocket)
+	l, err := listenAt(filepath.Join(dir, vsockSocket))
+	if err != nil {
+		return nil, err // no nil of a type in an interface
+	}
+	return l, nil
+}
+
+// listenLink makes the socket at which QEMU takes the network's frames, to be
+// handed to it. It stays on disk: who comes when QEMU is dead is refused.
+func listenLink(path string) (*os.File, error) {
+	l, err := listenAt(path)
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	defer func() { _ = l.Close() }() // File is a copy
+	f, err := l.File()
+	if err != nil {
+		return nil, fmt.Errorf("hv/qemu: socket: %w", err)
+	}
+	return f, nil
+}
+
+// listenAt makes a socket. Its directory is the user's own (0700); what lies
+// there is of a dead VM, for we hold the machine's lock.
+func listenAt(path string) (*net.UnixListener, error) {
 	if len(path) > maxSunPath {
 		return nil, fmt.Errorf("hv/qemu: socket %q: %d bytes, a unix socket's path has at most %d", path, len(path), maxSunPath)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("hv/qemu: vsock socket: %w", err)
+		return nil, fmt.Errorf("hv/qemu: socket: %w", err)
 	}
-	l, err := net.Listen("unix", path)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return nil, fmt.Errorf("hv/qemu: vsock socket: %w", err)
+		return nil, fmt.Errorf("hv/qemu: socket: %w", err)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		_ = l.Close()
-		return nil, fmt.Errorf("hv/qemu: vsock socket: %w", err)
+		return nil, fmt.Errorf("hv/qemu: socket: %w", err)
 	}
 	return l, nil
 }

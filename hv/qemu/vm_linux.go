@@ -31,6 +31,7 @@ type vm struct {
 	note   string // why this accelerator
 	board  hv.Board
 	disks  []hv.Disk
+	nic     *hv.NIC
 	dev    *vsock.Device
 	sock   net.Listener // of CONNECT, or nil
 
@@ -67,7 +68,7 @@ func newVM(d *Driver, spec hv.Spec, env hv.Env) *vm {
 		env.AgentLog = io.Discard
 	}
 	return &vm{
-		driver: d, env: env, accel: spec.Accel, note: spec.AccelNote, board: cmp.Or(spec.Board, hv.BoardQ35), disks: spec.Disks,
+		driver: d, env: env, accel: spec.Accel, note: spec.AccelNote, board: cmp.Or(spec.Board, hv.BoardQ35), disks: spec.Disks, nic: spec.NIC,
 		dev:     vsock.New(spec.CID, vsock.Options{Log: d.log}),
 		console: &watch{next: env.Console},
 		output:  &tail{},

@@ -17,9 +17,9 @@ type wires struct {
 	qmp, vsock, console, log *net.UnixConn
 }
 
-// newWires makes them all, or none. The disks become QEMU's in any case.
-func newWires(lock *os.File, disks []*os.File) (*wires, error) {
-	w := &wires{theirs: append(make([]*os.File, fdCount), disks...), lock: lock}
+// newWires makes them all, or none. The others become QEMU's in any case.
+func newWires(lock *os.File, others []*os.File) (*wires, error) {
+	w := &wires{theirs: append(make([]*os.File, fdCount), others...), lock: lock}
 	if err := w.open(); err != nil {
 		w.closeTheirs()
 		w.closeOurs()

@@ -62,9 +62,10 @@ var table = map[string]row{
 	"actors/client":     {may: []string{"actors/wire"}, tests: []string{"actors/endpoint"}},
 	"actors/actorstest": {may: []string{"actors", "actors/wire", "fsm", "journal"}},
 	"actors/endpoint":   {may: []string{"actors/wire"}},
-	"actors":            {may: []string{"actors/wire", "fsm", "hv", "journal"}},
+	"actors":            {may: []string{"actors/wire", "fsm", "hv", "hv/network/egress", "hv/network/lease", "journal"}},
 	"actors/hosts": {may: []string{
-		"actors", "actors/wire", "fsm", "guest", "guest/boot", "guest/disk", "guest/image", "guest/kernel", "guest/wire", "hv", "hv/vmhost/api", "hv/vmhost/client",
+		"actors", "actors/wire", "fsm", "guest", "guest/boot", "guest/disk", "guest/image", "guest/kernel", "guest/wire", "hv",
+		"hv/network/api", "hv/network/client", "hv/network/lease", "hv/vmhost/api", "hv/vmhost/client",
 	}},
 
 	// A sequential model of names and CIDs; its own test runs a whole engine.

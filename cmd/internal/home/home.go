@@ -115,6 +115,9 @@ func (h Home) Journal() string { return filepath.Join(h.Data, "journal") }
 // Machines is the directory with one directory for each machine, named by id.
 func (h Home) Machines() string { return filepath.Join(h.Data, "machines") }
 
+// Network is the directory of the network process: its lock and its logs.
+func (h Home) Network() string { return filepath.Join(h.Data, "network") }
+
 // Images is the directory of the image store.
 func (h Home) Images() string { return filepath.Join(h.Data, "images") }
 

@@ -26,6 +26,7 @@ type daemon struct {
 	machines map[string]*attached
 	now      *session
 	timer    *time.Timer // to the end of the idle time; nil = busy
+	served   bool        // an engine was there
 	alone    bool        // what the timer counts: no engine, instead of no machine
 
 	notes chan struct{} // one token: something has changed
@@ -141,15 +142,18 @@ func (d *daemon) rest() {
 		}
 		return
 	}
-	if d.timer != nil && d.alone == alone {
+	if d.timer != nil && d.alone == alone && d.now != nil {
 		return
 	}
 	if d.timer != nil {
 		d.timer.Stop()
 	}
 	limit := idleTime
-	if alone {
+	switch {
+	case alone:
 		limit = aloneTime
+	case d.now == nil && d.served:
+		limit = lastTime
 	}
 	d.alone = alone
 	var t *time.Timer

@@ -30,9 +30,10 @@ const (
 )
 
 const (
-	maxOutput = 256 << 10       // bytes printed on standard error
-	idleTime  = 5 * time.Second // without a machine
-	aloneTime = time.Minute     // without an engine and a hypervisor
+	maxOutput = 256 << 10              // bytes printed on standard error
+	idleTime  = 5 * time.Second        // without a machine
+	lastTime  = 200 * time.Millisecond // without a machine and an engine
+	aloneTime = time.Minute            // without an engine and a hypervisor
 )
 
 // Config is what the command wires in.

@@ -53,7 +53,7 @@ func (d *daemon) enter(s *session) bool {
 	if d.now != nil {
 		_ = d.now.conn.Close()
 	}
-	d.now = s
+	d.now, d.served = s, true
 	for id := range d.machines {
 		d.note(id)
 	}

@@ -23,6 +23,7 @@ const (
 
 	HostSocket  = "h.sock"
 	VsockSocket = "v.sock" // CONNECT <port>, for other programs
+	LinkSocket  = "n.sock" // where the hypervisor takes the network's frames
 )
 
 // LaunchMark begins the line on a console with which each launch begins.

@@ -83,7 +83,7 @@ func (p Place) sweep() {
 	if !filepath.IsAbs(p.RunDir) {
 		return
 	}
-	for _, name := range []string{api.HostSocket, api.VsockSocket} {
+	for _, name := range []string{api.HostSocket, api.VsockSocket, api.LinkSocket} {
 		path := filepath.Join(p.RunDir, name)
 		if fi, err := os.Lstat(path); err == nil && fi.Mode().Type() == os.ModeSocket {
 			_ = os.Remove(path) // the next VM host tries again

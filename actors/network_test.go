@@ -1,0 +1,63 @@
+package actors
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+func TestCheckNetwork(t *testing.T) {
+	tcp := func(listen, to string) *wire.Port { return &wire.Port{Protocol: "tcp", Listen: listen, To: to} }
+	for name, test := range map[string]struct {
+		spec    *wire.Spec
+		backend string
+		bad     string // part of the refusal; "" = none
+	}{
+		"nothing":           {spec: &wire.Spec{}},
+		"none":              {spec: &wire.Spec{Network: "none"}},
+		"nat":               {spec: &wire.Spec{Network: "nat", Egress: "10.0.0.0/8:443,dns", Ports: []*wire.Port{tcp("127.0.0.1:80", "80"), tcp("127.0.0.1:0", "80"), tcp("127.0.0.1:0", "81")}}},
+		"bridge":            {spec: &wire.Spec{Network: "bridge"}, bad: "nat or none"},
+		"sim":               {spec: &wire.Spec{Network: "nat"}, backend: "sim", bad: "a sim has none"},
+		"ports without":     {spec: &wire.Spec{Ports: []*wire.Port{tcp("127.0.0.1:80", "80")}}, bad: "need a network"},
+		"egress without":    {spec: &wire.Spec{Egress: "deny"}, bad: "need a network"},
+		"bad egress":        {spec: &wire.Spec{Network: "nat", Egress: "everywhere"}, bad: "CIDR[:PORT]"},
+		"twice":             {spec: &wire.Spec{Network: "nat", Ports: []*wire.Port{tcp("127.0.0.1:80", "80"), tcp("127.0.0.1:80", "81")}}, bad: "there twice"},
+		"a name":            {spec: &wire.Spec{Network: "nat", Ports: []*wire.Port{tcp("localhost:80", "80")}}, bad: "an address and a port"},
+		"no guest's port":   {spec: &wire.Spec{Network: "nat", Ports: []*wire.Port{tcp("127.0.0.1:80", "0")}}, bad: "1 to 65535"},
+		"no protocol":       {spec: &wire.Spec{Network: "nat", Ports: []*wire.Port{{Listen: "127.0.0.1:80", To: "80"}}}, bad: "tcp, udp or unix"},
+		"a relative socket": {spec: &wire.Spec{Network: "nat", Ports: []*wire.Port{{Protocol: "unix", Listen: "a", To: "/b"}}}, bad: "absolute"},
+		"a socket upwards":  {spec: &wire.Spec{Network: "nat", Ports: []*wire.Port{{Protocol: "unix", Listen: "/a/../b", To: "/b"}}}, bad: "clean"},
+		"a long socket":     {spec: &wire.Spec{Network: "nat", Ports: []*wire.Port{{Protocol: "unix", Listen: "/" + strings.Repeat("a", 200), To: "/b"}}}, bad: "103"},
+		"more than may be":  {spec: &wire.Spec{Network: "nat", Ports: make([]*wire.Port, maxPorts+1)}, bad: "at most 64"},
+	} {
+		_, err := checkNetwork(fsm.Spec{Backend: or(test.backend, "qemu")}, test.spec)
+		if (err != nil) != (test.bad != "") || err != nil && !strings.Contains(err.Error(), test.bad) {
+			t.Errorf("%s: %v, want %q", name, err, test.bad)
+		}
+	}
+}
+
+func TestLeases(t *testing.T) {
+	l := newLeases()
+	a, err := l.take("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := newLeases() // of the next engine
+	again.hold(fsm.Machine{ID: "b", Lease: a})
+	b, err := again.take("a")
+	if err != nil || b.Address == a.Address || b.MAC != a.MAC {
+		t.Errorf("%+v, %v, while %+v is another's", b, err, a)
+	}
+	again.free("a", a) // not its own
+	if c, _ := again.take("c"); c.Address == a.Address {
+		t.Error("somebody else's address was given back")
+	}
+	l.free("a", a)
+	if c, _ := l.take("a"); c == nil || *c != *a {
+		t.Errorf("%+v, before it was %+v", c, a)
+	}
+	l.free("x", nil)
+}

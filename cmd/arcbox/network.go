@@ -1,0 +1,186 @@
+package main
+
+import (
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+// networkFlags are the flags that say what a machine has of the network.
+type networkFlags struct {
+	network, egress string
+	ports, sockets  []string
+}
+
+var networks = []string{"nat", "none"}
+
+func (n *networkFlags) add(a *app, cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&n.network, "network", "", "nat or none (default: nat; a sim has none)")
+	f.StringVar(&n.egress, "egress", "allow", "where it may connect to: allow, deny, or CIDR[:PORT], host[:PORT] and dns, by comma")
+	f.StringArrayVarP(&n.ports, "port", "p", nil, "a port of the host that leads to one of the guest: [ADDRESS:]HOST:GUEST[/udp]; HOST 0 = any that is free")
+	f.StringArrayVar(&n.sockets, "socket", nil, "a socket of the host that leads to one of the guest: HOST:GUEST, both paths")
+	a.complete(cmd, "network", networks...)
+}
+
+// connect says in a spec what the flags say.
+func (n *networkFlags) connect(spec *wire.Spec) error {
+	spec.Network = n.network
+	if spec.Network == "" && spec.GetBackend() != "sim" {
+		spec.Network = "nat"
+	}
+	if n.egress != "allow" {
+		spec.Egress = n.egress
+	}
+	for _, text := range n.ports {
+		p, err := parsePort(text)
+		if err != nil {
+			return err
+		}
+		spec.Ports = append(spec.Ports, p)
+	}
+	for _, text := range n.sockets {
+		p, err := parseSocket(text)
+		if err != nil {
+			return err
+		}
+		spec.Ports = append(spec.Ports, p)
+	}
+	return nil
+}
+
+const portForm = "[ADDRESS:]HOST:GUEST[/udp], such as 8080:80, 127.0.0.1:5353:53/udp or 0:22"
+
+// parsePort reads a port to forward. Without an address it is reached from this
+// host only.
+func parsePort(text string) (*wire.Port, error) {
+	rest, protocol, has := strings.Cut(text, "/")
+	if !has {
+		protocol = "tcp"
+	}
+	bad := func() error {
+		return badInput("port", "--port %q: %s", shorten(text, 80), portForm)
+	}
+	at := strings.LastIndex(rest, ":")
+	if at < 0 || protocol != "tcp" && protocol != "udp" {
+		return nil, bad()
+	}
+	host, guest := rest[:at], rest[at+1:]
+	if !strings.Contains(host, ":") {
+		host = "127.0.0.1:" + host
+	}
+	listen, err := netip.ParseAddrPort(host)
+	if err != nil || !isPort(guest) {
+		return nil, bad()
+	}
+	return &wire.Port{Protocol: protocol, Listen: listen.String(), To: guest}, nil
+}
+
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
+}
+
+// parseSocket reads a socket to forward. The host's may be relative.
+func parseSocket(text string) (*wire.Port, error) {
+	host, guest, ok := strings.Cut(text, ":")
+	if !ok || host == "" || !filepath.IsAbs(guest) {
+		return nil, badInput("socket", "--socket %q: HOST:GUEST, two paths, that of the guest absolute", shorten(text, 80))
+	}
+	abs, err := filepath.Abs(host)
+	if err != nil {
+		return nil, badInput("socket", "--socket %q: %v", shorten(text, 80), err)
+	}
+	return &wire.Port{Protocol: "unix", Listen: abs, To: filepath.Clean(guest)}, nil
+}
+
+// portText is a forward as a person reads it.
+func portText(p *wire.Port) string {
+	text := p.GetListen() + " → " + p.GetTo()
+	if p.GetProtocol() == "udp" {
+		text += "/udp"
+	}
+	return text
+}
+
+// networkFacts are what inspect shows of a machine's network.
+func networkFacts(m *wire.Machine) []fact {
+	n := m.GetNetwork()
+	if n == nil {
+		return []fact{{"network", ifSet(m.GetSpec().GetBackend() != "sim", "none")}}
+	}
+	state := "linked"
+	switch {
+	case n.GetTrouble() != "":
+		state = n.GetTrouble()
+	case !n.GetLinked():
+		state = "no link"
+	}
+	egress := m.GetSpec().GetEgress()
+	if egress == "" {
+		egress = "allow"
+	}
+	facts := []fact{
+		{"network", m.GetSpec().GetNetwork() + ", " + state},
+		{"mac", n.GetMac()},
+		{"lease", n.GetAddress()},
+		{"names", strings.Join(n.GetNames(), " ")},
+		{"egress", egress},
+		{"denied", number(int64(n.GetDenied()))}, //nolint:gosec // for people
+	}
+	for _, d := range n.GetDenials() {
+		facts = append(facts, fact{"denied", d})
+	}
+	for _, p := range n.GetPorts() {
+		text := portText(p.GetPort())
+		if p.GetError() != "" {
+			text += ": " + p.GetError()
+		}
+		facts = append(facts, fact{"port", text})
+	}
+	return facts
+}
+
+// networkJSON is what a machine has of the network, in JSON.
+type networkJSON struct {
+	Mode    string     `json:"mode"`
+	MAC     string     `json:"mac"`
+	Address string     `json:"address"` // that it has for life
+	Names   []string   `json:"names"`
+	Egress  string     `json:"egress"`
+	Linked  bool       `json:"linked"`
+	Trouble string     `json:"trouble,omitempty"`
+	Denied  uint64     `json:"denied"`
+	Denials []string   `json:"denials,omitempty"`
+	Ports   []portJSON `json:"ports,omitempty"`
+}
+
+type portJSON struct {
+	Protocol string `json:"protocol"`
+	Listen   string `json:"listen"`
+	To       string `json:"to"`
+	Error    string `json:"error,omitempty"` // "" = it listens
+}
+
+func networkView(m *wire.Machine) *networkJSON {
+	n := m.GetNetwork()
+	if n == nil {
+		return nil
+	}
+	out := &networkJSON{
+		Mode: m.GetSpec().GetNetwork(), MAC: n.GetMac(), Address: n.GetAddress(), Names: n.GetNames(), Egress: m.GetSpec().GetEgress(),
+		Linked: n.GetLinked(), Trouble: n.GetTrouble(), Denied: n.GetDenied(), Denials: n.GetDenials(),
+	}
+	if out.Egress == "" {
+		out.Egress = "allow"
+	}
+	for _, p := range n.GetPorts() {
+		out.Ports = append(out.Ports, portJSON{p.GetPort().GetProtocol(), p.GetPort().GetListen(), p.GetPort().GetTo(), p.GetError()})
+	}
+	return out
+}

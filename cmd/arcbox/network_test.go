@@ -1,0 +1,46 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParsePort(t *testing.T) {
+	for text, want := range map[string]string{
+		"8080:80":               "tcp 127.0.0.1:8080 80",
+		"0:80":                  "tcp 127.0.0.1:0 80",
+		"0.0.0.0:8080:80":       "tcp 0.0.0.0:8080 80",
+		"[::1]:8080:80":         "tcp [::1]:8080 80",
+		"5353:53/udp":           "udp 127.0.0.1:5353 53",
+		"8080:80/tcp":           "tcp 127.0.0.1:8080 80",
+		"8080":                  "",
+		"8080:0":                "",
+		"8080:65536":            "",
+		"65536:80":              "",
+		"x:80":                  "",
+		"8080:80/sctp":          "",
+		"host:8080:80":          "",
+		"":                      "",
+		strings.Repeat("1", 99): "",
+	} {
+		p, err := parsePort(text)
+		got := ""
+		if err == nil {
+			got = p.GetProtocol() + " " + p.GetListen() + " " + p.GetTo()
+		}
+		if got != want {
+			t.Errorf("%q: %q, %v, want %q", text, got, err, want)
+		}
+		if err != nil && !strings.Contains(err.Error(), "HOST:GUEST") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestParseSocket(t *testing.T) {
+	for text, ok := range map[string]bool{"/a:/b": true, "a:/b": true, "/a": false, "/a:b": false, ":/b": false} {
+		if _, err := parseSocket(text); (err == nil) != ok {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

@@ -1,0 +1,174 @@
+//go:build vm
+
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// networkView is what inspect says of a machine's network.
+type networkView struct {
+	Address string `json:"address"`
+	Health  string `json:"health"`
+	Network struct {
+		Address string `json:"address"`
+		Linked  bool   `json:"linked"`
+		Ports   []struct {
+			Listen string `json:"listen"`
+			Error  string `json:"error"`
+		} `json:"ports"`
+	} `json:"network"`
+}
+
+func (b *bed) network(name string) (v networkView) {
+	b.t.Helper()
+	b.into(&v, "inspect", name)
+	return v
+}
+
+// netd is the network process of this home.
+func (b *bed) netd() int {
+	b.t.Helper()
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		line, _ := os.ReadFile(f)
+		if string(line) == "arcbox-netd\x00home="+filepath.Join(b.home, "data", "network")+"\x00" {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			return pid
+		}
+	}
+	return 0
+}
+
+// fetch is what an address of the host answers, "" where it answers nothing.
+func fetch(address, path string) string {
+	c := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := c.Get("http://" + address + path)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = r.Body.Close() }()
+	got, _ := io.ReadAll(r.Body)
+	return string(got)
+}
+
+// size is what /zeros has.
+const size = 32 << 20
+
+// TestNetwork: machines reach each other by name, and the host reaches what
+// listens on a guest's loopback; both come back when the network process is
+// killed, and what is under way does not notice when the engine is.
+func TestNetwork(t *testing.T) {
+	b := newBed(t)
+	b.ok("create", "a", "--memory", "256", "--cpus", "1", "-p", "0:80")
+	b.ok("create", "b", "--memory", "256", "--cpus", "1")
+	b.ok("start", "a", "b")
+	b.ok("exec", "a", "--", "sh", "-c", `
+		mkdir /www && echo hello >/www/hello && head -c 33554432 /dev/zero >/www/zeros
+		httpd -h /www -p 127.0.0.1:80 && httpd -h /www -p 8080`)
+	a := b.network("a")
+	if a.Address == "" || a.Address != a.Network.Address || len(a.Network.Ports) != 1 {
+		t.Fatalf("%+v", a)
+	}
+	b.ok("exec", "b", "--", "ping", "-c", "1", "-W", "10", "a")
+	if got := b.ok("exec", "b", "--", "wget", "-q", "-O", "-", "http://a.arcbox.internal:8080/hello"); got != "hello" {
+		t.Errorf("from b: %q", got)
+	}
+	port := a.Network.Ports[0].Listen
+	if got := fetch(port, "/hello"); got != "hello\n" {
+		t.Errorf("from the host: %q", got)
+	}
+	b.killNetd(t, port)
+	if got := b.ok("exec", "b", "--", "wget", "-q", "-O", "-", "http://a:8080/hello"); got != "hello" {
+		t.Errorf("from b, behind the kill: %q", got)
+	}
+	b.killDuringTransfer(t, port)
+	b.ok("restart", "a")
+	if again := b.network("a"); again.Address != a.Address || again.Network.Ports[0].Listen != port {
+		t.Errorf("after a restart %+v, before %+v", again, a)
+	}
+}
+
+// killNetd ends the network process as a power cut would, and waits for its
+// return.
+func (b *bed) killNetd(t *testing.T, forward string) {
+	t.Helper()
+	pid := b.netd()
+	if pid == 0 {
+		t.Fatal("no network process")
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	killed := time.Now()
+	for fetch(forward, "/hello") != "hello\n" {
+		if time.Since(killed) > time.Minute {
+			t.Fatal("the forward does not come back")
+		}
+	}
+	t.Logf("network process killed: a forward answers again after %s", time.Since(killed).Round(time.Millisecond))
+	b.eventuallyWell(t, "a", "b")
+	want := []string{"degraded", "ok"}
+	var got []string
+	for _, r := range b.journal("a") {
+		if r.Kind == "health-changed" {
+			health, _ := r.Fact["health"].(map[string]any)
+			got = append(got, fmt.Sprint(health["level"]))
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the journal tells of %v, want %v", got, want)
+	}
+}
+
+func (b *bed) eventuallyWell(t *testing.T, names ...string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		var ill []string
+		for _, name := range names {
+			if v := b.network(name); v.Health != "ok" || !v.Network.Linked {
+				ill = append(ill, name)
+			}
+		}
+		if len(ill) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("not well: %s", strings.Join(ill, ", "))
+		}
+	}
+}
+
+// killDuringTransfer ends the engine in the midst of a forwarded transfer.
+func (b *bed) killDuringTransfer(t *testing.T, forward string) {
+	t.Helper()
+	r, err := (&http.Client{Timeout: time.Minute}).Get("http://" + forward + "/zeros")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Body.Close() }()
+	if _, err := io.CopyN(io.Discard, r.Body, size/8); err != nil {
+		t.Fatal(err)
+	}
+	b.killEngine()
+	rest, err := io.Copy(io.Discard, r.Body)
+	if err != nil || rest != size-size/8 {
+		t.Errorf("%d bytes of %d came behind the engine's death: %v", rest, size-size/8, err)
+	}
+	if got := fetch(forward, "/hello"); got != "hello\n" {
+		t.Errorf("without an engine: %q", got)
+	}
+}
