@@ -231,8 +231,15 @@ func foldReady(m *Machine, r Record) {
 	m.Health = Health{Level: HealthOK}
 }
 
+// foldBooted tells when and how only of an init that is named: records of the
+// first formats name none, and must add up to what they added up to.
 func foldBooted(m *Machine, r Record) {
-	m.launch(func(l *Launch) { l.Booted, l.BootedTime, l.BootedAfter = true, r.Time, r.Fact.(*BootedFact) })
+	m.launch(func(l *Launch) {
+		l.Booted = true
+		if f := r.Fact.(*BootedFact); f.Init != "" {
+			l.BootedTime, l.BootedAfter = r.Time, f
+		}
+	})
 }
 
 func foldStopRequested(m *Machine, r Record) {
