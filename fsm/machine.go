@@ -55,7 +55,7 @@ type Launch struct {
 	Reboots     int        `cbor:"17,keyasint,omitempty" json:"reboots,omitempty"`
 	Booted      bool       `cbor:"18,keyasint,omitempty" json:"booted,omitempty"`
 	// BootedTime and BootedAfter tell when, and the phases of the boot.
-	BootedTime  time.Time   `cbor:"30,keyasint,omitempty" json:"booted_time,omitzero"`
+	BootedTime  time.Time   `cbor:"30,keyasint,omitzero" json:"booted_time,omitzero"`
 	BootedAfter *BootedFact `cbor:"31,keyasint,omitempty" json:"booted_after,omitempty"`
 	// Adopted is when an engine last adopted it: at least ten seconds follow
 	// before a deadline is held against it.
