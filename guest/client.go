@@ -265,6 +265,20 @@ func (c *Client) AwaitBoot(ctx context.Context) (*wire.AwaitBootReply, error) {
 	return reply, nil
 }
 
+// Trim has the guest give back what its own disk does not need, and returns how
+// many bytes of it hold nothing. It may take minutes, and goes on where ctx is
+// over meanwhile.
+func (c *Client) Trim(ctx context.Context) (uint64, error) {
+	if err := c.need(wire.AbilityTrim); err != nil {
+		return 0, err
+	}
+	reply, err := c.agent.Trim(ctx, &wire.TrimRequest{})
+	if err != nil {
+		return 0, callError(ctx, "trim", err)
+	}
+	return reply.GetTrimmed(), nil
+}
+
 // Shutdown has the guest power off: it returns once the guest has begun.
 // Processes get SIGTERM, and after the grace SIGKILL; 0 = the agent's default.
 func (c *Client) Shutdown(ctx context.Context, grace time.Duration) error {

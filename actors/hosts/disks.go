@@ -19,9 +19,6 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/hv"
 )
 
-// dataFile is a machine's data disk, in its directory.
-const dataFile = "data.img"
-
 // HoldImage makes sure that an image is there, and keeps it until release is
 // called. See actors.Options.
 func (w *World) HoldImage(digest string) (release func(), err error) {
@@ -81,7 +78,7 @@ func (w *World) makeDisk(ref actors.Ref, spec fsm.Spec, formatted []string) ([]f
 	if spec.Image == "" {
 		return nil, nil
 	}
-	path := filepath.Join(w.place(ref).Dir, dataFile)
+	path := filepath.Join(w.place(ref).Dir, disk.FileName)
 	if !slices.Contains(formatted, fsm.DataDisk) {
 		if err := disk.Make(path, spec.Disk, uuid.New()); err != nil {
 			return nil, fmt.Errorf("prepare: %w", err)
@@ -111,7 +108,7 @@ func (w *World) withDisks(s hv.Spec, ref actors.Ref, spec fsm.Spec) (hv.Spec, er
 	s.Version = max(s.Version, hv.SpecVersionDisks)
 	s.Disks = append(s.Disks,
 		hv.Disk{Path: path, ReadOnly: true, Serial: guestwire.SerialImage},
-		hv.Disk{Path: filepath.Join(s.Dir, dataFile), Serial: guestwire.SerialData},
+		hv.Disk{Path: filepath.Join(s.Dir, disk.FileName), Serial: guestwire.SerialData},
 	)
 	return s, nil
 }

@@ -26,12 +26,14 @@ type fakeAgent struct {
 
 	root   string // of the files that it copies
 	parts  []*guestwire.CopyPart
+	disk   *guestwire.DiskUse
+	trim   func() error
 	starts []*guestwire.CopyInStart
 }
 
 func (a *fakeAgent) Hello(context.Context, *guestwire.HelloRequest) (*guestwire.HelloReply, error) {
 	return &guestwire.HelloReply{
-		Protocol: guestwire.Protocol, Version: "1.0", Abilities: []string{guestwire.AbilityTerminal, guestwire.AbilityLogin, guestwire.AbilityCopy},
+		Protocol: guestwire.Protocol, Version: "1.0", Abilities: []string{guestwire.AbilityTerminal, guestwire.AbilityLogin, guestwire.AbilityCopy, guestwire.AbilityTrim},
 	}, nil
 }
 
@@ -43,8 +45,13 @@ func (a *fakeAgent) Ping(ctx context.Context, r *guestwire.PingRequest) (*guestw
 	return &guestwire.PingReply{Payload: r.GetPayload(), Version: "1.0", UnixNanos: noon.UnixNano()}, nil
 }
 
-func (a *fakeAgent) SystemInfo(context.Context, *guestwire.SystemInfoRequest) (*guestwire.SystemInfoReply, error) {
+func (a *fakeAgent) SystemInfo(ctx context.Context, _ *guestwire.SystemInfoRequest) (*guestwire.SystemInfoReply, error) {
+	if a.mute {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	return &guestwire.SystemInfoReply{
+		Data:          a.disk,
 		KernelVersion: "6.1.0", OsName: "Linux\x1b[2J", Arch: "x86_64", TotalMemory: 512 << 20, AvailableMemory: 256 << 20, CpuCount: 2,
 		LoadAverage: []float64{0.5, 0, 0}, Hostname: "web", UptimeSeconds: 61, Cid: 4,
 		Interfaces: []*guestwire.Interface{{Name: "eth0", Mac: "52:54:00:00:00:01", Addresses: []string{"10.0.0.2/24"}, Up: true}},

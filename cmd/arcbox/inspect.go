@@ -17,28 +17,39 @@ import (
 )
 
 func newInspect(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:               "inspect [NAME]",
-		Short:             "Show everything that is known of a machine",
-		Long:              "Show everything that is known of a machine (\"" + defaultName + "\" where none is named). --format json prints\none object.",
+	limit := limitValue(diskUseTime)
+	cmd := &cobra.Command{
+		Use:   "inspect [NAME]",
+		Short: "Show everything that is known of a machine",
+		Long: "Show everything that is known of a machine (\"" + defaultName + "\" where none is named). --format json prints\n" +
+			"one object. How full the disk of a machine that runs is, its guest is asked: where\n" +
+			"it does not answer in time, that is unknown, and the rest is shown.",
 		Args:              named(0, 1),
 		ValidArgsFunction: a.completeNames(1),
-		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
-			e, err := a.engine(ctx)
-			if err != nil {
-				return err
-			}
-			defer e.Close()
-			m, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: nameOf(args)})
-			if err != nil {
-				return err
-			}
-			if a.json() {
-				return a.printJSON(machineView(m))
-			}
-			return a.printInspect(m)
-		}),
 	}
+	cmd.Flags().Var(&limit, "timeout", "how long to wait for the guest's word on its disk")
+	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
+		e, err := a.engine(ctx)
+		if err != nil {
+			return err
+		}
+		defer e.Close()
+		m, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: nameOf(args)})
+		if err != nil {
+			return err
+		}
+		use := a.diskUse(ctx, e, m, time.Duration(limit))
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if a.json() {
+			view := machineView(m)
+			view.DiskUse = use
+			return a.printJSON(view)
+		}
+		return a.printInspect(m, use)
+	})
+	return cmd
 }
 
 // fact is a line of inspect; an empty value leaves it out.
@@ -55,8 +66,9 @@ func (a *app) printFacts(facts []fact) error {
 	return err
 }
 
-func (a *app) printInspect(m *wire.Machine) error {
+func (a *app) printInspect(m *wire.Machine, use *diskUseJSON) error {
 	facts := a.facts(m)
+	facts = append(facts, diskFacts(use)...)
 	facts = append(facts, networkFacts(m)...)
 	for _, b := range m.GetSpec().GetBlocks() {
 		facts = append(facts, fact{"block", blockText(b)})

@@ -102,7 +102,7 @@ func (a *app) printPast(at time.Time, p *wire.PastMachines, one bool) error {
 	then := *a // ages are those of then
 	then.now = func() time.Time { return at }
 	if one {
-		return then.printInspect(p.GetMachines()[0])
+		return then.printInspect(p.GetMachines()[0], nil)
 	}
 	if len(p.GetMachines()) == 0 {
 		a.note("there were no machines")

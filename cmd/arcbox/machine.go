@@ -68,6 +68,7 @@ type machineJSON struct {
 	// have from its next start on.
 	LaunchedWith *sizesJSON   `json:"launched_with,omitempty"`
 	Network      *networkJSON `json:"network,omitempty"`
+	DiskUse      *diskUseJSON `json:"disk_use,omitempty"` // of inspect
 }
 
 type sizesJSON struct {

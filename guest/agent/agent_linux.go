@@ -69,6 +69,7 @@ type Agent struct {
 	clock    clock
 	execs    chan struct{}
 	copies   chan struct{}
+	trims    chan struct{}
 	outlets  outlets
 	forwards chan struct{}
 
@@ -91,6 +92,7 @@ func New(opts Options) (*Agent, error) {
 		execs:    make(chan struct{}, maxExecs),
 		copies:   make(chan struct{}, maxCopies),
 		forwards: make(chan struct{}, maxForwards),
+		trims:    make(chan struct{}, 1),
 
 		provisions: provisions{root: cmp.Or(opts.Root, "/")},
 	}, nil
@@ -174,7 +176,7 @@ func (a *Agent) Hello(_ context.Context, req *wire.HelloRequest) (*wire.HelloRep
 		Phases:   a.opts.Phases.all(),
 
 		Abilities: []string{wire.AbilityTerminal, wire.AbilityLogin, wire.AbilityCopy, wire.AbilityBeside, wire.AbilityBoot, wire.AbilityProvision,
-			wire.AbilityForward, wire.AbilityAddress},
+			wire.AbilityForward, wire.AbilityAddress, wire.AbilityTrim},
 	}, nil
 }
 

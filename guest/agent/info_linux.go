@@ -27,6 +27,7 @@ func (a *Agent) SystemInfo(context.Context, *wire.SystemInfoRequest) (*wire.Syst
 		BootId:     a.bootID,
 		Cid:        a.cid(),
 		Interfaces: interfaces(),
+		Data:       dataUse(),
 	}
 	var u unix.Utsname
 	if err := unix.Uname(&u); err == nil {

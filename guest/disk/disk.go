@@ -32,6 +32,9 @@ const (
 	stage        = ".new"
 )
 
+// FileName is what a machine's data disk is called, in the machine's directory.
+const FileName = "data.img"
+
 // ErrSize means that a disk can't have the size.
 var ErrSize = errors.New("is no size of a data disk")
 
@@ -67,6 +70,21 @@ func Check(path string) error {
 		return fmt.Errorf("disk %s: %v of %d bytes is no data disk", path, info.Mode(), info.Size())
 	}
 	return nil
+}
+
+// Use is what a disk's file takes of the host.
+type Use struct {
+	Size      int64 // as the guest sees it
+	Allocated int64 // the rest are holes
+}
+
+// Used looks at a disk, which a VM may use.
+func Used(path string) (Use, error) {
+	var st syscall.Stat_t
+	if err := syscall.Lstat(path, &st); err != nil {
+		return Use{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return Use{Size: st.Size, Allocated: st.Blocks * 512}, nil
 }
 
 // Grow makes a disk that no VM uses as long as size; it never makes one shorter.

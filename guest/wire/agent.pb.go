@@ -77,7 +77,7 @@ func (x CopyEntry_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CopyEntry_Kind.Descriptor instead.
 func (CopyEntry_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{20, 0}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{21, 0}
 }
 
 type AwaitBootRequest struct {
@@ -232,8 +232,8 @@ type HelloReply struct {
 	Phases map[string]int64 `protobuf:"bytes,6,rep,name=phases,proto3" json:"phases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// What it can do that the first agents of this protocol could not:
 	// "terminal" and "login" of ExecStart, "copy", both ways, "beside" of
-	// ExecStarted, and "provision". Those pass over what they don't know, so a
-	// client must look here first.
+	// ExecStarted, "provision", and "trim". Those pass over what they don't know,
+	// so a client must look here first.
 	Abilities     []string `protobuf:"bytes,7,rep,name=abilities,proto3" json:"abilities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -473,6 +473,7 @@ type SystemInfoReply struct {
 	Interfaces      []*Interface           `protobuf:"bytes,11,rep,name=interfaces,proto3" json:"interfaces,omitempty"`
 	BootId          string                 `protobuf:"bytes,12,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
 	Cid             uint32                 `protobuf:"varint,13,opt,name=cid,proto3" json:"cid,omitempty"`
+	Data            *DiskUse               `protobuf:"bytes,14,opt,name=data,proto3" json:"data,omitempty"` // of the machine's own disk; absent = it has none
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -598,6 +599,74 @@ func (x *SystemInfoReply) GetCid() uint32 {
 	return 0
 }
 
+func (x *SystemInfoReply) GetData() *DiskUse {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// DiskUse is how full a file system is, in bytes.
+type DiskUse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Size          uint64                 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"`
+	Used          uint64                 `protobuf:"varint,2,opt,name=used,proto3" json:"used,omitempty"`
+	Free          uint64                 `protobuf:"varint,3,opt,name=free,proto3" json:"free,omitempty"` // what programs can still write
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiskUse) Reset() {
+	*x = DiskUse{}
+	mi := &file_guest_wire_agent_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiskUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiskUse) ProtoMessage() {}
+
+func (x *DiskUse) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiskUse.ProtoReflect.Descriptor instead.
+func (*DiskUse) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DiskUse) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *DiskUse) GetUsed() uint64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *DiskUse) GetFree() uint64 {
+	if x != nil {
+		return x.Free
+	}
+	return 0
+}
+
 type Interface struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -610,7 +679,7 @@ type Interface struct {
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_guest_wire_agent_proto_msgTypes[8]
+	mi := &file_guest_wire_agent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +691,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[8]
+	mi := &file_guest_wire_agent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +704,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{8}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Interface) GetName() string {
@@ -682,7 +751,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[9]
+	mi := &file_guest_wire_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -694,7 +763,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[9]
+	mi := &file_guest_wire_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -707,7 +776,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{9}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ExecRequest) GetMsg() isExecRequest_Msg {
@@ -819,7 +888,7 @@ type ExecStart struct {
 
 func (x *ExecStart) Reset() {
 	*x = ExecStart{}
-	mi := &file_guest_wire_agent_proto_msgTypes[10]
+	mi := &file_guest_wire_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +900,7 @@ func (x *ExecStart) String() string {
 func (*ExecStart) ProtoMessage() {}
 
 func (x *ExecStart) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[10]
+	mi := &file_guest_wire_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +913,7 @@ func (x *ExecStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStart.ProtoReflect.Descriptor instead.
 func (*ExecStart) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{10}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExecStart) GetArgv() []string {
@@ -906,7 +975,7 @@ type TerminalSize struct {
 
 func (x *TerminalSize) Reset() {
 	*x = TerminalSize{}
-	mi := &file_guest_wire_agent_proto_msgTypes[11]
+	mi := &file_guest_wire_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +987,7 @@ func (x *TerminalSize) String() string {
 func (*TerminalSize) ProtoMessage() {}
 
 func (x *TerminalSize) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[11]
+	mi := &file_guest_wire_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +1000,7 @@ func (x *TerminalSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminalSize.ProtoReflect.Descriptor instead.
 func (*TerminalSize) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{11}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TerminalSize) GetRows() uint32 {
@@ -965,7 +1034,7 @@ type ExecReply struct {
 
 func (x *ExecReply) Reset() {
 	*x = ExecReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[12]
+	mi := &file_guest_wire_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -977,7 +1046,7 @@ func (x *ExecReply) String() string {
 func (*ExecReply) ProtoMessage() {}
 
 func (x *ExecReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[12]
+	mi := &file_guest_wire_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -990,7 +1059,7 @@ func (x *ExecReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecReply.ProtoReflect.Descriptor instead.
 func (*ExecReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{12}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExecReply) GetMsg() isExecReply_Msg {
@@ -1111,7 +1180,7 @@ type ExecStarted struct {
 
 func (x *ExecStarted) Reset() {
 	*x = ExecStarted{}
-	mi := &file_guest_wire_agent_proto_msgTypes[13]
+	mi := &file_guest_wire_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1123,7 +1192,7 @@ func (x *ExecStarted) String() string {
 func (*ExecStarted) ProtoMessage() {}
 
 func (x *ExecStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[13]
+	mi := &file_guest_wire_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1136,7 +1205,7 @@ func (x *ExecStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStarted.ProtoReflect.Descriptor instead.
 func (*ExecStarted) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{13}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExecStarted) GetPid() int32 {
@@ -1168,7 +1237,7 @@ type ExecDone struct {
 
 func (x *ExecDone) Reset() {
 	*x = ExecDone{}
-	mi := &file_guest_wire_agent_proto_msgTypes[14]
+	mi := &file_guest_wire_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1249,7 @@ func (x *ExecDone) String() string {
 func (*ExecDone) ProtoMessage() {}
 
 func (x *ExecDone) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[14]
+	mi := &file_guest_wire_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1262,7 @@ func (x *ExecDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecDone.ProtoReflect.Descriptor instead.
 func (*ExecDone) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{14}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExecDone) GetStatus() int32 {
@@ -1249,7 +1318,7 @@ type CopyOutRequest struct {
 
 func (x *CopyOutRequest) Reset() {
 	*x = CopyOutRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[15]
+	mi := &file_guest_wire_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1261,7 +1330,7 @@ func (x *CopyOutRequest) String() string {
 func (*CopyOutRequest) ProtoMessage() {}
 
 func (x *CopyOutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[15]
+	mi := &file_guest_wire_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1274,7 +1343,7 @@ func (x *CopyOutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyOutRequest.ProtoReflect.Descriptor instead.
 func (*CopyOutRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{15}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CopyOutRequest) GetPath() []byte {
@@ -1304,7 +1373,7 @@ type CopyInRequest struct {
 
 func (x *CopyInRequest) Reset() {
 	*x = CopyInRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[16]
+	mi := &file_guest_wire_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1385,7 @@ func (x *CopyInRequest) String() string {
 func (*CopyInRequest) ProtoMessage() {}
 
 func (x *CopyInRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[16]
+	mi := &file_guest_wire_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1398,7 @@ func (x *CopyInRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInRequest.ProtoReflect.Descriptor instead.
 func (*CopyInRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{16}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CopyInRequest) GetMsg() isCopyInRequest_Msg {
@@ -1387,7 +1456,7 @@ type CopyInStart struct {
 
 func (x *CopyInStart) Reset() {
 	*x = CopyInStart{}
-	mi := &file_guest_wire_agent_proto_msgTypes[17]
+	mi := &file_guest_wire_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1399,7 +1468,7 @@ func (x *CopyInStart) String() string {
 func (*CopyInStart) ProtoMessage() {}
 
 func (x *CopyInStart) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[17]
+	mi := &file_guest_wire_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1412,7 +1481,7 @@ func (x *CopyInStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInStart.ProtoReflect.Descriptor instead.
 func (*CopyInStart) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{17}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CopyInStart) GetPath() []byte {
@@ -1451,7 +1520,7 @@ type CopyInReply struct {
 
 func (x *CopyInReply) Reset() {
 	*x = CopyInReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[18]
+	mi := &file_guest_wire_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +1532,7 @@ func (x *CopyInReply) String() string {
 func (*CopyInReply) ProtoMessage() {}
 
 func (x *CopyInReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[18]
+	mi := &file_guest_wire_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +1545,7 @@ func (x *CopyInReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInReply.ProtoReflect.Descriptor instead.
 func (*CopyInReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{18}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{19}
 }
 
 // CopyPart is a step of a copy. A file is entry, data, end; a directory is
@@ -1495,7 +1564,7 @@ type CopyPart struct {
 
 func (x *CopyPart) Reset() {
 	*x = CopyPart{}
-	mi := &file_guest_wire_agent_proto_msgTypes[19]
+	mi := &file_guest_wire_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1576,7 @@ func (x *CopyPart) String() string {
 func (*CopyPart) ProtoMessage() {}
 
 func (x *CopyPart) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[19]
+	mi := &file_guest_wire_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1589,7 @@ func (x *CopyPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyPart.ProtoReflect.Descriptor instead.
 func (*CopyPart) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{19}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CopyPart) GetPart() isCopyPart_Part {
@@ -1596,7 +1665,7 @@ type CopyEntry struct {
 
 func (x *CopyEntry) Reset() {
 	*x = CopyEntry{}
-	mi := &file_guest_wire_agent_proto_msgTypes[20]
+	mi := &file_guest_wire_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1608,7 +1677,7 @@ func (x *CopyEntry) String() string {
 func (*CopyEntry) ProtoMessage() {}
 
 func (x *CopyEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[20]
+	mi := &file_guest_wire_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1621,7 +1690,7 @@ func (x *CopyEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyEntry.ProtoReflect.Descriptor instead.
 func (*CopyEntry) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{20}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CopyEntry) GetName() []byte {
@@ -1684,7 +1753,7 @@ type CopyData struct {
 
 func (x *CopyData) Reset() {
 	*x = CopyData{}
-	mi := &file_guest_wire_agent_proto_msgTypes[21]
+	mi := &file_guest_wire_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1696,7 +1765,7 @@ func (x *CopyData) String() string {
 func (*CopyData) ProtoMessage() {}
 
 func (x *CopyData) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[21]
+	mi := &file_guest_wire_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1709,7 +1778,7 @@ func (x *CopyData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyData.ProtoReflect.Descriptor instead.
 func (*CopyData) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{21}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CopyData) GetOffset() int64 {
@@ -1735,7 +1804,7 @@ type CopyEnd struct {
 
 func (x *CopyEnd) Reset() {
 	*x = CopyEnd{}
-	mi := &file_guest_wire_agent_proto_msgTypes[22]
+	mi := &file_guest_wire_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +1816,7 @@ func (x *CopyEnd) String() string {
 func (*CopyEnd) ProtoMessage() {}
 
 func (x *CopyEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[22]
+	mi := &file_guest_wire_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +1829,7 @@ func (x *CopyEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyEnd.ProtoReflect.Descriptor instead.
 func (*CopyEnd) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{22}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CopyEnd) GetSize() int64 {
@@ -1781,7 +1850,7 @@ type ClockRequest struct {
 
 func (x *ClockRequest) Reset() {
 	*x = ClockRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[23]
+	mi := &file_guest_wire_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1793,7 +1862,7 @@ func (x *ClockRequest) String() string {
 func (*ClockRequest) ProtoMessage() {}
 
 func (x *ClockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[23]
+	mi := &file_guest_wire_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1806,7 +1875,7 @@ func (x *ClockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockRequest.ProtoReflect.Descriptor instead.
 func (*ClockRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{23}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ClockRequest) GetUnixNanos() int64 {
@@ -1827,7 +1896,7 @@ type ClockReply struct {
 
 func (x *ClockReply) Reset() {
 	*x = ClockReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[24]
+	mi := &file_guest_wire_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1839,7 +1908,7 @@ func (x *ClockReply) String() string {
 func (*ClockReply) ProtoMessage() {}
 
 func (x *ClockReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[24]
+	mi := &file_guest_wire_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1852,7 +1921,7 @@ func (x *ClockReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockReply.ProtoReflect.Descriptor instead.
 func (*ClockReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{24}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ClockReply) GetUnixNanos() int64 {
@@ -1886,7 +1955,7 @@ type AddressRequest struct {
 
 func (x *AddressRequest) Reset() {
 	*x = AddressRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[25]
+	mi := &file_guest_wire_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +1967,7 @@ func (x *AddressRequest) String() string {
 func (*AddressRequest) ProtoMessage() {}
 
 func (x *AddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[25]
+	mi := &file_guest_wire_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1911,7 +1980,7 @@ func (x *AddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressRequest.ProtoReflect.Descriptor instead.
 func (*AddressRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{25}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AddressRequest) GetMac() string {
@@ -1937,7 +2006,7 @@ type AddressReply struct {
 
 func (x *AddressReply) Reset() {
 	*x = AddressReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[26]
+	mi := &file_guest_wire_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1949,7 +2018,7 @@ func (x *AddressReply) String() string {
 func (*AddressReply) ProtoMessage() {}
 
 func (x *AddressReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[26]
+	mi := &file_guest_wire_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1962,7 +2031,7 @@ func (x *AddressReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressReply.ProtoReflect.Descriptor instead.
 func (*AddressReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{26}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AddressReply) GetAddresses() []string {
@@ -1970,6 +2039,86 @@ func (x *AddressReply) GetAddresses() []string {
 		return x.Addresses
 	}
 	return nil
+}
+
+type TrimRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrimRequest) Reset() {
+	*x = TrimRequest{}
+	mi := &file_guest_wire_agent_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrimRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrimRequest) ProtoMessage() {}
+
+func (x *TrimRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrimRequest.ProtoReflect.Descriptor instead.
+func (*TrimRequest) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{28}
+}
+
+type TrimReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Trimmed       uint64                 `protobuf:"varint,1,opt,name=trimmed,proto3" json:"trimmed,omitempty"` // bytes that hold nothing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrimReply) Reset() {
+	*x = TrimReply{}
+	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrimReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrimReply) ProtoMessage() {}
+
+func (x *TrimReply) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrimReply.ProtoReflect.Descriptor instead.
+func (*TrimReply) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *TrimReply) GetTrimmed() uint64 {
+	if x != nil {
+		return x.Trimmed
+	}
+	return 0
 }
 
 type ShutdownRequest struct {
@@ -1981,7 +2130,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[27]
+	mi := &file_guest_wire_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2142,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[27]
+	mi := &file_guest_wire_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2155,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{27}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ShutdownRequest) GetGraceNanos() int64 {
@@ -2024,7 +2173,7 @@ type ShutdownReply struct {
 
 func (x *ShutdownReply) Reset() {
 	*x = ShutdownReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[28]
+	mi := &file_guest_wire_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2036,7 +2185,7 @@ func (x *ShutdownReply) String() string {
 func (*ShutdownReply) ProtoMessage() {}
 
 func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[28]
+	mi := &file_guest_wire_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2049,7 +2198,7 @@ func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownReply.ProtoReflect.Descriptor instead.
 func (*ShutdownReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{28}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{31}
 }
 
 type ProvisionRequest struct {
@@ -2064,7 +2213,7 @@ type ProvisionRequest struct {
 
 func (x *ProvisionRequest) Reset() {
 	*x = ProvisionRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	mi := &file_guest_wire_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2076,7 +2225,7 @@ func (x *ProvisionRequest) String() string {
 func (*ProvisionRequest) ProtoMessage() {}
 
 func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	mi := &file_guest_wire_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2089,7 +2238,7 @@ func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionRequest.ProtoReflect.Descriptor instead.
 func (*ProvisionRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{29}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ProvisionRequest) GetKey() string {
@@ -2133,7 +2282,7 @@ type ProvisionReply struct {
 
 func (x *ProvisionReply) Reset() {
 	*x = ProvisionReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[30]
+	mi := &file_guest_wire_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2145,7 +2294,7 @@ func (x *ProvisionReply) String() string {
 func (*ProvisionReply) ProtoMessage() {}
 
 func (x *ProvisionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[30]
+	mi := &file_guest_wire_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2158,7 +2307,7 @@ func (x *ProvisionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionReply.ProtoReflect.Descriptor instead.
 func (*ProvisionReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{30}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ProvisionReply) GetMsg() isProvisionReply_Msg {
@@ -2217,7 +2366,7 @@ type ProvisionDone struct {
 
 func (x *ProvisionDone) Reset() {
 	*x = ProvisionDone{}
-	mi := &file_guest_wire_agent_proto_msgTypes[31]
+	mi := &file_guest_wire_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2378,7 @@ func (x *ProvisionDone) String() string {
 func (*ProvisionDone) ProtoMessage() {}
 
 func (x *ProvisionDone) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[31]
+	mi := &file_guest_wire_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2391,7 @@ func (x *ProvisionDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionDone.ProtoReflect.Descriptor instead.
 func (*ProvisionDone) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{31}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ProvisionDone) GetStatus() int32 {
@@ -2328,7 +2477,7 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1d\n" +
 	"\n" +
 	"unix_nanos\x18\x03 \x01(\x03R\tunixNanos\"\x13\n" +
-	"\x11SystemInfoRequest\"\xbc\x03\n" +
+	"\x11SystemInfoRequest\"\xea\x03\n" +
 	"\x0fSystemInfoReply\x12%\n" +
 	"\x0ekernel_version\x18\x01 \x01(\tR\rkernelVersion\x12\x17\n" +
 	"\aos_name\x18\x02 \x01(\tR\x06osName\x12\x1d\n" +
@@ -2346,7 +2495,12 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"interfaces\x18\v \x03(\v2\x1a.arcbox.agent.v1.InterfaceR\n" +
 	"interfaces\x12\x17\n" +
 	"\aboot_id\x18\f \x01(\tR\x06bootId\x12\x10\n" +
-	"\x03cid\x18\r \x01(\rR\x03cid\"_\n" +
+	"\x03cid\x18\r \x01(\rR\x03cid\x12,\n" +
+	"\x04data\x18\x0e \x01(\v2\x18.arcbox.agent.v1.DiskUseR\x04data\"E\n" +
+	"\aDiskUse\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x04R\x04size\x12\x12\n" +
+	"\x04used\x18\x02 \x01(\x04R\x04used\x12\x12\n" +
+	"\x04free\x18\x03 \x01(\x04R\x04free\"_\n" +
 	"\tInterface\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x1c\n" +
@@ -2447,7 +2601,10 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\n" +
 	"wait_nanos\x18\x02 \x01(\x03R\twaitNanos\",\n" +
 	"\fAddressReply\x12\x1c\n" +
-	"\taddresses\x18\x01 \x03(\tR\taddresses\"2\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\"\r\n" +
+	"\vTrimRequest\"%\n" +
+	"\tTrimReply\x12\x18\n" +
+	"\atrimmed\x18\x01 \x01(\x04R\atrimmed\"2\n" +
 	"\x0fShutdownRequest\x12\x1f\n" +
 	"\vgrace_nanos\x18\x01 \x01(\x03R\n" +
 	"graceNanos\"\x0f\n" +
@@ -2470,7 +2627,7 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x05error\x18\x05 \x01(\tR\x05error\x12\x1d\n" +
 	"\n" +
 	"took_nanos\x18\x06 \x01(\x03R\ttookNanos\x12\x12\n" +
-	"\x04tail\x18\a \x01(\fR\x04tail2\xbd\x06\n" +
+	"\x04tail\x18\a \x01(\fR\x04tail2\xff\x06\n" +
 	"\x05Agent\x12C\n" +
 	"\x05Hello\x12\x1d.arcbox.agent.v1.HelloRequest\x1a\x1b.arcbox.agent.v1.HelloReply\x12@\n" +
 	"\x04Ping\x12\x1c.arcbox.agent.v1.PingRequest\x1a\x1a.arcbox.agent.v1.PingReply\x12R\n" +
@@ -2480,7 +2637,8 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\aCopyOut\x12\x1f.arcbox.agent.v1.CopyOutRequest\x1a\x19.arcbox.agent.v1.CopyPart0\x01\x12H\n" +
 	"\x06CopyIn\x12\x1e.arcbox.agent.v1.CopyInRequest\x1a\x1c.arcbox.agent.v1.CopyInReply(\x01\x12C\n" +
 	"\x05Clock\x12\x1d.arcbox.agent.v1.ClockRequest\x1a\x1b.arcbox.agent.v1.ClockReply\x12I\n" +
-	"\aAddress\x12\x1f.arcbox.agent.v1.AddressRequest\x1a\x1d.arcbox.agent.v1.AddressReply\x12L\n" +
+	"\aAddress\x12\x1f.arcbox.agent.v1.AddressRequest\x1a\x1d.arcbox.agent.v1.AddressReply\x12@\n" +
+	"\x04Trim\x12\x1c.arcbox.agent.v1.TrimRequest\x1a\x1a.arcbox.agent.v1.TrimReply\x12L\n" +
 	"\bShutdown\x12 .arcbox.agent.v1.ShutdownRequest\x1a\x1e.arcbox.agent.v1.ShutdownReply\x12O\n" +
 	"\tAwaitBoot\x12!.arcbox.agent.v1.AwaitBootRequest\x1a\x1f.arcbox.agent.v1.AwaitBootReply\x12Q\n" +
 	"\tProvision\x12!.arcbox.agent.v1.ProvisionRequest\x1a\x1f.arcbox.agent.v1.ProvisionReply0\x01B0Z.github.com/arcboxlabs/arcbox-engine/guest/wireb\x06proto3"
@@ -2498,7 +2656,7 @@ func file_guest_wire_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_guest_wire_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_guest_wire_agent_proto_goTypes = []any{
 	(CopyEntry_Kind)(0),       // 0: arcbox.agent.v1.CopyEntry.Kind
 	(*AwaitBootRequest)(nil),  // 1: arcbox.agent.v1.AwaitBootRequest
@@ -2509,78 +2667,84 @@ var file_guest_wire_agent_proto_goTypes = []any{
 	(*PingReply)(nil),         // 6: arcbox.agent.v1.PingReply
 	(*SystemInfoRequest)(nil), // 7: arcbox.agent.v1.SystemInfoRequest
 	(*SystemInfoReply)(nil),   // 8: arcbox.agent.v1.SystemInfoReply
-	(*Interface)(nil),         // 9: arcbox.agent.v1.Interface
-	(*ExecRequest)(nil),       // 10: arcbox.agent.v1.ExecRequest
-	(*ExecStart)(nil),         // 11: arcbox.agent.v1.ExecStart
-	(*TerminalSize)(nil),      // 12: arcbox.agent.v1.TerminalSize
-	(*ExecReply)(nil),         // 13: arcbox.agent.v1.ExecReply
-	(*ExecStarted)(nil),       // 14: arcbox.agent.v1.ExecStarted
-	(*ExecDone)(nil),          // 15: arcbox.agent.v1.ExecDone
-	(*CopyOutRequest)(nil),    // 16: arcbox.agent.v1.CopyOutRequest
-	(*CopyInRequest)(nil),     // 17: arcbox.agent.v1.CopyInRequest
-	(*CopyInStart)(nil),       // 18: arcbox.agent.v1.CopyInStart
-	(*CopyInReply)(nil),       // 19: arcbox.agent.v1.CopyInReply
-	(*CopyPart)(nil),          // 20: arcbox.agent.v1.CopyPart
-	(*CopyEntry)(nil),         // 21: arcbox.agent.v1.CopyEntry
-	(*CopyData)(nil),          // 22: arcbox.agent.v1.CopyData
-	(*CopyEnd)(nil),           // 23: arcbox.agent.v1.CopyEnd
-	(*ClockRequest)(nil),      // 24: arcbox.agent.v1.ClockRequest
-	(*ClockReply)(nil),        // 25: arcbox.agent.v1.ClockReply
-	(*AddressRequest)(nil),    // 26: arcbox.agent.v1.AddressRequest
-	(*AddressReply)(nil),      // 27: arcbox.agent.v1.AddressReply
-	(*ShutdownRequest)(nil),   // 28: arcbox.agent.v1.ShutdownRequest
-	(*ShutdownReply)(nil),     // 29: arcbox.agent.v1.ShutdownReply
-	(*ProvisionRequest)(nil),  // 30: arcbox.agent.v1.ProvisionRequest
-	(*ProvisionReply)(nil),    // 31: arcbox.agent.v1.ProvisionReply
-	(*ProvisionDone)(nil),     // 32: arcbox.agent.v1.ProvisionDone
-	nil,                       // 33: arcbox.agent.v1.AwaitBootReply.PhasesEntry
-	nil,                       // 34: arcbox.agent.v1.HelloReply.PhasesEntry
-	nil,                       // 35: arcbox.agent.v1.ExecStart.EnvEntry
+	(*DiskUse)(nil),           // 9: arcbox.agent.v1.DiskUse
+	(*Interface)(nil),         // 10: arcbox.agent.v1.Interface
+	(*ExecRequest)(nil),       // 11: arcbox.agent.v1.ExecRequest
+	(*ExecStart)(nil),         // 12: arcbox.agent.v1.ExecStart
+	(*TerminalSize)(nil),      // 13: arcbox.agent.v1.TerminalSize
+	(*ExecReply)(nil),         // 14: arcbox.agent.v1.ExecReply
+	(*ExecStarted)(nil),       // 15: arcbox.agent.v1.ExecStarted
+	(*ExecDone)(nil),          // 16: arcbox.agent.v1.ExecDone
+	(*CopyOutRequest)(nil),    // 17: arcbox.agent.v1.CopyOutRequest
+	(*CopyInRequest)(nil),     // 18: arcbox.agent.v1.CopyInRequest
+	(*CopyInStart)(nil),       // 19: arcbox.agent.v1.CopyInStart
+	(*CopyInReply)(nil),       // 20: arcbox.agent.v1.CopyInReply
+	(*CopyPart)(nil),          // 21: arcbox.agent.v1.CopyPart
+	(*CopyEntry)(nil),         // 22: arcbox.agent.v1.CopyEntry
+	(*CopyData)(nil),          // 23: arcbox.agent.v1.CopyData
+	(*CopyEnd)(nil),           // 24: arcbox.agent.v1.CopyEnd
+	(*ClockRequest)(nil),      // 25: arcbox.agent.v1.ClockRequest
+	(*ClockReply)(nil),        // 26: arcbox.agent.v1.ClockReply
+	(*AddressRequest)(nil),    // 27: arcbox.agent.v1.AddressRequest
+	(*AddressReply)(nil),      // 28: arcbox.agent.v1.AddressReply
+	(*TrimRequest)(nil),       // 29: arcbox.agent.v1.TrimRequest
+	(*TrimReply)(nil),         // 30: arcbox.agent.v1.TrimReply
+	(*ShutdownRequest)(nil),   // 31: arcbox.agent.v1.ShutdownRequest
+	(*ShutdownReply)(nil),     // 32: arcbox.agent.v1.ShutdownReply
+	(*ProvisionRequest)(nil),  // 33: arcbox.agent.v1.ProvisionRequest
+	(*ProvisionReply)(nil),    // 34: arcbox.agent.v1.ProvisionReply
+	(*ProvisionDone)(nil),     // 35: arcbox.agent.v1.ProvisionDone
+	nil,                       // 36: arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	nil,                       // 37: arcbox.agent.v1.HelloReply.PhasesEntry
+	nil,                       // 38: arcbox.agent.v1.ExecStart.EnvEntry
 }
 var file_guest_wire_agent_proto_depIdxs = []int32{
-	33, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
-	34, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
-	9,  // 2: arcbox.agent.v1.SystemInfoReply.interfaces:type_name -> arcbox.agent.v1.Interface
-	11, // 3: arcbox.agent.v1.ExecRequest.start:type_name -> arcbox.agent.v1.ExecStart
-	12, // 4: arcbox.agent.v1.ExecRequest.resize:type_name -> arcbox.agent.v1.TerminalSize
-	35, // 5: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
-	12, // 6: arcbox.agent.v1.ExecStart.terminal:type_name -> arcbox.agent.v1.TerminalSize
-	14, // 7: arcbox.agent.v1.ExecReply.started:type_name -> arcbox.agent.v1.ExecStarted
-	15, // 8: arcbox.agent.v1.ExecReply.done:type_name -> arcbox.agent.v1.ExecDone
-	18, // 9: arcbox.agent.v1.CopyInRequest.start:type_name -> arcbox.agent.v1.CopyInStart
-	20, // 10: arcbox.agent.v1.CopyInRequest.part:type_name -> arcbox.agent.v1.CopyPart
-	21, // 11: arcbox.agent.v1.CopyPart.entry:type_name -> arcbox.agent.v1.CopyEntry
-	22, // 12: arcbox.agent.v1.CopyPart.data:type_name -> arcbox.agent.v1.CopyData
-	23, // 13: arcbox.agent.v1.CopyPart.end:type_name -> arcbox.agent.v1.CopyEnd
-	0,  // 14: arcbox.agent.v1.CopyEntry.kind:type_name -> arcbox.agent.v1.CopyEntry.Kind
-	32, // 15: arcbox.agent.v1.ProvisionReply.done:type_name -> arcbox.agent.v1.ProvisionDone
-	3,  // 16: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
-	5,  // 17: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
-	7,  // 18: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
-	10, // 19: arcbox.agent.v1.Agent.Exec:input_type -> arcbox.agent.v1.ExecRequest
-	16, // 20: arcbox.agent.v1.Agent.CopyOut:input_type -> arcbox.agent.v1.CopyOutRequest
-	17, // 21: arcbox.agent.v1.Agent.CopyIn:input_type -> arcbox.agent.v1.CopyInRequest
-	24, // 22: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
-	26, // 23: arcbox.agent.v1.Agent.Address:input_type -> arcbox.agent.v1.AddressRequest
-	28, // 24: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
-	1,  // 25: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
-	30, // 26: arcbox.agent.v1.Agent.Provision:input_type -> arcbox.agent.v1.ProvisionRequest
-	4,  // 27: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
-	6,  // 28: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
-	8,  // 29: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
-	13, // 30: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
-	20, // 31: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
-	19, // 32: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
-	25, // 33: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
-	27, // 34: arcbox.agent.v1.Agent.Address:output_type -> arcbox.agent.v1.AddressReply
-	29, // 35: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
-	2,  // 36: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
-	31, // 37: arcbox.agent.v1.Agent.Provision:output_type -> arcbox.agent.v1.ProvisionReply
-	27, // [27:38] is the sub-list for method output_type
-	16, // [16:27] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	36, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	37, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
+	10, // 2: arcbox.agent.v1.SystemInfoReply.interfaces:type_name -> arcbox.agent.v1.Interface
+	9,  // 3: arcbox.agent.v1.SystemInfoReply.data:type_name -> arcbox.agent.v1.DiskUse
+	12, // 4: arcbox.agent.v1.ExecRequest.start:type_name -> arcbox.agent.v1.ExecStart
+	13, // 5: arcbox.agent.v1.ExecRequest.resize:type_name -> arcbox.agent.v1.TerminalSize
+	38, // 6: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
+	13, // 7: arcbox.agent.v1.ExecStart.terminal:type_name -> arcbox.agent.v1.TerminalSize
+	15, // 8: arcbox.agent.v1.ExecReply.started:type_name -> arcbox.agent.v1.ExecStarted
+	16, // 9: arcbox.agent.v1.ExecReply.done:type_name -> arcbox.agent.v1.ExecDone
+	19, // 10: arcbox.agent.v1.CopyInRequest.start:type_name -> arcbox.agent.v1.CopyInStart
+	21, // 11: arcbox.agent.v1.CopyInRequest.part:type_name -> arcbox.agent.v1.CopyPart
+	22, // 12: arcbox.agent.v1.CopyPart.entry:type_name -> arcbox.agent.v1.CopyEntry
+	23, // 13: arcbox.agent.v1.CopyPart.data:type_name -> arcbox.agent.v1.CopyData
+	24, // 14: arcbox.agent.v1.CopyPart.end:type_name -> arcbox.agent.v1.CopyEnd
+	0,  // 15: arcbox.agent.v1.CopyEntry.kind:type_name -> arcbox.agent.v1.CopyEntry.Kind
+	35, // 16: arcbox.agent.v1.ProvisionReply.done:type_name -> arcbox.agent.v1.ProvisionDone
+	3,  // 17: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
+	5,  // 18: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
+	7,  // 19: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
+	11, // 20: arcbox.agent.v1.Agent.Exec:input_type -> arcbox.agent.v1.ExecRequest
+	17, // 21: arcbox.agent.v1.Agent.CopyOut:input_type -> arcbox.agent.v1.CopyOutRequest
+	18, // 22: arcbox.agent.v1.Agent.CopyIn:input_type -> arcbox.agent.v1.CopyInRequest
+	25, // 23: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
+	27, // 24: arcbox.agent.v1.Agent.Address:input_type -> arcbox.agent.v1.AddressRequest
+	29, // 25: arcbox.agent.v1.Agent.Trim:input_type -> arcbox.agent.v1.TrimRequest
+	31, // 26: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
+	1,  // 27: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
+	33, // 28: arcbox.agent.v1.Agent.Provision:input_type -> arcbox.agent.v1.ProvisionRequest
+	4,  // 29: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
+	6,  // 30: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
+	8,  // 31: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
+	14, // 32: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
+	21, // 33: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
+	20, // 34: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
+	26, // 35: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
+	28, // 36: arcbox.agent.v1.Agent.Address:output_type -> arcbox.agent.v1.AddressReply
+	30, // 37: arcbox.agent.v1.Agent.Trim:output_type -> arcbox.agent.v1.TrimReply
+	32, // 38: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
+	2,  // 39: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
+	34, // 40: arcbox.agent.v1.Agent.Provision:output_type -> arcbox.agent.v1.ProvisionReply
+	29, // [29:41] is the sub-list for method output_type
+	17, // [17:29] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_guest_wire_agent_proto_init() }
@@ -2588,14 +2752,14 @@ func file_guest_wire_agent_proto_init() {
 	if File_guest_wire_agent_proto != nil {
 		return
 	}
-	file_guest_wire_agent_proto_msgTypes[9].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[10].OneofWrappers = []any{
 		(*ExecRequest_Start)(nil),
 		(*ExecRequest_Stdin)(nil),
 		(*ExecRequest_CloseStdin)(nil),
 		(*ExecRequest_Signal)(nil),
 		(*ExecRequest_Resize)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[12].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[13].OneofWrappers = []any{
 		(*ExecReply_Started)(nil),
 		(*ExecReply_Stdout)(nil),
 		(*ExecReply_Stderr)(nil),
@@ -2603,16 +2767,16 @@ func file_guest_wire_agent_proto_init() {
 		(*ExecReply_StdinTaken)(nil),
 		(*ExecReply_StdoutBeside)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[16].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[17].OneofWrappers = []any{
 		(*CopyInRequest_Start)(nil),
 		(*CopyInRequest_Part)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[19].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[20].OneofWrappers = []any{
 		(*CopyPart_Entry)(nil),
 		(*CopyPart_Data)(nil),
 		(*CopyPart_End)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[30].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[33].OneofWrappers = []any{
 		(*ProvisionReply_Output)(nil),
 		(*ProvisionReply_Done)(nil),
 	}
@@ -2622,7 +2786,7 @@ func file_guest_wire_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_guest_wire_agent_proto_rawDesc), len(file_guest_wire_agent_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   35,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,6 +31,7 @@ const (
 	Agent_CopyIn_FullMethodName     = "/arcbox.agent.v1.Agent/CopyIn"
 	Agent_Clock_FullMethodName      = "/arcbox.agent.v1.Agent/Clock"
 	Agent_Address_FullMethodName    = "/arcbox.agent.v1.Agent/Address"
+	Agent_Trim_FullMethodName       = "/arcbox.agent.v1.Agent/Trim"
 	Agent_Shutdown_FullMethodName   = "/arcbox.agent.v1.Agent/Shutdown"
 	Agent_AwaitBoot_FullMethodName  = "/arcbox.agent.v1.Agent/AwaitBoot"
 	Agent_Provision_FullMethodName  = "/arcbox.agent.v1.Agent/Provision"
@@ -55,6 +56,9 @@ type AgentClient interface {
 	Clock(ctx context.Context, in *ClockRequest, opts ...grpc.CallOption) (*ClockReply, error)
 	// Address waits for an address of an interface.
 	Address(ctx context.Context, in *AddressRequest, opts ...grpc.CallOption) (*AddressReply, error)
+	// Trim tells the host which parts of the machine's own disk hold nothing, so
+	// that they take no room there.
+	Trim(ctx context.Context, in *TrimRequest, opts ...grpc.CallOption) (*TrimReply, error)
 	// Shutdown ends every process, unmounts, and powers off. The reply comes
 	// before that.
 	Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownReply, error)
@@ -171,6 +175,16 @@ func (c *agentClient) Address(ctx context.Context, in *AddressRequest, opts ...g
 	return out, nil
 }
 
+func (c *agentClient) Trim(ctx context.Context, in *TrimRequest, opts ...grpc.CallOption) (*TrimReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TrimReply)
+	err := c.cc.Invoke(ctx, Agent_Trim_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *agentClient) Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ShutdownReply)
@@ -229,6 +243,9 @@ type AgentServer interface {
 	Clock(context.Context, *ClockRequest) (*ClockReply, error)
 	// Address waits for an address of an interface.
 	Address(context.Context, *AddressRequest) (*AddressReply, error)
+	// Trim tells the host which parts of the machine's own disk hold nothing, so
+	// that they take no room there.
+	Trim(context.Context, *TrimRequest) (*TrimReply, error)
 	// Shutdown ends every process, unmounts, and powers off. The reply comes
 	// before that.
 	Shutdown(context.Context, *ShutdownRequest) (*ShutdownReply, error)
@@ -273,6 +290,9 @@ func (UnimplementedAgentServer) Clock(context.Context, *ClockRequest) (*ClockRep
 }
 func (UnimplementedAgentServer) Address(context.Context, *AddressRequest) (*AddressReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Address not implemented")
+}
+func (UnimplementedAgentServer) Trim(context.Context, *TrimRequest) (*TrimReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Trim not implemented")
 }
 func (UnimplementedAgentServer) Shutdown(context.Context, *ShutdownRequest) (*ShutdownReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Shutdown not implemented")
@@ -419,6 +439,24 @@ func _Agent_Address_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Agent_Trim_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TrimRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServer).Trim(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Agent_Trim_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServer).Trim(ctx, req.(*TrimRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Agent_Shutdown_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ShutdownRequest)
 	if err := dec(in); err != nil {
@@ -492,6 +530,10 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Address",
 			Handler:    _Agent_Address_Handler,
+		},
+		{
+			MethodName: "Trim",
+			Handler:    _Agent_Trim_Handler,
 		},
 		{
 			MethodName: "Shutdown",

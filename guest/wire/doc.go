@@ -54,6 +54,7 @@ const (
 	AbilityCopy     = "copy"     // CopyOut, CopyIn
 	AbilityBeside   = "beside"   // ExecStarted.beside_key
 	AbilityAddress  = "address"  // Address
+	AbilityTrim     = "trim"     // Trim
 	AbilityBoot     = "boot"     // AwaitBoot
 	// AbilityProvision is Provision.
 	AbilityProvision = "provision"

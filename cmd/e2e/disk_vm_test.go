@@ -1,0 +1,75 @@
+//go:build vm
+
+package e2e
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/image/imagetest"
+)
+
+// diskUse is what inspect tells of a machine's own disk.
+type diskUse struct {
+	Size, Allocated int64
+	Guest           struct{ Size, Used, Free int64 }
+}
+
+func (b *bed) diskUse(name string) diskUse {
+	b.t.Helper()
+	var m struct {
+		DiskUse diskUse `json:"disk_use"`
+	}
+	if err := json.Unmarshal([]byte(b.ok("inspect", name, "--timeout", "1m", "--format", "json")), &m); err != nil {
+		b.t.Fatal(err)
+	}
+	return m.DiskUse
+}
+
+// file makes a file here.
+func file(t *testing.T, dir, name string, content []byte) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestDisk: how full a machine's own disk is shows on both sides, and what was
+// deleted in it is given back to the host.
+func TestDisk(t *testing.T) {
+	b, dir := newBed(t), t.TempDir()
+	const big = 64 << 20
+	noise := make([]byte, big)
+	if _, err := rand.Read(noise); err != nil {
+		t.Fatal(err)
+	}
+	b.ok("image", "import", file(t, dir, "root.tar", imagetest.Root(t, "disk")), "--name", "disk")
+	b.ok("create", "a", "--image", "disk", "--disk", "1G", "--memory", "512", "--cpus", "1")
+	if r := b.run("disk", "compact", "a"); r.code != 4 || !strings.Contains(r.err, "arcbox start a") {
+		t.Errorf("compact of what does not run: exit %d, %s", r.code, r.err)
+	}
+	b.ok("start", "a")
+
+	b.ok("cp", file(t, dir, "noise", noise), "a:/file")
+	b.ok("disk", "compact", "a") // what is written is on the disk then
+	full := b.diskUse("a")
+	if full.Size != 1<<30 || full.Allocated < big || full.Guest.Used < big || full.Guest.Free > 1<<30-big {
+		t.Errorf("full: %+v", full)
+	}
+	b.ok("cp", file(t, dir, "empty", nil), "a:/file")
+	out := b.ok("disk", "compact", "a", "--format", "json")
+	var did struct{ Before, After int64 }
+	if err := json.Unmarshal([]byte(out), &did); err != nil || did.Before-did.After < big*9/10 {
+		t.Errorf("compacted: %s, %v", out, err)
+	}
+	if now := b.diskUse("a"); now.Allocated > did.After+8<<20 || now.Guest.Used > full.Guest.Used-big*9/10 {
+		t.Errorf("empty: %+v, was %+v", now, full)
+	}
+	b.ok("rm", "-f", "a")
+}
