@@ -17,6 +17,7 @@ type item struct {
 	read bool // the value is there, whatever it says
 	sum  hash
 	rec  fsm.Record
+	key  machineKey // the record's machine
 }
 
 // chunk is a part of the records on its way through the workers.
@@ -62,6 +63,7 @@ func (c *chunk) decode() {
 			it.read = true
 			it.sum = sha256.Sum256(it.value)
 			it.rec, it.err = decode(it.seq, it.value)
+			it.key, _ = parseMachine(it.rec.Machine)
 		}
 	}
 	close(c.done)

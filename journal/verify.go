@@ -40,6 +40,7 @@ type verification struct {
 	fold            *fold
 	claims          claims
 	snapshots       map[string]snapshot
+	due             map[uint64]bool // the records that snapshots are of
 	before          hash
 	chained         bool // the record before could be read
 	seed            maphash.Seed
@@ -73,7 +74,7 @@ func (j *Journal) Verify(ctx context.Context) (Report, error) {
 	moment := j.db.NewSnapshot()
 	defer func() { _ = moment.Close() }()
 	v := &verification{
-		source: source{reader: moment}, now: j.o.Now(), ctx: ctx, fold: newFold(), claims: newClaims(), snapshots: map[string]snapshot{},
+		source: source{reader: moment}, now: j.o.Now(), ctx: ctx, fold: newFold(), claims: newClaims(), snapshots: map[string]snapshot{}, due: map[uint64]bool{},
 		chained: true, seed: maphash.MakeSeed(), names: map[string]string{}, asked: map[string]Outcome{},
 	}
 	if err := v.readEnd(); err != nil {
@@ -172,7 +173,7 @@ func (v *verification) record(s *item) {
 	if engine := r.Kind == fsm.KindEngineStarted || r.Kind == fsm.KindEngineStopped; engine != (r.Machine == "") || r.To != kinds[r.Kind] {
 		v.fault(r.Seq, r.Machine, "%s of machine %q leads to %q, which is not what Append writes", r.Kind, r.Machine, r.To)
 	}
-	k, _ := parseMachine(r.Machine)
+	k := s.key
 	v.listed += v.sum(k, r.Seq)
 	if err := v.fold.record(r); err != nil {
 		v.fault(r.Seq, r.Machine, "%v", err)
@@ -180,7 +181,9 @@ func (v *verification) record(s *item) {
 	if fsm.Moves(r.Kind) || v.fold.machines[r.Machine].Damaged { // nothing else claims or gives up
 		v.claim(r)
 	}
-	v.compare(k, r.Seq)
+	if v.due[r.Seq] {
+		v.compare(k, r.Seq)
+	}
 	if r.Kind == fsm.KindCreated {
 		v.names[string(keyName(r.Name, k))] = r.Machine
 	}

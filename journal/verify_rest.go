@@ -23,7 +23,7 @@ func (v *verification) readSnapshots() {
 		case s.Seq > v.end.seq:
 			v.fault(s.Seq, id, "the snapshot is of a record behind the end")
 		case s.State != fsm.Removed:
-			v.snapshots[id] = snapshot{s.Seq, bytes.Clone(val)}
+			v.snapshots[id], v.due[s.Seq] = snapshot{s.Seq, bytes.Clone(val)}, true
 		}
 		return nil
 	})

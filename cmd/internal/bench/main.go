@@ -35,6 +35,7 @@ var parts = []part{
 	{"create", (*bench).create},
 	{"append", (*bench).appends},
 	{"open", (*bench).open},
+	{"past", (*bench).past},
 	{"adopt", (*bench).adopt},
 	{"memory", (*bench).memory},
 	{"rest", (*bench).rest},
