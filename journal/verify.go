@@ -32,26 +32,26 @@ const maxFaults = 1000
 
 // verification is one Verify under way.
 type verification struct {
-	source          // as it was when Verify began
-	now             time.Time
-	ctx             context.Context
-	end             end
-	rep             Report
-	fold            *fold
-	claims          claims
-	snapshots       map[string]snapshot
-	due             map[uint64]bool // the records that snapshots are of
-	before          hash
-	chained         bool // the record before could be read
-	seed            maphash.Seed
-	listed, indexed uint64             // sums in any order: what m/ must hold, and what it holds
-	names           map[string]string  // keys of x/name/ that there must be, and whose they are
-	asked           map[string]Outcome // keys of q/ that there must be
-	newest          time.Time          // of all records
-	oddKeys         [][]byte           // among the records
-	marks           []checkpoint       // that are still to come
-	dates           dates              // since the last one
-	unread          uint64             // the last record that can't be read
+	source    // as it was when Verify began
+	now       time.Time
+	ctx       context.Context
+	end       end
+	rep       Report
+	fold      *fold
+	claims    claims
+	snapshots map[string]snapshot
+	due       map[uint64]bool // the records that snapshots are of
+	before    hash
+	chained   bool // the record before could be read
+	seed      maphash.Seed
+	listed    uint64             // a sum in any order: what m/ must hold
+	names     map[string]string  // keys of x/name/ that there must be, and whose they are
+	asked     map[string]Outcome // keys of q/ that there must be
+	newest    time.Time          // of all records
+	oddKeys   [][]byte           // among the records
+	marks     []checkpoint       // that are still to come
+	dates     dates              // since the last one
+	unread    uint64             // the last record that can't be read
 }
 
 type snapshot struct {
