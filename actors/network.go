@@ -5,10 +5,13 @@ import (
 	"errors"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
@@ -128,6 +131,32 @@ func checkPorts(ws []*wire.Port) ([]fsm.Port, error) {
 	return ports, nil
 }
 
+// changedPorts is a spec with other forwards.
+func changedPorts(s fsm.Spec, w *wire.SetMachine) (fsm.Spec, error) {
+	if s.Network == fsm.NetworkNone {
+		return s, refuse(wire.Code_CODE_CONFLICT, "arcbox create --help", "ports need a network, and this machine has none")
+	}
+	var all []*wire.Port
+	for _, p := range s.Ports {
+		all = append(all, portOnWire(p))
+	}
+	for _, gone := range w.GetRemovePorts() {
+		at := slices.IndexFunc(all, func(p *wire.Port) bool { return proto.Equal(p, gone) })
+		if at < 0 {
+			return s, refuse(wire.Code_CODE_NOT_FOUND, "arcbox port ls", "port %s %s: there is no such forward", clip(gone.GetProtocol(), 20), clip(gone.GetListen(), 80))
+		}
+		all = slices.Delete(all, at, at+1)
+	}
+	for _, more := range w.GetAddPorts() {
+		if !slices.ContainsFunc(all, func(p *wire.Port) bool { return proto.Equal(p, more) }) {
+			all = append(all, more)
+		}
+	}
+	ports, err := checkPorts(all)
+	s.Ports = ports
+	return s, err
+}
+
 func checkPort(p fsm.Port) error {
 	switch p.Protocol {
 	case "tcp", "udp":
@@ -152,6 +181,7 @@ func checkPort(p fsm.Port) error {
 // freePorts gives a port to each forward that leaves the choice. It is written
 // down, so that it stays.
 func (m *machine) freePorts(ports []fsm.Port) ([]fsm.Port, error) {
+	ports = slices.Clone(ports) // they may be another spec's too
 	for i, p := range ports {
 		if p.Protocol == "unix" || !strings.HasSuffix(p.Listen, ":0") {
 			continue

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,4 +61,41 @@ func TestLeases(t *testing.T) {
 		t.Errorf("%+v, before it was %+v", c, a)
 	}
 	l.free("x", nil)
+}
+
+func TestChangedPorts(t *testing.T) {
+	a, b := fsm.Port{Protocol: "tcp", Listen: "127.0.0.1:80", To: "80"}, fsm.Port{Protocol: "udp", Listen: "127.0.0.1:80", To: "53"}
+	had := fsm.Spec{Network: fsm.NetworkNAT, Ports: []fsm.Port{a}}
+	for name, test := range map[string]struct {
+		spec      fsm.Spec
+		add, gone []fsm.Port
+		want      []fsm.Port
+		bad       string
+	}{
+		"add":        {spec: had, add: []fsm.Port{b}, want: []fsm.Port{a, b}},
+		"again":      {spec: had, add: []fsm.Port{a}, want: []fsm.Port{a}},
+		"remove":     {spec: had, gone: []fsm.Port{a}},
+		"replace":    {spec: had, gone: []fsm.Port{a}, add: []fsm.Port{b}, want: []fsm.Port{b}},
+		"none such":  {spec: had, gone: []fsm.Port{b}, bad: "no such forward"},
+		"taken":      {spec: had, add: []fsm.Port{{Protocol: "tcp", Listen: a.Listen, To: "81"}}, bad: "twice"},
+		"no network": {add: []fsm.Port{b}, bad: "has none"},
+	} {
+		w := &wire.SetMachine{}
+		for _, p := range test.add {
+			w.AddPorts = append(w.AddPorts, portOnWire(p))
+		}
+		for _, p := range test.gone {
+			w.RemovePorts = append(w.RemovePorts, portOnWire(p))
+		}
+		s, err := changedPorts(test.spec, w)
+		switch {
+		case (err != nil) != (test.bad != "") || err != nil && !strings.Contains(err.Error(), test.bad):
+			t.Errorf("%s: %v, want %q", name, err, test.bad)
+		case err == nil && !slices.Equal(s.Ports, test.want):
+			t.Errorf("%s: %v", name, s.Ports)
+		}
+	}
+	if len(had.Ports) != 1 || had.Ports[0] != a {
+		t.Errorf("the old spec has changed: %v", had.Ports)
+	}
 }

@@ -27,6 +27,9 @@ func (m *machine) set(c *command) error {
 	if err != nil {
 		return err
 	}
+	if spec.Ports, err = m.freePorts(spec.Ports); err != nil {
+		return err
+	}
 	if spec.Equal(st.Spec) {
 		m.finish(c, "it was so already")
 		return nil
@@ -45,6 +48,9 @@ func (m *machine) set(c *command) error {
 // that. What it leaves alone is not checked: the host may have shrunk since.
 func changed(m fsm.Machine, w *wire.SetMachine, l Limits) (fsm.Spec, error) {
 	s := m.Spec
+	if len(w.GetAddPorts())+len(w.GetRemovePorts()) > 0 {
+		return changedPorts(s, w)
+	}
 	if w.GetCpus() == 0 && w.GetMemory() == 0 && w.GetDisk() == 0 {
 		return s, hinted(badInput("", "set: nothing to change: cpus, memory or disk is needed"), setHint)
 	}

@@ -1041,6 +1041,8 @@ type SetMachine struct {
 	Cpus          uint32                 `protobuf:"varint,3,opt,name=cpus,proto3" json:"cpus,omitempty"`
 	Memory        int64                  `protobuf:"varint,4,opt,name=memory,proto3" json:"memory,omitempty"`
 	Disk          int64                  `protobuf:"varint,5,opt,name=disk,proto3" json:"disk,omitempty"`
+	AddPorts      []*Port                `protobuf:"bytes,40,rep,name=add_ports,json=addPorts,proto3" json:"add_ports,omitempty"`          // a VM that runs has them at once
+	RemovePorts   []*Port                `protobuf:"bytes,41,rep,name=remove_ports,json=removePorts,proto3" json:"remove_ports,omitempty"` // as inspect shows them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1108,6 +1110,20 @@ func (x *SetMachine) GetDisk() int64 {
 		return x.Disk
 	}
 	return 0
+}
+
+func (x *SetMachine) GetAddPorts() []*Port {
+	if x != nil {
+		return x.AddPorts
+	}
+	return nil
+}
+
+func (x *SetMachine) GetRemovePorts() []*Port {
+	if x != nil {
+		return x.RemovePorts
+	}
+	return nil
 }
 
 // StopEngine ends the engine; with machines, the machines first.
@@ -4012,14 +4028,16 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\rRemoveMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
-	"\x05force\x18\x03 \x01(\bR\x05force\"\x95\x01\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\x85\x02\n" +
 	"\n" +
 	"SetMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04cpus\x18\x03 \x01(\rR\x04cpus\x12\x16\n" +
 	"\x06memory\x18\x04 \x01(\x03R\x06memory\x12\x12\n" +
-	"\x04disk\x18\x05 \x01(\x03R\x04disk\"\x82\x01\n" +
+	"\x04disk\x18\x05 \x01(\x03R\x04disk\x123\n" +
+	"\tadd_ports\x18( \x03(\v2\x16.arcbox.engine.v1.PortR\baddPorts\x129\n" +
+	"\fremove_ports\x18) \x03(\v2\x16.arcbox.engine.v1.PortR\vremovePorts\"\x82\x01\n" +
 	"\n" +
 	"StopEngine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x1a\n" +
@@ -4375,36 +4393,38 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	2,  // 9: arcbox.engine.v1.RestartMachine.request:type_name -> arcbox.engine.v1.Request
 	2,  // 10: arcbox.engine.v1.RemoveMachine.request:type_name -> arcbox.engine.v1.Request
 	2,  // 11: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 12: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
-	22, // 13: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
-	22, // 14: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
-	21, // 15: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
-	3,  // 16: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
-	51, // 17: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
-	23, // 18: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
-	52, // 19: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
-	3,  // 20: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
-	5,  // 21: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
-	2,  // 22: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
-	2,  // 23: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
-	27, // 24: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
-	28, // 25: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
-	27, // 26: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
-	22, // 27: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
-	27, // 28: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
-	36, // 29: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
-	22, // 30: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
-	41, // 31: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
-	42, // 32: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
-	53, // 33: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
-	45, // 34: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
-	54, // 35: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
-	50, // 36: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
-	37, // [37:37] is the sub-list for method output_type
-	37, // [37:37] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	4,  // 12: arcbox.engine.v1.SetMachine.add_ports:type_name -> arcbox.engine.v1.Port
+	4,  // 13: arcbox.engine.v1.SetMachine.remove_ports:type_name -> arcbox.engine.v1.Port
+	2,  // 14: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
+	22, // 15: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
+	22, // 16: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
+	21, // 17: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
+	3,  // 18: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
+	51, // 19: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
+	23, // 20: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
+	52, // 21: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
+	3,  // 22: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
+	5,  // 23: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
+	2,  // 24: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
+	2,  // 25: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
+	27, // 26: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
+	28, // 27: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
+	27, // 28: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
+	22, // 29: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
+	27, // 30: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
+	36, // 31: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
+	22, // 32: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
+	41, // 33: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
+	42, // 34: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
+	53, // 35: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
+	45, // 36: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
+	54, // 37: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
+	50, // 38: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_actors_wire_engine_proto_init() }

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 )
 
 func TestParsePort(t *testing.T) {
@@ -41,6 +43,24 @@ func TestParseSocket(t *testing.T) {
 	for text, ok := range map[string]bool{"/a:/b": true, "a:/b": true, "/a": false, "/a:b": false, ":/b": false} {
 		if _, err := parseSocket(text); (err == nil) != ok {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestFindForward(t *testing.T) {
+	var ports []*wire.Port
+	for _, text := range []string{"8080:80", "0.0.0.0:8080:81", "8080:82/udp", "/a:/b"} {
+		p, err := parseForward(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports = append(ports, p)
+	}
+	for text, want := range map[string]string{
+		"8080": "80", "0.0.0.0:8080": "81", "8080/udp": "82", "8080/tcp": "80", "/a": "/b", "81": "", "/b": "", "": "",
+	} {
+		if got := findForward(ports, text).GetTo(); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
 }

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+func newPort(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "port",
+		Short: "Sockets of the host that lead into machines",
+		Long: "Sockets of the host that lead into machines, as create -p and --socket make them. What\n" +
+			"is added or removed is so at once, also for a machine that runs.",
+		Example: "  arcbox port add web 8080:80\n  arcbox port ls web\n  arcbox port rm web 8080",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newPortAdd(a), newPortLs(a), newPortRm(a))
+	return cmd
+}
+
+func newPortAdd(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "add NAME PORT...",
+		Short: "Add forwards to a machine",
+		Long: "Add forwards to a machine: " + portForm + ",\n" +
+			"or HOST:GUEST, two paths of sockets. HOST 0 is a port that is free, which stays.",
+		Example:           "  arcbox port add web 8080:80 0:22\n  arcbox port add ci ./docker.sock:/run/docker.sock",
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: a.completeNames(1),
+	}
+	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		var ports []*wire.Port
+		for _, text := range args[1:] {
+			p, err := parseForward(text)
+			if err != nil {
+				return usage(cmd, err)
+			}
+			ports = append(ports, p)
+		}
+		return a.setPorts(ctx, args[0], func(*wire.Machine) (*wire.SetMachine, error) { return &wire.SetMachine{AddPorts: ports}, nil })
+	})
+	return cmd
+}
+
+func newPortRm(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rm NAME PORT...",
+		Short: "Remove forwards of a machine, and end what goes through them",
+		Long: "Remove forwards of a machine by their side of the host: a port, an address with a port,\n" +
+			"or a path; with /udp behind a port for one of UDP. What goes through them ends.",
+		Example:           "  arcbox port rm web 8080 5353/udp",
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: a.completeNames(1),
+	}
+	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
+		return a.setPorts(ctx, args[0], func(m *wire.Machine) (*wire.SetMachine, error) {
+			set := &wire.SetMachine{}
+			for _, text := range args[1:] {
+				p := findForward(m.GetSpec().GetPorts(), text)
+				if p == nil {
+					return nil, badInput("port", "%q: machine %s has no such forward: arcbox port ls %s", shorten(text, 80), m.GetName(), m.GetName())
+				}
+				set.RemovePorts = append(set.RemovePorts, p)
+			}
+			return set, nil
+		})
+	})
+	return cmd
+}
+
+// setPorts asks for other forwards, and shows those that there are.
+func (a *app) setPorts(ctx context.Context, name string, what func(*wire.Machine) (*wire.SetMachine, error)) error {
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	m, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
+	if err != nil {
+		return err
+	}
+	set, err := what(m)
+	if err != nil {
+		return err
+	}
+	set.Request, set.Name = request(), name
+	done, err := command(ctx, e, set)
+	if err != nil {
+		return err
+	}
+	if err := settled(ctx, e, done.GetMachine()); err != nil {
+		return err
+	}
+	return a.listPorts(ctx, e, name)
+}
+
+// settled waits for a moment until a machine that runs has tried each forward.
+func settled(ctx context.Context, e engine, m *wire.Machine) error {
+	for range 20 {
+		now, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: m.GetName()})
+		if err != nil {
+			return err
+		}
+		waits := slices.ContainsFunc(now.GetNetwork().GetPorts(), func(p *wire.PortState) bool { return p.GetError() == "not yet" })
+		if !waits {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+func newPortLs(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "ls NAME",
+		Short:             "List the forwards of a machine",
+		Example:           "  arcbox port ls web --format json",
+		Args:              named(1, 1),
+		ValidArgsFunction: a.completeNames(1),
+	}
+	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
+		e, err := a.engine(ctx)
+		if err != nil {
+			return err
+		}
+		defer e.Close()
+		return a.listPorts(ctx, e, args[0])
+	})
+	return cmd
+}
+
+func (a *app) listPorts(ctx context.Context, e engine, name string) error {
+	m, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
+	if err != nil {
+		return err
+	}
+	if a.json() {
+		ports := []portJSON{}
+		if v := networkView(m); v != nil {
+			ports = append(ports, v.Ports...)
+		}
+		return a.printJSON(ports)
+	}
+	var rows [][]string
+	for _, p := range m.GetNetwork().GetPorts() {
+		state := "listens"
+		if p.GetError() != "" {
+			state = p.GetError()
+		}
+		rows = append(rows, []string{p.GetPort().GetProtocol(), p.GetPort().GetListen(), p.GetPort().GetTo(), state})
+	}
+	return a.printTable([]string{"PROTOCOL", "HOST", "GUEST", "STATE"}, rows)
+}
+
+// parseForward reads a port or two paths.
+func parseForward(text string) (*wire.Port, error) {
+	if strings.HasPrefix(text, "/") || strings.HasPrefix(text, ".") {
+		return parseSocket(text)
+	}
+	return parsePort(text)
+}
+
+// findForward finds a forward by its side of the host; nil = there is none.
+func findForward(ports []*wire.Port, text string) *wire.Port {
+	place, protocol, has := strings.Cut(text, "/")
+	if !has {
+		protocol = "tcp"
+	}
+	if !strings.Contains(place, ":") {
+		place = "127.0.0.1:" + place
+	}
+	abs, err := filepath.Abs(text)
+	for _, p := range ports {
+		if p.GetProtocol() == protocol && p.GetListen() == place || err == nil && p.GetProtocol() == "unix" && p.GetListen() == abs {
+			return p
+		}
+	}
+	return nil
+}
