@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"path"
 	"strconv"
@@ -25,25 +26,25 @@ const (
 // returns when both have ended.
 func (a *Agent) forward(c net.Conn) {
 	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(prefaceTime)); err != nil {
+		return
+	}
+	var word [len(wire.Forward)]byte
+	if _, err := io.ReadFull(c, word[:]); err != nil {
+		return
+	}
+	protocol, to, err := wire.ReadForward(c)
+	if err != nil {
+		return
+	}
 	if counted, ok := c.(*countedConn); ok {
-		counted.leave() // they have a bound of their own
+		counted.leave() // from here on they have a bound of their own
 	}
 	select {
 	case a.forwards <- struct{}{}:
 		defer func() { <-a.forwards }()
 	default:
 		_ = wire.AnswerForward(c, errTooMany)
-		return
-	}
-	if err := c.SetDeadline(time.Now().Add(prefaceTime)); err != nil {
-		return
-	}
-	var word [len(wire.Forward)]byte
-	if _, err := c.Read(word[:]); err != nil { // it is there already
-		return
-	}
-	protocol, to, err := wire.ReadForward(c)
-	if err != nil {
 		return
 	}
 	near, err := dialForward(protocol, to)

@@ -31,7 +31,7 @@ type vm struct {
 	note   string // why this accelerator
 	board  hv.Board
 	disks  []hv.Disk
-	nic     *hv.NIC
+	nic    *hv.NIC
 	dev    *vsock.Device
 	sock   net.Listener // of CONNECT, or nil
 
