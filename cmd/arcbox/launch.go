@@ -142,11 +142,15 @@ func openLog(h home.Home) (*os.File, int64, error) {
 func (c *child) died(code int) error {
 	f := &failure{code: exitNoEngine, kind: "unavailable", hint: "see " + c.log}
 	f.message = fmt.Sprintf("the engine ended at once with status %d", code)
-	if tail := tailOf(c.log, c.from); tail != "" {
+	tail := tailOf(c.log, c.from)
+	if tail != "" {
 		f.message += "; it said:\n" + tail
-	} else if dir := filepath.Dir(c.log); full(dir) {
-		f.message += ", and could not say why: no space is left for its log"
+	}
+	if dir := filepath.Dir(c.log); full(dir) { // what it said may be cut off
 		f.hint = "df -h " + dir
+		if tail == "" {
+			f.message += ", and could not say why: no space is left for its log"
+		}
 	}
 	return f
 }

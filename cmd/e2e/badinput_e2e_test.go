@@ -138,7 +138,7 @@ func TestBadInput(t *testing.T) {
 		{"create new --accel warp", 2, "accel", []string{`"warp"`, "auto, kvm, tcg"}},
 		{"create new --restart maybe", 2, "restart", []string{`"maybe"`, "no, on-failure, always"}},
 		{"create new --cmdline " + strings.Repeat("x", 1025), 2, "cmdline", []string{"1024"}},
-		{"create new --disk 5G", 2, "", []string{"--disk"}},
+		{"create new --disk 5G", 2, "disk", []string{"--disk", "--image"}},
 		{"create new extra", 2, "", []string{"2 arguments, at most 1"}},
 		{"start lower --timeout 0", 2, "timeout", []string{`"0"`, "at least 1ms"}},
 		{"launch lower", 2, "", []string{`"launch"`}},

@@ -63,7 +63,7 @@ func TestStubbornGuest(t *testing.T) {
 		t.Errorf("it is %s, %s", m.State, m.Cause)
 	}
 	b.nothingLeft(t, "a stop that killed", m, false)
-	b.why(t, "a", "killed", "had asked for its end")
+	b.why(t, "a", "killed", "root asked it to stop")
 	r = b.run("stop", "a")
 	if r.code != 0 || !strings.Contains(r.err, "stopped already") {
 		t.Errorf("stop of a stopped machine: exit %d, %q; want 0 and a note", r.code, r.err)
@@ -118,7 +118,7 @@ func TestStoppedProcesses(t *testing.T) {
 			if removed {
 				b.why(t, "a", "Removed")
 			} else {
-				b.why(t, "a", "killed", "had asked for its end")
+				b.why(t, "a", "killed", "root asked for it to be killed")
 			}
 		}
 	}
