@@ -17,6 +17,12 @@ func TestScenarios(t *testing.T) {
 	})
 }
 
+// TestWhyTellsTheCause plays a long story, in which machines end in every way;
+// it is no story for a crash at each step, of which there would be too many.
+func TestWhyTellsTheCause(t *testing.T) {
+	bubble(t, func(t *testing.T) { play(t, "testdata/whys/causes.txt", nil) })
+}
+
 // bubble runs f in a bubble, and lets what protoactor leaves behind end: a
 // goroutine of each system waits for five seconds of the bubble's own time.
 func bubble(t *testing.T, f func(*testing.T)) {
