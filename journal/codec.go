@@ -18,7 +18,9 @@ import (
 //
 //	1  the first
 //	2  a spec's image, its name and the size of the data disk
-const format = 2
+//	3  a spec's further disks, owner, board, network and ports; a machine's lease;
+//	   the kernel that a VM booted; the init of booted
+const format = 3
 
 // The versions of a record's value. These numbers are on disk: a number is
 // never given another meaning.

@@ -3,7 +3,9 @@ package journal
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -15,7 +17,7 @@ import (
 var makeOld = flag.String("make", "", "write testdata/VERSION anew: only before the first release of that format")
 
 // histories are those of each format.
-var histories = map[string]func() []fsm.Record{"v1": v1, "v2": v2}
+var histories = map[string]func() []fsm.Record{"v1": v1, "v2": v2, "v3": v3}
 
 // TestOldJournalOpensForEver opens journals that older engines left behind when
 // they were killed. They must read the same with every engine to come: never write
@@ -140,6 +142,64 @@ func v2() []fsm.Record {
 		}
 	}
 	return recs
+}
+
+// v3 is one whose machines have all that a spec had by then, and an address.
+func v3() []fsm.Record {
+	recs := v2()
+	for i, r := range recs {
+		switch f := r.Fact.(type) {
+		case *fsm.CreatedFact:
+			g := *f
+			g.Spec = withAll(g.Spec)
+			g.Lease = &fsm.Lease{MAC: "52:54:00:00:00:0" + r.Machine[len(r.Machine)-1:], Address: "10.88.0.1" + r.Machine[len(r.Machine)-1:]}
+			recs[i].Fact = &g
+		case *fsm.SpecChangedFact:
+			recs[i].Fact = &fsm.SpecChangedFact{Spec: withAll(f.Spec)}
+		case *fsm.LaunchedFact:
+			g := *f
+			g.Kernel, g.Release, g.Board = "own", "6.1.0", "microvm"
+			recs[i].Fact = &g
+		case *fsm.BootedFact:
+			g := *f
+			g.Init = "/sbin/init"
+			recs[i].Fact = &g
+		}
+	}
+	return recs
+}
+
+func withAll(s fsm.Spec) fsm.Spec {
+	s.Blocks = []fsm.Block{{Path: "/dev/sdz", Serial: "block1"}, {Path: "/pets.img", ReadOnly: true, Serial: "block2"}}
+	s.Board, s.Owner, s.Network, s.Egress = "microvm", "01900000-0000-7000-8000-0000000000aa", fsm.NetworkNAT, "deny"
+	s.Ports = []fsm.Port{{Protocol: "tcp", Listen: "127.0.0.1:8080", To: "80"}}
+	return s
+}
+
+// TestNewestHistorySetsAll: what a spec, a creation or a launch can say is in the
+// history of this format. A field that is not would be left out in silence by an
+// engine of the release before: it needs a new format, and its history here.
+func TestNewestHistorySetsAll(t *testing.T) {
+	history, ok := histories[fmt.Sprintf("v%d", format)]
+	if !ok {
+		t.Fatalf("format %d has no history", format)
+	}
+	for _, r := range history() {
+		var all []any
+		switch f := r.Fact.(type) {
+		case *fsm.CreatedFact:
+			all = []any{*f, f.Spec}
+		case *fsm.LaunchedFact:
+			all = []any{*f}
+		}
+		for _, one := range all {
+			for i, v := 0, reflect.ValueOf(one); i < v.NumField(); i++ {
+				if v.Field(i).IsZero() {
+					t.Fatalf("%s: %T has no %s: raise format, and set it in a new history", r.Kind, one, v.Type().Field(i).Name)
+				}
+			}
+		}
+	}
 }
 
 func withImage(s fsm.Spec) fsm.Spec {
