@@ -54,6 +54,15 @@ var counsel = map[fsm.State]func(*story, *advisor){
 		a.add("arcbox stop --kill %s", "give it up")
 	},
 	fsm.Running: func(t *story, a *advisor) {
+		if p := t.m.Spec.Provision; p != nil && (t.m.OwesProvision() || !t.m.Provisioned.Result.OK()) {
+			a.add("arcbox logs %s --provision", "what its set-up said")
+			if p.Kind == fsm.ProvisionScript && !t.m.OwesProvision() {
+				a.add("arcbox provision %s --again", "have it set up again")
+			}
+			if t.m.health() == t.m.WellHealth() {
+				return
+			}
+		}
 		if t.m.health().Level != fsm.HealthOK {
 			a.add("arcbox logs %s --tail 50", "what the guest said last")
 			a.add("arcbox restart %s", "stop it and start it again")

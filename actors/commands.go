@@ -42,6 +42,10 @@ func init() {
 			fsm.Created: (*machine).set, fsm.Stopped: (*machine).set,
 			fsm.Starting: (*machine).set, fsm.Running: (*machine).set, fsm.Stopping: (*machine).set,
 		},
+		verbAgain: {
+			fsm.Created: (*machine).provisionAgain, fsm.Stopped: (*machine).provisionAgain,
+			fsm.Starting: (*machine).provisionAgain, fsm.Running: (*machine).provisionAgain, fsm.Stopping: (*machine).provisionAgain,
+		},
 		verbAwait: anyState((*machine).awaitState),
 		verbLog:   anyState((*machine).openLog),
 		verbOpen:  {fsm.Running: (*machine).openGuest, fsm.Stopping: (*machine).openGuest, fsm.Starting: (*machine).openGuest},
@@ -58,7 +62,7 @@ func anyState(f func(*machine, *command) error) map[fsm.State]func(*machine, *co
 
 // command admits a request, or refuses it.
 func (m *machine) command(c *command) {
-	if (m.unseen && c.verb != verbAwait && c.verb != verbLog) || m.start != nil {
+	if (m.unseen && c.verb != verbAwait && c.verb != verbLog) || m.start != nil || m.making != nil {
 		m.held = append(m.held, c) // bounded in time: a look and a start end by themselves
 		return
 	}
@@ -69,14 +73,19 @@ func (m *machine) command(c *command) {
 	if err := m.admit(c); err != nil {
 		st := m.state()
 		if c.verb == verbCreate && st.State == fsm.None {
-			m.void = true
-			m.send(m.sup, nameFreed{m.ref.ID})
-			m.send(m.sup, cleaned{m.ref.ID})
+			m.neverWas()
 		}
 		m.send(c.from, refused(err, &st))
 		return
 	}
 	m.reconcile()
+}
+
+// neverWas: its create was refused.
+func (m *machine) neverWas() {
+	m.void = true
+	m.send(m.sup, nameFreed{m.ref.ID})
+	m.send(m.sup, cleaned{m.ref.ID})
 }
 
 // handBack gives a create to the supervisor again: the name that it wants was
@@ -159,13 +168,20 @@ func (m *machine) create(c *command) error {
 	if err := m.roomOnDisk(); err != nil {
 		return err
 	}
+	release := func() {}
 	if spec.Image != "" { // nobody removes it before it is known to be used
-		release, err := m.HoldImage(spec.Image)
-		if err != nil {
+		if release, err = m.HoldImage(spec.Image); err != nil {
 			return err
 		}
-		defer release()
 	}
+	if spec.Provision != nil {
+		return m.keepFirst(&making{c, spec, release}, msg.GetSpec().GetProvision().GetText())
+	}
+	defer release()
+	return m.created(c, spec)
+}
+
+func (m *machine) created(c *command, spec fsm.Spec) error {
 	lease, err := m.lease(spec)
 	if err != nil {
 		return err

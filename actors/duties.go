@@ -70,11 +70,13 @@ func init() {
 		fsm.DutyReady:   (*machine).beginReady,
 		fsm.DutyMonitor: (*machine).beginMonitor,
 		fsm.DutyBooted:  (*machine).beginBooted,
-		fsm.DutyStop:    (*machine).beginStop,
-		fsm.DutyStart:   (*machine).beginStart,
-		fsm.DutyRemove:  (*machine).beginRemove,
-		fsm.DutyClean:   (*machine).beginClean,
-		fsm.DutyStray:   (*machine).beginStray,
+
+		fsm.DutyProvision: (*machine).beginProvision,
+		fsm.DutyStop:      (*machine).beginStop,
+		fsm.DutyStart:     (*machine).beginStart,
+		fsm.DutyRemove:    (*machine).beginRemove,
+		fsm.DutyClean:     (*machine).beginClean,
+		fsm.DutyStray:     (*machine).beginStray,
 	}
 }
 
@@ -130,6 +132,7 @@ func (m *machine) beginLaunch(d fsm.Duty) {
 	m.lock = nil
 	l := m.state().Launch
 	o := Order{Launch: l.ID, CID: l.CID, Spec: m.state().LaunchSpec()}
+	o.Seed = m.state().OwesProvision() && o.Spec.Provision.Kind == fsm.ProvisionUserData
 	m.run(d, func(ctx context.Context, _ func(any)) any {
 		select {
 		case s.launches <- struct{}{}:

@@ -30,6 +30,7 @@ type Order struct {
 	Launch string
 	CID    uint32
 	Spec   fsm.Spec
+	Seed   bool // the guest is to find the machine's user-data
 }
 
 // VMExit is how a VM ended, as its VM host reported it or noted it down.
@@ -107,6 +108,17 @@ type Guests interface {
 	Open(ctx context.Context, ref Ref, port uint32, client *os.File) error
 }
 
+// Provisions are the machines' first-boot set-ups.
+type Provisions interface {
+	// Keep keeps the script or the user-data of a machine that is about to be
+	// created, synced, in the machine's directory.
+	Keep(ctx context.Context, ref Ref, text []byte) error
+	// Provision has the guest set up, or joins what an engine before this one
+	// began, and awaits the result. An error says that nobody answered: it may be
+	// tried again.
+	Provision(ctx context.Context, ref Ref, p fsm.Provision) (fsm.ProvisionedFact, error)
+}
+
 // Owners are the commands that machines live for.
 type Owners interface {
 	// Gone waits until an owner has ended. An error says that nobody can tell.
@@ -152,7 +164,7 @@ type Dirs interface {
 	IDs(ctx context.Context) ([]string, error)
 	// Tail is the end of the console, for people.
 	Tail(ref Ref) string
-	// Log copies a log ("console" or "agent") to w, from its last bytes on,
+	// Log copies a log ("console", "agent" or "provision") to w, from its last bytes on,
 	// and follows it where asked until ctx is over or w fails.
 	Log(ctx context.Context, ref Ref, which string, tail int64, follow bool, w net.Conn) error
 	// Path is the machine's directory and the directory of its sockets.

@@ -25,6 +25,7 @@ type machine struct {
 	held   []*command
 
 	start     *starting // a start that has no record yet
+	making    *making   // a create that has no record yet
 	work      map[fsm.Duty]*work
 	odd       map[string]*work // workers that no duty owes: look, lock, kill
 	waiters   []*waiter
@@ -141,6 +142,10 @@ func (m *machine) broken(ctx actor.Context, r any) {
 	}
 	for _, c := range m.held {
 		m.answer(c, refused(err, nil))
+	}
+	if m.making != nil {
+		m.answer(m.making.c, refused(err, nil))
+		m.making.release()
 	}
 	if m.start != nil {
 		m.answer(m.start.c, refused(err, nil))

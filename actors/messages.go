@@ -56,6 +56,7 @@ const (
 	verbRestart verb = "restart"
 	verbRemove  verb = "rm"
 	verbSet     verb = "set"
+	verbAgain   verb = "provision"
 	verbAwait   verb = "wait"
 	verbOpen    verb = "open"
 	verbLog     verb = "log"
@@ -80,7 +81,7 @@ type named interface{ GetName() string }
 var verbs = map[string]verb{
 	"CreateMachine": verbCreate, "StartMachine": verbStart, "StopMachine": verbStop,
 	"RestartMachine": verbRestart, "RemoveMachine": verbRemove, "AwaitMachine": verbAwait,
-	"SetMachine": verbSet, "OpenGuest": verbOpen, "OpenLog": verbLog,
+	"SetMachine": verbSet, "ProvisionMachine": verbAgain, "OpenGuest": verbOpen, "OpenLog": verbLog,
 }
 
 // commandOf reads a command for one machine out of an actor's context, nil

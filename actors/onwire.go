@@ -68,6 +68,7 @@ func machineOnWire(s *shared, m *Seen, whole bool) *wire.Machine {
 	if pending(m.Machine) != "" {
 		out.LaunchedWith = specOnWire(m.LaunchSpec())
 	}
+	out.Provisioned = provisionedOnWire(m.Provisioned, whole)
 	launchOnWire(out, m.Launch, whole)
 	exitOnWire(out, m.Exit, whole)
 	if whole {
@@ -118,7 +119,7 @@ func specOnWire(s fsm.Spec) *wire.Spec {
 		Cpus: uint32(s.CPUs), Memory: s.Memory, Kernel: s.Kernel, Initrd: s.Initrd, Cmdline: s.Cmdline,
 		Backend: s.Backend, Restart: string(s.Restart), Accel: s.Accel, Script: s.Script, Board: s.Board,
 		Image: s.Image, ImageName: s.ImageName, Disk: s.Disk,
-		Owner: s.Owner,
+		Owner: s.Owner, Provision: provisionOnWire(s.Provision),
 	}
 	out.Network, out.Egress = s.Network, s.Egress
 	for _, p := range s.Ports {
@@ -140,8 +141,11 @@ var duties = map[fsm.DutyKind]string{
 	fsm.DutyStop:    "the guest must have stopped, or it is killed (unless that was forbidden)",
 	fsm.DutyStart:   "it is started again",
 	fsm.DutyRemove:  "it is removed",
-	fsm.DutyClean:   "its directory is deleted",
-	fsm.DutyStray:   "a VM that should not run must end; stop or rm -f kills it",
+
+	fsm.DutyProvision: "its guest is being set up, and says what came of it",
+
+	fsm.DutyClean: "its directory is deleted",
+	fsm.DutyStray: "a VM that should not run must end; stop or rm -f kills it",
 }
 
 func owedOnWire(s *shared, m *Seen) []*wire.Owed {
@@ -162,7 +166,7 @@ func (s *shared) by(m fsm.Machine, d fsm.Duty) time.Time {
 		return now.Add(m.Stop.Deadline.Until(at))
 	case fsm.DutyStart:
 		return d.NotBefore
-	case fsm.DutyLaunch, fsm.DutyWatch, fsm.DutyMonitor, fsm.DutyBooted, fsm.DutyRemove, fsm.DutyClean, fsm.DutyStray:
+	case fsm.DutyLaunch, fsm.DutyWatch, fsm.DutyMonitor, fsm.DutyBooted, fsm.DutyProvision, fsm.DutyRemove, fsm.DutyClean, fsm.DutyStray:
 	}
 	return time.Time{}
 }

@@ -29,6 +29,8 @@ type Options struct {
 	// FreePort gives an address of the host that nobody listens at, in place of
 	// one with port 0; nil = such a port is refused.
 	FreePort func(protocol, address string) (string, error)
+	// Provisions set machines up; nil = machines that want it are refused.
+	Provisions Provisions
 	// Tickets lets a client reach open's bytes by a socket and a ticket that is
 	// good once.
 	Tickets func(principal string, open func(context.Context, *net.UnixConn) error) (socket, ticket string)

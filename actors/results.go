@@ -57,6 +57,8 @@ func (m *machine) dutyDone(w *work, result any) {
 		if err := m.append(fsm.Record{Fact: &r.fact}); err != nil {
 			m.Log.Warn("ready", "machine", m.ref.Name, "err", err)
 		}
+	case provisioned:
+		m.observed(fsm.Record{Fact: &r.fact})
 	case booted:
 		if err := m.append(fsm.Record{Fact: &r.fact}); err != nil {
 			m.Log.Warn("booted", "machine", m.ref.Name, "err", err)
@@ -303,11 +305,11 @@ const rebooting = "the guest rebooted and its agent has not answered yet"
 
 // checked: what the checks of the guest say.
 func (m *machine) checked(err error) {
-	h := m.latest()
+	h, well := m.latest(), m.state().WellHealth()
 	switch {
-	case err == nil && h.Level != fsm.HealthOK:
+	case err == nil && h != well:
 		m.well()
-	case err != nil && h.Level == fsm.HealthOK:
+	case err != nil && (h.Level == fsm.HealthOK || h == well):
 		m.health(fsm.HealthDegraded, "its agent does not answer: "+err.Error())
 	}
 }

@@ -131,6 +131,8 @@ func (m *machine) oddDone(w *work, result any) {
 		}
 	case looked:
 		m.lookedAtBoot(r)
+	case kept:
+		m.kept(r)
 	case untold:
 		m.tell()
 	case orphaned:

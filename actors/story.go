@@ -77,7 +77,7 @@ var sentences = map[fsm.State]func(*story) string{
 var afterwards = map[fsm.State][]func(*story) string{
 	fsm.Created:  {(*story).health, (*story).disk},
 	fsm.Starting: {(*story).changed, (*story).health},
-	fsm.Running:  {(*story).changed, (*story).health},
+	fsm.Running:  {(*story).changed, (*story).setUp, (*story).health},
 	fsm.Stopping: {(*story).changed, (*story).health},
 	fsm.Stopped:  {(*story).whileDown, (*story).next, (*story).health, (*story).disk},
 }
@@ -185,6 +185,14 @@ func (t *story) changed() string {
 		return "Its spec was changed since: " + note
 	}
 	return ""
+}
+
+// setUp says that a machine's set-up is under way.
+func (t *story) setUp() string {
+	if !t.m.OwesProvision() {
+		return ""
+	}
+	return "Its set-up (" + string(t.m.Spec.Provision.Kind) + ") has no result yet"
 }
 
 func (t *story) health() string {

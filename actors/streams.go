@@ -37,9 +37,9 @@ func (m *machine) openGuest(c *command) error {
 func (m *machine) openLog(c *command) error {
 	msg := c.msg.(*wire.OpenLog)
 	which := or(msg.GetWhich(), "console")
-	if which != "console" && which != "agent" {
+	if which != "console" && which != "agent" && which != "provision" {
 		return &Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: "which", Hint: "arcbox logs --help",
-			Message: "log \"" + clip(which, 40) + "\": console or agent"}
+			Message: "log \"" + clip(which, 40) + "\": console, agent or provision"}
 	}
 	tail := msg.GetTail()
 	if tail <= 0 || tail > maxTail {

@@ -45,6 +45,7 @@ var standings = map[verb]map[fsm.State]func(*machine, *waiter) proto.Message{
 	verbSet: {
 		fsm.Created: setBefore, fsm.Starting: setBefore, fsm.Running: setBefore, fsm.Stopping: setBefore, fsm.Stopped: setBefore,
 	},
+	verbAgain: {fsm.Created: done, fsm.Starting: done, fsm.Running: done, fsm.Stopping: done, fsm.Stopped: done},
 }
 
 // finals are the records that settle a request for good, whatever came later.
@@ -217,6 +218,9 @@ func doneOrAbandoned(m *machine, w *waiter) proto.Message {
 	return abandoned(m, w)
 }
 
+// untilProvisioned may be refused: a set-up can fail.
+const untilProvisioned = "provisioned"
+
 // awaits says what "wait NAME X" waits for.
 var awaits = map[string]func(fsm.Machine) bool{
 	"running": func(m fsm.Machine) bool { return m.State == fsm.Running },
@@ -225,17 +229,21 @@ var awaits = map[string]func(fsm.Machine) bool{
 	"booted": func(m fsm.Machine) bool {
 		return m.State == fsm.Running && (m.Spec.Image == "" || m.Launch.Booted)
 	},
-	"agent": func(m fsm.Machine) bool { return m.State == fsm.Running && m.Health.Level == fsm.HealthOK },
-	"ip":    func(m fsm.Machine) bool { return m.State == fsm.Running && m.Launch != nil && m.Launch.Address != "" },
+	// A set-up that failed, or a shutdown that was given up, is no fault of the agent.
+	"agent": func(m fsm.Machine) bool {
+		return m.State == fsm.Running && (m.Health.Level == fsm.HealthOK || m.Health == m.WellHealth())
+	},
+	untilProvisioned: func(m fsm.Machine) bool { return !m.OwesProvision() },
+	"ip":             func(m fsm.Machine) bool { return m.State == fsm.Running && m.Launch != nil && m.Launch.Address != "" },
 }
 
 func (m *machine) awaitState(c *command) error {
 	msg := c.msg.(*wire.AwaitMachine)
 	if awaits[msg.GetUntil()] == nil {
 		return &Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: "until", Hint: "arcbox wait --help",
-			Message: "wait for \"" + clip(msg.GetUntil(), 40) + "\": running, booted, stopped, agent or ip"}
+			Message: "wait for \"" + clip(msg.GetUntil(), 40) + "\": running, booted, provisioned, stopped, agent or ip"}
 	}
-	w := &waiter{c: c}
+	w := &waiter{c: c, since: m.state().Seq}
 	if out := m.reached(w); out != nil {
 		m.answer(c, out)
 		return nil
@@ -250,6 +258,9 @@ func (m *machine) reached(w *waiter) proto.Message {
 	st := m.state()
 	if st.State == fsm.Removed {
 		return refused(refuse(wire.Code_CODE_NOT_FOUND, "arcbox list", "machine %q was removed", m.ref.Name), &st)
+	}
+	if !m.unseen && w.c.msg.(*wire.AwaitMachine).GetUntil() == untilProvisioned {
+		return m.setUpDone(w)
 	}
 	if !m.unseen && awaits[w.c.msg.(*wire.AwaitMachine).GetUntil()](st) {
 		return m.doneMessage("")

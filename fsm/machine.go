@@ -31,6 +31,8 @@ type Machine struct {
 	Disks   []string `cbor:"17,keyasint,omitempty" json:"disks,omitempty"` // formatted ones
 	Dir     bool     `cbor:"18,keyasint,omitempty" json:"dir,omitempty"`   // it was started once, so it has a directory
 	Lease   *Lease   `cbor:"40,keyasint,omitempty" json:"lease,omitempty"` // nil = it has no network
+	// Provisioned is what became of its set-up, the last time.
+	Provisioned *Provisioned `cbor:"60,keyasint,omitempty" json:"provisioned,omitempty"`
 }
 
 // Launch is the launch under way. It is nil where no VM may exist.
@@ -171,6 +173,7 @@ var folds = map[Kind]func(*Machine, Record){
 	},
 	KindHealthChanged: func(m *Machine, r Record) { m.Health = r.Fact.(*HealthChangedFact).Health },
 	KindStrayFound:    foldStrayFound,
+	KindProvisioned:   foldProvisioned,
 	KindStrayGone:     func(m *Machine, _ Record) { m.Stray, m.Health = nil, Health{Level: HealthOK} },
 }
 
@@ -228,7 +231,7 @@ func foldAdopted(m *Machine, r Record) {
 func foldReady(m *Machine, r Record) {
 	f := r.Fact.(*ReadyFact)
 	m.launch(func(l *Launch) { l.Ready, l.ReadySeq, l.ReadyTime, l.Address = f, r.Seq, r.Time, f.Address })
-	m.Health = Health{Level: HealthOK}
+	m.Health = m.WellHealth()
 }
 
 // foldBooted tells when and how only of an init that is named: records of the
@@ -283,6 +286,9 @@ func (m Machine) WellHealth() Health {
 	if m.Launch != nil && m.Launch.Abandoned != "" {
 		return Health{HealthDegraded, "a shutdown was begun and not finished: " + m.Launch.Abandoned}
 	}
+	if why, failed := m.provisionFailed(); failed {
+		return Health{HealthDegraded, why}
+	}
 	return Health{Level: HealthOK}
 }
 
@@ -331,7 +337,7 @@ func foldSpecChanged(m *Machine, r Record) {
 		old := m.Spec
 		m.launch(func(l *Launch) { l.Spec = &old })
 	}
-	m.Spec = r.Fact.(*SpecChangedFact).Spec
+	m.keepWell(func() { m.Spec = r.Fact.(*SpecChangedFact).Spec })
 }
 
 func foldStrayFound(m *Machine, r Record) {

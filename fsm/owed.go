@@ -17,6 +17,8 @@ const (
 	DutyRemove  DutyKind = "remove"  // append removed
 	DutyClean   DutyKind = "clean"   // delete its directory
 	DutyStray   DutyKind = "stray"   // wait for a stray's end
+
+	DutyProvision DutyKind = "provision" // have it set up, and record what came of it
 )
 
 // Duty is one thing owed. Two duties are the same where they are equal.
@@ -45,6 +47,9 @@ var owed = map[State]func(Machine) []Duty{
 		duties := []Duty{{Kind: DutyWatch, Seq: m.Launch.Seq}, {Kind: DutyMonitor, Seq: m.Launch.ReadySeq}}
 		if m.Spec.Image != "" && !m.Launch.Booted {
 			duties = append(duties, Duty{Kind: DutyBooted, Seq: m.Launch.ReadySeq})
+		}
+		if m.OwesProvision() {
+			duties = append(duties, Duty{Kind: DutyProvision, Seq: m.Launch.ReadySeq})
 		}
 		return duties
 	},

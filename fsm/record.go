@@ -36,6 +36,7 @@ const (
 	KindHealthChanged  Kind = "health-changed"
 	KindStrayFound     Kind = "stray-found"
 	KindStrayGone      Kind = "stray-gone"
+	KindProvisioned    Kind = "provisioned"
 )
 
 // The engine's own kinds: their Machine is empty.
@@ -119,6 +120,8 @@ type Spec struct {
 	Network string `cbor:"40,keyasint,omitempty" json:"network,omitempty"`
 	Egress  string `cbor:"41,keyasint,omitempty" json:"egress,omitempty"`
 	Ports   []Port `cbor:"42,keyasint,omitempty" json:"ports,omitempty"`
+	// Provision is its first-boot set-up; nil = there is none.
+	Provision *Provision `cbor:"60,keyasint,omitempty" json:"provision,omitempty"`
 }
 
 // Networks that a machine may have. "" is none: machines made before there were
@@ -421,6 +424,7 @@ var facts = map[Kind]func() Fact{
 	KindHealthChanged:  func() Fact { return &HealthChangedFact{} },
 	KindStrayFound:     func() Fact { return &StrayFoundFact{} },
 	KindStrayGone:      func() Fact { return &StrayGoneFact{} },
+	KindProvisioned:    func() Fact { return &ProvisionedFact{} },
 	KindEngineStarted:  func() Fact { return &EngineStartedFact{} },
 	KindEngineStopped:  func() Fact { return &EngineStoppedFact{} },
 }

@@ -43,6 +43,7 @@ var Transitions = []Transition{
 	{KindHealthChanged, []State{Created, Starting, Running, Stopping, Stopped}, Stay, "its health changed"},
 	{KindStrayFound, []State{Created, Stopped}, Stay, "a VM runs that should not"},
 	{KindStrayGone, []State{Created, Stopped}, Stay, "that VM is gone"},
+	{KindProvisioned, []State{Running}, Stay, "its first-boot set-up has a result"},
 }
 
 // ErrIllegal marks a record that Table 1 forbids.

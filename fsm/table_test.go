@@ -285,3 +285,61 @@ func TestSpecChanged(t *testing.T) {
 	step(&StartRequestedFact{})
 	cpus(4, 4)
 }
+
+// A set-up is owed while its machine runs and its round has no result, and its
+// failure shows in the health of a machine that is well otherwise.
+func TestProvisionIsOwedOnce(t *testing.T) {
+	m := Machine{ID: "m"}
+	spec := Spec{Provision: &Provision{Kind: ProvisionScript, Digest: "d"}}
+	for i, c := range []struct {
+		fact   Fact
+		owed   bool
+		health HealthLevel
+	}{
+		{&CreatedFact{Spec: spec}, false, HealthOK},
+		{&StartRequestedFact{}, false, HealthOK},
+		{&ReadyFact{}, true, HealthOK},
+		{&ExitedFact{}, false, HealthOK},
+		{&StartRequestedFact{}, false, HealthOK},
+		{&ReadyFact{}, true, HealthOK},
+		{&ProvisionedFact{Status: 3}, false, HealthDegraded},
+		{&HealthChangedFact{Health: Health{Level: HealthUnknown, Why: "mute"}}, false, HealthUnknown},
+		{&SpecChangedFact{Spec: Spec{Provision: &Provision{Kind: ProvisionScript, Digest: "d", Round: 1}}}, true, HealthUnknown},
+		{&HealthChangedFact{Health: Health{Level: HealthOK}}, true, HealthOK},
+		{&ProvisionedFact{Round: 1, Interrupted: true}, false, HealthDegraded},
+		{&SpecChangedFact{Spec: Spec{Provision: &Provision{Kind: ProvisionScript, Digest: "d", Round: 2}}}, true, HealthOK},
+		{&StopRequestedFact{}, false, HealthOK},
+		{&ExitedFact{}, false, HealthOK},
+		{&StartRequestedFact{}, false, HealthOK},
+		{&ReadyFact{}, true, HealthOK},
+		{&ProvisionedFact{Round: 2}, false, HealthOK},
+		{&ExitedFact{}, false, HealthOK},
+		{&StartRequestedFact{}, false, HealthOK},
+		{&ReadyFact{}, false, HealthOK},
+	} {
+		next, err := m.Apply(Record{Seq: m.Seq + 1, Machine: "m", Kind: c.fact.Kind(), Fact: c.fact})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m = next
+		owed := slices.ContainsFunc(Owed(m), func(d Duty) bool { return d.Kind == DutyProvision })
+		if owed != c.owed || m.Health.Level != c.health {
+			t.Errorf("step %d, behind %s: owed %v, health %+v; want %v, %s", i, c.fact.Kind(), owed, m.Health, c.owed, c.health)
+		}
+	}
+	for want, f := range map[string]ProvisionedFact{
+		"done": {}, "exit status 3": {Status: 3}, "signal 9 ended it": {Signal: 9}, "why": {Error: "why"},
+	} {
+		if f.What() != want || f.OK() != (want == "done") {
+			t.Errorf("%+v: %q, %v", f, f.What(), f.OK())
+		}
+	}
+	if _, err := m.Apply(Record{Seq: 99, Machine: "m", Kind: KindExited, Fact: &ExitedFact{}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range States {
+		if May(s, KindProvisioned) != (s == Running) {
+			t.Errorf("provisioned in %s", s)
+		}
+	}
+}

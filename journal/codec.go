@@ -20,7 +20,8 @@ import (
 //	2  a spec's image, its name and the size of the data disk
 //	3  a spec's further disks, owner, board, network and ports; a machine's lease;
 //	   the kernel that a VM booted; the init of booted
-const format = 3
+//	4  a spec's set-up, and provisioned
+const format = 4
 
 // The versions of a record's value. These numbers are on disk: a number is
 // never given another meaning.

@@ -39,6 +39,7 @@ var facts = []fsm.Fact{
 	&fsm.HealthChangedFact{Health: fsm.Health{Level: fsm.HealthUnknown, Why: "w"}},
 	&fsm.StrayFoundFact{Launch: "l", CID: 9, What: "w"},
 	&fsm.StrayGoneFact{},
+	&fsm.ProvisionedFact{Round: 1, Status: 3, Signal: 15, TimedOut: true, Interrupted: true, Error: "e", Took: time.Second, Tail: "t"},
 	&fsm.EngineStartedFact{Version: "v", Boot: "b"},
 	&fsm.EngineStoppedFact{Machines: true},
 }

@@ -100,7 +100,7 @@ func (e *Engine) startActors() (*actors.Engine, error) {
 	go func() {
 		defer close(started)
 		engine, err = actors.Start(actors.Options{
-			Journal: e.journal, Clock: e.Clock, Hosts: e.World, Guests: e.World, Dirs: e.World, Owners: e.World,
+			Journal: e.journal, Clock: e.Clock, Hosts: e.World, Guests: e.World, Dirs: e.World, Owners: e.World, Provisions: e.World,
 			Tickets:   func(string, func(context.Context, *net.UnixConn) error) (string, string) { return "", "" },
 			Booted:    e.World.Booted,
 			HoldImage: func(string) (func(), error) { return func() {}, nil },

@@ -17,12 +17,13 @@ import (
 // Scenario plays a story, line by line, on one host. A line is a word, names
 // and options:
 //
-//	create NAME [image] [restart=POLICY] [block=PATH[,ro]] [owner=WHOSE] [id=REQUEST] [as=WHO] [&]
+//	create NAME [image] [provision] [restart=POLICY] [block=PATH[,ro]] [owner=WHOSE] [id=REQUEST] [as=WHO] [&]
 //	start NAME [timeout=D] …     stop NAME [timeout=D] [kill] [no-kill] [host] …
 //	set NAME [cpus=N] [memory=MIB] [disk=MIB] …
+//	again NAME …                 asks for its set-up once more
 //	restart NAME [kill] …        rm NAME [force] …        wait NAME UNTIL [timeout=D]
 //	engine-stop [machines]       why NAME                 list
-//	script NAME [launch=…] [boot=…] [stop=…]    how its VMs behave
+//	script NAME [launch=…] [boot=…] [stop=…] [setup=…]    how its VMs behave
 //	happen NAME WHAT             something happens to its VM
 //	owner WHOSE [&]              the command ends that machines live for
 //	tick D | rest | pass N       time passes; or N things happen, and no more
@@ -115,6 +116,9 @@ func (l line) message() proto.Message {
 	switch l.verb {
 	case "create":
 		spec := &wire.Spec{Cpus: 1, Memory: 64 << 20, Backend: "sim", Restart: l.words["restart"], Blocks: l.blocks(), Owner: Owner(l.words["owner"])}
+		if l.has("provision") {
+			spec.Provision = &wire.Provision{Kind: "script", Text: []byte("true")}
+		}
 		if l.has("image") {
 			spec.Image = Image
 		}
@@ -131,6 +135,8 @@ func (l line) message() proto.Message {
 		return &wire.RemoveMachine{Request: l.request(), Name: l.name, Force: l.has("force")}
 	case "set":
 		return &wire.SetMachine{Request: l.request(), Name: l.name, Cpus: uint32(l.number("cpus")), Memory: l.number("memory") << 20, Disk: l.number("disk") << 20}
+	case "again":
+		return &wire.ProvisionMachine{Request: l.request(), Name: l.name}
 	case "wait":
 		m := &wire.AwaitMachine{Name: l.name, TimeoutNanos: l.duration("timeout")}
 		for until := range l.words {
@@ -196,7 +202,7 @@ var acts = map[string]func(*Scenario, line) error{
 		return err
 	},
 	"script": func(s *Scenario, l line) error {
-		s.World.Script(l.name, Script{Launch: l.words["launch"], Boot: l.words["boot"], Stop: l.words["stop"]})
+		s.World.Script(l.name, Script{Launch: l.words["launch"], Boot: l.words["boot"], Stop: l.words["stop"], Setup: l.words["setup"]})
 		return nil
 	},
 	"happen": func(s *Scenario, l line) error {

@@ -81,11 +81,16 @@ func factInWords(r fsm.Record) string {
 		return " " + string(f.Cause) + planInWords(f.Plan)
 	case *fsm.HealthChangedFact:
 		return strings.TrimRight(fmt.Sprintf(" %s %s", f.Health.Level, f.Health.Why), " ")
+	case *fsm.ProvisionedFact:
+		return " " + f.What()
 	case *fsm.RebootedFact:
 		if f.Times > 1 {
 			return fmt.Sprintf(" %d times", f.Times)
 		}
 	case *fsm.SpecChangedFact:
+		if p := f.Spec.Provision; p != nil {
+			return fmt.Sprintf(" set-up round %d", p.Round)
+		}
 		s := fmt.Sprintf(" cpus %d memory %dM", f.Spec.CPUs, f.Spec.Memory>>20)
 		if f.Spec.Disk > 0 {
 			s += fmt.Sprintf(" disk %dM", f.Spec.Disk>>20)

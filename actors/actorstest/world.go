@@ -35,6 +35,8 @@ var (
 	_ actors.Guests = (*World)(nil)
 	_ actors.Dirs   = (*World)(nil)
 	_ actors.Owners = (*World)(nil)
+
+	_ actors.Provisions = (*World)(nil)
 )
 
 // Script is how the VMs of one machine behave. The zero value is a good one.
@@ -42,6 +44,7 @@ type Script struct {
 	Launch string // "fails": the VM host ends at once; "leaves": and something holds on to the lock
 	Boot   string // "hangs": its agent never answers; "hangs-once": the first launch's does not
 	Stop   string // "ignored": a shutdown is
+	Setup  string // "fails": its script does; "hangs": it never ends
 }
 
 // place is what one machine has on the host.
@@ -54,6 +57,7 @@ type place struct {
 	noteOf   string // launch
 	launches int
 	disk     string // none, empty or used
+	setUps   setUps
 }
 
 // What is on a data disk.
@@ -99,6 +103,7 @@ func (w *World) clone(c *Clock) *World {
 	for id, p := range w.places {
 		q := *p
 		q.lock = nil
+		q.setUps = p.setUps.clone()
 		if p.vm != nil {
 			vm := *p.vm
 			vm.said, vm.changed = slices.Clone(vm.said), make(chan struct{})
@@ -115,6 +120,11 @@ func (w *World) Script(name string, s Script) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.scripts[name] = s
+	for _, p := range w.places {
+		if p.name == name && p.vm != nil {
+			p.vm.change() // a set-up may go on
+		}
+	}
 }
 
 // Broken lists what must never happen, and did.
@@ -260,6 +270,9 @@ func (w *World) end(p *place, exit *actors.VMExit) {
 		return
 	}
 	p.vm = nil
+	if p.disk == "" {
+		p.setUps.forget()
+	}
 	if exit != nil {
 		p.note, p.noteOf = exit, vm.Launch
 	}
@@ -421,7 +434,7 @@ func (w *World) dirs() (ids []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id, p := range w.places {
-		if p.dir {
+		if p.dir || p.setUps.script != "" {
 			ids = append(ids, id)
 		}
 	}

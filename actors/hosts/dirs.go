@@ -92,6 +92,11 @@ func lastLaunch(text string) string {
 	if at := strings.LastIndex(text, api.LaunchMark); at >= 0 {
 		_, text, _ = strings.Cut(text[at:], "\n")
 	}
+	return lastLines(text)
+}
+
+// lastLines are the last lines of a text, cut to a width.
+func lastLines(text string) string {
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	lines = lines[max(0, len(lines)-tailLines):]
 	for i, l := range lines {
@@ -108,7 +113,7 @@ func (w *World) Path(ref actors.Ref) (dir, run string) {
 	return p.Dir, p.RunDir
 }
 
-var logFiles = map[string]string{"console": api.ConsoleFile, "agent": api.AgentLogFile}
+var logFiles = map[string]string{"console": api.ConsoleFile, "agent": api.AgentLogFile, "provision": provisionLog}
 
 // followEvery is how often a followed log is looked at.
 const followEvery = 200 * time.Millisecond

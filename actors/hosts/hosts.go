@@ -59,7 +59,9 @@ var (
 	_ actors.Hosts  = (*World)(nil)
 	_ actors.Guests = (*World)(nil)
 	_ actors.Dirs   = (*World)(nil)
-	_ actors.Owners = (*World)(nil)
+
+	_ actors.Provisions = (*World)(nil)
+	_ actors.Owners     = (*World)(nil)
 )
 
 // New makes a world. It touches nothing.
@@ -237,6 +239,13 @@ func (w *World) spec(ctx context.Context, ref actors.Ref, o actors.Order) (hv.Sp
 	secrets, err := w.sshSecrets(ref)
 	if err != nil {
 		return s, booted{}, fmt.Errorf("ssh keys: %w", err)
+	}
+	if o.Seed {
+		seed, err := w.seedSecrets(ref, *o.Spec.Provision)
+		if err != nil {
+			return s, booted{}, err
+		}
+		secrets = append(secrets, seed...)
 	}
 	if err := boot.AppendToken(s.Initrd, token, secrets, from.initrds(o.Spec)...); err != nil {
 		return s, booted{}, fmt.Errorf("write initramfs: %w", err)

@@ -255,6 +255,7 @@ type Spec struct {
 	Network       string                 `protobuf:"bytes,40,opt,name=network,proto3" json:"network,omitempty"` // nat; "" = none
 	Egress        string                 `protobuf:"bytes,41,opt,name=egress,proto3" json:"egress,omitempty"`   // "" = allow
 	Ports         []*Port                `protobuf:"bytes,42,rep,name=ports,proto3" json:"ports,omitempty"`
+	Provision     *Provision             `protobuf:"bytes,60,opt,name=provision,proto3" json:"provision,omitempty"` // its first-boot set-up
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -411,6 +412,13 @@ func (x *Spec) GetEgress() string {
 func (x *Spec) GetPorts() []*Port {
 	if x != nil {
 		return x.Ports
+	}
+	return nil
+}
+
+func (x *Spec) GetProvision() *Provision {
+	if x != nil {
+		return x.Provision
 	}
 	return nil
 }
@@ -691,6 +699,257 @@ func (x *Block) GetSerial() string {
 	return ""
 }
 
+// Provision is a machine's first-boot set-up: a script that its agent runs once, or
+// user-data for its image's cloud-init.
+type Provision struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Kind         string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`                                      // "script" or "user-data"
+	Digest       string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`                                  // SHA-256; the engine fills it in
+	TimeoutNanos int64                  `protobuf:"varint,3,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"` // 0 = 30 minutes
+	Round        uint32                 `protobuf:"varint,4,opt,name=round,proto3" json:"round,omitempty"`                                   // how often it was asked for again; the engine counts
+	// The script or the user-data, at most 64 KiB: only in CreateMachine. The engine
+	// keeps it in the machine's directory and never shows it.
+	Text          []byte `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Provision) Reset() {
+	*x = Provision{}
+	mi := &file_actors_wire_engine_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Provision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Provision) ProtoMessage() {}
+
+func (x *Provision) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Provision.ProtoReflect.Descriptor instead.
+func (*Provision) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Provision) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Provision) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *Provision) GetTimeoutNanos() int64 {
+	if x != nil {
+		return x.TimeoutNanos
+	}
+	return 0
+}
+
+func (x *Provision) GetRound() uint32 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+func (x *Provision) GetText() []byte {
+	if x != nil {
+		return x.Text
+	}
+	return nil
+}
+
+// Provisioned is what became of a machine's set-up.
+type Provisioned struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ok            bool                   `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
+	What          string                 `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"` // in words
+	UnixNanos     int64                  `protobuf:"varint,3,opt,name=unix_nanos,json=unixNanos,proto3" json:"unix_nanos,omitempty"`
+	TookNanos     int64                  `protobuf:"varint,4,opt,name=took_nanos,json=tookNanos,proto3" json:"took_nanos,omitempty"`
+	Status        int32                  `protobuf:"varint,5,opt,name=status,proto3" json:"status,omitempty"` // exit status, where signal is 0
+	Signal        int32                  `protobuf:"varint,6,opt,name=signal,proto3" json:"signal,omitempty"`
+	TimedOut      bool                   `protobuf:"varint,7,opt,name=timed_out,json=timedOut,proto3" json:"timed_out,omitempty"`
+	Interrupted   bool                   `protobuf:"varint,8,opt,name=interrupted,proto3" json:"interrupted,omitempty"` // the guest ended before it did
+	Tail          string                 `protobuf:"bytes,9,opt,name=tail,proto3" json:"tail,omitempty"`                // last lines of the output, where it failed
+	Round         uint32                 `protobuf:"varint,10,opt,name=round,proto3" json:"round,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Provisioned) Reset() {
+	*x = Provisioned{}
+	mi := &file_actors_wire_engine_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Provisioned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Provisioned) ProtoMessage() {}
+
+func (x *Provisioned) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Provisioned.ProtoReflect.Descriptor instead.
+func (*Provisioned) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Provisioned) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *Provisioned) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Provisioned) GetUnixNanos() int64 {
+	if x != nil {
+		return x.UnixNanos
+	}
+	return 0
+}
+
+func (x *Provisioned) GetTookNanos() int64 {
+	if x != nil {
+		return x.TookNanos
+	}
+	return 0
+}
+
+func (x *Provisioned) GetStatus() int32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Provisioned) GetSignal() int32 {
+	if x != nil {
+		return x.Signal
+	}
+	return 0
+}
+
+func (x *Provisioned) GetTimedOut() bool {
+	if x != nil {
+		return x.TimedOut
+	}
+	return false
+}
+
+func (x *Provisioned) GetInterrupted() bool {
+	if x != nil {
+		return x.Interrupted
+	}
+	return false
+}
+
+func (x *Provisioned) GetTail() string {
+	if x != nil {
+		return x.Tail
+	}
+	return ""
+}
+
+func (x *Provisioned) GetRound() uint32 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+// ProvisionMachine asks for a machine's set-up again: at once where it is Running,
+// else at its next start.
+type ProvisionMachine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProvisionMachine) Reset() {
+	*x = ProvisionMachine{}
+	mi := &file_actors_wire_engine_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProvisionMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProvisionMachine) ProtoMessage() {}
+
+func (x *ProvisionMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProvisionMachine.ProtoReflect.Descriptor instead.
+func (*ProvisionMachine) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ProvisionMachine) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *ProvisionMachine) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type CreateMachine struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
@@ -702,7 +961,7 @@ type CreateMachine struct {
 
 func (x *CreateMachine) Reset() {
 	*x = CreateMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[7]
+	mi := &file_actors_wire_engine_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -714,7 +973,7 @@ func (x *CreateMachine) String() string {
 func (*CreateMachine) ProtoMessage() {}
 
 func (x *CreateMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[7]
+	mi := &file_actors_wire_engine_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -727,7 +986,7 @@ func (x *CreateMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateMachine.ProtoReflect.Descriptor instead.
 func (*CreateMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{7}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CreateMachine) GetRequest() *Request {
@@ -762,7 +1021,7 @@ type StartMachine struct {
 
 func (x *StartMachine) Reset() {
 	*x = StartMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[8]
+	mi := &file_actors_wire_engine_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -774,7 +1033,7 @@ func (x *StartMachine) String() string {
 func (*StartMachine) ProtoMessage() {}
 
 func (x *StartMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[8]
+	mi := &file_actors_wire_engine_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -787,7 +1046,7 @@ func (x *StartMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachine.ProtoReflect.Descriptor instead.
 func (*StartMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{8}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StartMachine) GetRequest() *Request {
@@ -825,7 +1084,7 @@ type StopMachine struct {
 
 func (x *StopMachine) Reset() {
 	*x = StopMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[9]
+	mi := &file_actors_wire_engine_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +1096,7 @@ func (x *StopMachine) String() string {
 func (*StopMachine) ProtoMessage() {}
 
 func (x *StopMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[9]
+	mi := &file_actors_wire_engine_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +1109,7 @@ func (x *StopMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachine.ProtoReflect.Descriptor instead.
 func (*StopMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{9}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StopMachine) GetRequest() *Request {
@@ -908,7 +1167,7 @@ type RestartMachine struct {
 
 func (x *RestartMachine) Reset() {
 	*x = RestartMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[10]
+	mi := &file_actors_wire_engine_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1179,7 @@ func (x *RestartMachine) String() string {
 func (*RestartMachine) ProtoMessage() {}
 
 func (x *RestartMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[10]
+	mi := &file_actors_wire_engine_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1192,7 @@ func (x *RestartMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartMachine.ProtoReflect.Descriptor instead.
 func (*RestartMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{10}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RestartMachine) GetRequest() *Request {
@@ -982,7 +1241,7 @@ type RemoveMachine struct {
 
 func (x *RemoveMachine) Reset() {
 	*x = RemoveMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[11]
+	mi := &file_actors_wire_engine_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1253,7 @@ func (x *RemoveMachine) String() string {
 func (*RemoveMachine) ProtoMessage() {}
 
 func (x *RemoveMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[11]
+	mi := &file_actors_wire_engine_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1266,7 @@ func (x *RemoveMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachine.ProtoReflect.Descriptor instead.
 func (*RemoveMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{11}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RemoveMachine) GetRequest() *Request {
@@ -1049,7 +1308,7 @@ type SetMachine struct {
 
 func (x *SetMachine) Reset() {
 	*x = SetMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[12]
+	mi := &file_actors_wire_engine_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1320,7 @@ func (x *SetMachine) String() string {
 func (*SetMachine) ProtoMessage() {}
 
 func (x *SetMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[12]
+	mi := &file_actors_wire_engine_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1333,7 @@ func (x *SetMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMachine.ProtoReflect.Descriptor instead.
 func (*SetMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{12}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SetMachine) GetRequest() *Request {
@@ -1138,7 +1397,7 @@ type StopEngine struct {
 
 func (x *StopEngine) Reset() {
 	*x = StopEngine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[13]
+	mi := &file_actors_wire_engine_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1409,7 @@ func (x *StopEngine) String() string {
 func (*StopEngine) ProtoMessage() {}
 
 func (x *StopEngine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[13]
+	mi := &file_actors_wire_engine_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1422,7 @@ func (x *StopEngine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopEngine.ProtoReflect.Descriptor instead.
 func (*StopEngine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{13}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StopEngine) GetRequest() *Request {
@@ -1202,7 +1461,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_actors_wire_engine_proto_msgTypes[14]
+	mi := &file_actors_wire_engine_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1214,7 +1473,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[14]
+	mi := &file_actors_wire_engine_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1227,7 +1486,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{14}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Done) GetSeq() uint64 {
@@ -1279,7 +1538,7 @@ type ListMachines struct {
 
 func (x *ListMachines) Reset() {
 	*x = ListMachines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[15]
+	mi := &file_actors_wire_engine_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1291,7 +1550,7 @@ func (x *ListMachines) String() string {
 func (*ListMachines) ProtoMessage() {}
 
 func (x *ListMachines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[15]
+	mi := &file_actors_wire_engine_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1304,7 +1563,7 @@ func (x *ListMachines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachines.ProtoReflect.Descriptor instead.
 func (*ListMachines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{15}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListMachines) GetPaged() bool {
@@ -1333,7 +1592,7 @@ type Machines struct {
 
 func (x *Machines) Reset() {
 	*x = Machines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[16]
+	mi := &file_actors_wire_engine_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1604,7 @@ func (x *Machines) String() string {
 func (*Machines) ProtoMessage() {}
 
 func (x *Machines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[16]
+	mi := &file_actors_wire_engine_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1617,7 @@ func (x *Machines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machines.ProtoReflect.Descriptor instead.
 func (*Machines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{16}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Machines) GetVersion() uint64 {
@@ -1398,7 +1657,7 @@ type InspectMachine struct {
 
 func (x *InspectMachine) Reset() {
 	*x = InspectMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[17]
+	mi := &file_actors_wire_engine_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1669,7 @@ func (x *InspectMachine) String() string {
 func (*InspectMachine) ProtoMessage() {}
 
 func (x *InspectMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[17]
+	mi := &file_actors_wire_engine_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1682,7 @@ func (x *InspectMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectMachine.ProtoReflect.Descriptor instead.
 func (*InspectMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{17}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *InspectMachine) GetName() string {
@@ -1447,7 +1706,7 @@ type AwaitMachine struct {
 
 func (x *AwaitMachine) Reset() {
 	*x = AwaitMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[18]
+	mi := &file_actors_wire_engine_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1718,7 @@ func (x *AwaitMachine) String() string {
 func (*AwaitMachine) ProtoMessage() {}
 
 func (x *AwaitMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[18]
+	mi := &file_actors_wire_engine_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1731,7 @@ func (x *AwaitMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitMachine.ProtoReflect.Descriptor instead.
 func (*AwaitMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{18}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AwaitMachine) GetName() string {
@@ -1504,7 +1763,7 @@ type EngineStatus struct {
 
 func (x *EngineStatus) Reset() {
 	*x = EngineStatus{}
-	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	mi := &file_actors_wire_engine_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +1775,7 @@ func (x *EngineStatus) String() string {
 func (*EngineStatus) ProtoMessage() {}
 
 func (x *EngineStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	mi := &file_actors_wire_engine_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +1788,7 @@ func (x *EngineStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineStatus.ProtoReflect.Descriptor instead.
 func (*EngineStatus) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{19}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{22}
 }
 
 type EngineInfo struct {
@@ -1553,7 +1812,7 @@ type EngineInfo struct {
 
 func (x *EngineInfo) Reset() {
 	*x = EngineInfo{}
-	mi := &file_actors_wire_engine_proto_msgTypes[20]
+	mi := &file_actors_wire_engine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1565,7 +1824,7 @@ func (x *EngineInfo) String() string {
 func (*EngineInfo) ProtoMessage() {}
 
 func (x *EngineInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[20]
+	mi := &file_actors_wire_engine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1578,7 +1837,7 @@ func (x *EngineInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineInfo.ProtoReflect.Descriptor instead.
 func (*EngineInfo) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{20}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *EngineInfo) GetVersion() string {
@@ -1717,13 +1976,14 @@ type Machine struct {
 	BootPhases      map[string]int64 `protobuf:"bytes,38,rep,name=boot_phases,json=bootPhases,proto3" json:"boot_phases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // milliseconds since the guest's kernel started
 	LaunchedWith    *Spec            `protobuf:"bytes,35,opt,name=launched_with,json=launchedWith,proto3" json:"launched_with,omitempty"`                                                                      // of the VM, where the spec has changed since
 	Network         *Network         `protobuf:"bytes,40,opt,name=network,proto3" json:"network,omitempty"`
+	Provisioned     *Provisioned     `protobuf:"bytes,60,opt,name=provisioned,proto3" json:"provisioned,omitempty"` // of its spec's set-up, the last time
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[21]
+	mi := &file_actors_wire_engine_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1735,7 +1995,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[21]
+	mi := &file_actors_wire_engine_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +2008,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{21}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Machine) GetId() string {
@@ -2045,6 +2305,13 @@ func (x *Machine) GetNetwork() *Network {
 	return nil
 }
 
+func (x *Machine) GetProvisioned() *Provisioned {
+	if x != nil {
+		return x.Provisioned
+	}
+	return nil
+}
+
 type Owed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Duty          string                 `protobuf:"bytes,1,opt,name=duty,proto3" json:"duty,omitempty"`
@@ -2056,7 +2323,7 @@ type Owed struct {
 
 func (x *Owed) Reset() {
 	*x = Owed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[22]
+	mi := &file_actors_wire_engine_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2068,7 +2335,7 @@ func (x *Owed) String() string {
 func (*Owed) ProtoMessage() {}
 
 func (x *Owed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[22]
+	mi := &file_actors_wire_engine_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2081,7 +2348,7 @@ func (x *Owed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owed.ProtoReflect.Descriptor instead.
 func (*Owed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{22}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Owed) GetDuty() string {
@@ -2117,7 +2384,7 @@ type OpenGuest struct {
 
 func (x *OpenGuest) Reset() {
 	*x = OpenGuest{}
-	mi := &file_actors_wire_engine_proto_msgTypes[23]
+	mi := &file_actors_wire_engine_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2129,7 +2396,7 @@ func (x *OpenGuest) String() string {
 func (*OpenGuest) ProtoMessage() {}
 
 func (x *OpenGuest) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[23]
+	mi := &file_actors_wire_engine_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2142,7 +2409,7 @@ func (x *OpenGuest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenGuest.ProtoReflect.Descriptor instead.
 func (*OpenGuest) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{23}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *OpenGuest) GetRequest() *Request {
@@ -2180,7 +2447,7 @@ type OpenLog struct {
 
 func (x *OpenLog) Reset() {
 	*x = OpenLog{}
-	mi := &file_actors_wire_engine_proto_msgTypes[24]
+	mi := &file_actors_wire_engine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2192,7 +2459,7 @@ func (x *OpenLog) String() string {
 func (*OpenLog) ProtoMessage() {}
 
 func (x *OpenLog) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[24]
+	mi := &file_actors_wire_engine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2205,7 +2472,7 @@ func (x *OpenLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenLog.ProtoReflect.Descriptor instead.
 func (*OpenLog) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{24}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *OpenLog) GetRequest() *Request {
@@ -2255,7 +2522,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_actors_wire_engine_proto_msgTypes[25]
+	mi := &file_actors_wire_engine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2267,7 +2534,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[25]
+	mi := &file_actors_wire_engine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2280,7 +2547,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{25}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Ticket) GetSocket() string {
@@ -2318,7 +2585,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_actors_wire_engine_proto_msgTypes[26]
+	mi := &file_actors_wire_engine_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2330,7 +2597,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[26]
+	mi := &file_actors_wire_engine_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2343,7 +2610,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{26}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Record) GetSeq() uint64 {
@@ -2451,7 +2718,7 @@ type QueryJournal struct {
 
 func (x *QueryJournal) Reset() {
 	*x = QueryJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[27]
+	mi := &file_actors_wire_engine_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2463,7 +2730,7 @@ func (x *QueryJournal) String() string {
 func (*QueryJournal) ProtoMessage() {}
 
 func (x *QueryJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[27]
+	mi := &file_actors_wire_engine_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2476,7 +2743,7 @@ func (x *QueryJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryJournal.ProtoReflect.Descriptor instead.
 func (*QueryJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{27}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *QueryJournal) GetMachine() string {
@@ -2532,7 +2799,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_actors_wire_engine_proto_msgTypes[28]
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2544,7 +2811,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[28]
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2557,7 +2824,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{28}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Records) GetRecords() []*Record {
@@ -2593,7 +2860,7 @@ type Follow struct {
 
 func (x *Follow) Reset() {
 	*x = Follow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[29]
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2605,7 +2872,7 @@ func (x *Follow) String() string {
 func (*Follow) ProtoMessage() {}
 
 func (x *Follow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[29]
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2618,7 +2885,7 @@ func (x *Follow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Follow.ProtoReflect.Descriptor instead.
 func (*Follow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{29}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Follow) GetQuery() *QueryJournal {
@@ -2644,7 +2911,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_actors_wire_engine_proto_msgTypes[30]
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2656,7 +2923,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[30]
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2669,7 +2936,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{30}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Grant) GetCredit() uint64 {
@@ -2687,7 +2954,7 @@ type Unfollow struct {
 
 func (x *Unfollow) Reset() {
 	*x = Unfollow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2699,7 +2966,7 @@ func (x *Unfollow) String() string {
 func (*Unfollow) ProtoMessage() {}
 
 func (x *Unfollow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2712,7 +2979,7 @@ func (x *Unfollow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unfollow.ProtoReflect.Descriptor instead.
 func (*Unfollow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
 }
 
 type Followed struct {
@@ -2725,7 +2992,7 @@ type Followed struct {
 
 func (x *Followed) Reset() {
 	*x = Followed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2737,7 +3004,7 @@ func (x *Followed) String() string {
 func (*Followed) ProtoMessage() {}
 
 func (x *Followed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2750,7 +3017,7 @@ func (x *Followed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Followed.ProtoReflect.Descriptor instead.
 func (*Followed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Followed) GetRecords() []*Record {
@@ -2776,7 +3043,7 @@ type WhyMachine struct {
 
 func (x *WhyMachine) Reset() {
 	*x = WhyMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2788,7 +3055,7 @@ func (x *WhyMachine) String() string {
 func (*WhyMachine) ProtoMessage() {}
 
 func (x *WhyMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2801,7 +3068,7 @@ func (x *WhyMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhyMachine.ProtoReflect.Descriptor instead.
 func (*WhyMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WhyMachine) GetName() string {
@@ -2824,7 +3091,7 @@ type Why struct {
 
 func (x *Why) Reset() {
 	*x = Why{}
-	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	mi := &file_actors_wire_engine_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2836,7 +3103,7 @@ func (x *Why) String() string {
 func (*Why) ProtoMessage() {}
 
 func (x *Why) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	mi := &file_actors_wire_engine_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2849,7 +3116,7 @@ func (x *Why) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Why.ProtoReflect.Descriptor instead.
 func (*Why) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Why) GetMachine() *Machine {
@@ -2898,7 +3165,7 @@ type Advice struct {
 
 func (x *Advice) Reset() {
 	*x = Advice{}
-	mi := &file_actors_wire_engine_proto_msgTypes[35]
+	mi := &file_actors_wire_engine_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2910,7 +3177,7 @@ func (x *Advice) String() string {
 func (*Advice) ProtoMessage() {}
 
 func (x *Advice) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[35]
+	mi := &file_actors_wire_engine_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2923,7 +3190,7 @@ func (x *Advice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Advice.ProtoReflect.Descriptor instead.
 func (*Advice) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{35}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Advice) GetCommand() string {
@@ -2956,7 +3223,7 @@ type MachinesAt struct {
 
 func (x *MachinesAt) Reset() {
 	*x = MachinesAt{}
-	mi := &file_actors_wire_engine_proto_msgTypes[36]
+	mi := &file_actors_wire_engine_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2968,7 +3235,7 @@ func (x *MachinesAt) String() string {
 func (*MachinesAt) ProtoMessage() {}
 
 func (x *MachinesAt) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[36]
+	mi := &file_actors_wire_engine_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2981,7 +3248,7 @@ func (x *MachinesAt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MachinesAt.ProtoReflect.Descriptor instead.
 func (*MachinesAt) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{36}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *MachinesAt) GetUnixNanos() int64 {
@@ -3024,7 +3291,7 @@ type PastMachines struct {
 
 func (x *PastMachines) Reset() {
 	*x = PastMachines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[37]
+	mi := &file_actors_wire_engine_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3036,7 +3303,7 @@ func (x *PastMachines) String() string {
 func (*PastMachines) ProtoMessage() {}
 
 func (x *PastMachines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[37]
+	mi := &file_actors_wire_engine_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3049,7 +3316,7 @@ func (x *PastMachines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PastMachines.ProtoReflect.Descriptor instead.
 func (*PastMachines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{37}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *PastMachines) GetSeq() uint64 {
@@ -3092,7 +3359,7 @@ type DrawTimeline struct {
 
 func (x *DrawTimeline) Reset() {
 	*x = DrawTimeline{}
-	mi := &file_actors_wire_engine_proto_msgTypes[38]
+	mi := &file_actors_wire_engine_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3104,7 +3371,7 @@ func (x *DrawTimeline) String() string {
 func (*DrawTimeline) ProtoMessage() {}
 
 func (x *DrawTimeline) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[38]
+	mi := &file_actors_wire_engine_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3117,7 +3384,7 @@ func (x *DrawTimeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrawTimeline.ProtoReflect.Descriptor instead.
 func (*DrawTimeline) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{38}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *DrawTimeline) GetNames() []string {
@@ -3153,7 +3420,7 @@ type Timeline struct {
 
 func (x *Timeline) Reset() {
 	*x = Timeline{}
-	mi := &file_actors_wire_engine_proto_msgTypes[39]
+	mi := &file_actors_wire_engine_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3165,7 +3432,7 @@ func (x *Timeline) String() string {
 func (*Timeline) ProtoMessage() {}
 
 func (x *Timeline) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[39]
+	mi := &file_actors_wire_engine_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3178,7 +3445,7 @@ func (x *Timeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeline.ProtoReflect.Descriptor instead.
 func (*Timeline) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{39}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Timeline) GetSinceUnixNanos() int64 {
@@ -3221,7 +3488,7 @@ type Life struct {
 
 func (x *Life) Reset() {
 	*x = Life{}
-	mi := &file_actors_wire_engine_proto_msgTypes[40]
+	mi := &file_actors_wire_engine_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3233,7 +3500,7 @@ func (x *Life) String() string {
 func (*Life) ProtoMessage() {}
 
 func (x *Life) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[40]
+	mi := &file_actors_wire_engine_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3246,7 +3513,7 @@ func (x *Life) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Life.ProtoReflect.Descriptor instead.
 func (*Life) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{40}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Life) GetMachine() string {
@@ -3290,7 +3557,7 @@ type Span struct {
 
 func (x *Span) Reset() {
 	*x = Span{}
-	mi := &file_actors_wire_engine_proto_msgTypes[41]
+	mi := &file_actors_wire_engine_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3302,7 +3569,7 @@ func (x *Span) String() string {
 func (*Span) ProtoMessage() {}
 
 func (x *Span) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[41]
+	mi := &file_actors_wire_engine_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3315,7 +3582,7 @@ func (x *Span) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Span.ProtoReflect.Descriptor instead.
 func (*Span) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{41}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Span) GetState() string {
@@ -3363,7 +3630,7 @@ type CountJournal struct {
 
 func (x *CountJournal) Reset() {
 	*x = CountJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[42]
+	mi := &file_actors_wire_engine_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3375,7 +3642,7 @@ func (x *CountJournal) String() string {
 func (*CountJournal) ProtoMessage() {}
 
 func (x *CountJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[42]
+	mi := &file_actors_wire_engine_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3388,7 +3655,7 @@ func (x *CountJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountJournal.ProtoReflect.Descriptor instead.
 func (*CountJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{42}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CountJournal) GetSinceUnixNanos() int64 {
@@ -3423,7 +3690,7 @@ type JournalStats struct {
 
 func (x *JournalStats) Reset() {
 	*x = JournalStats{}
-	mi := &file_actors_wire_engine_proto_msgTypes[43]
+	mi := &file_actors_wire_engine_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3435,7 +3702,7 @@ func (x *JournalStats) String() string {
 func (*JournalStats) ProtoMessage() {}
 
 func (x *JournalStats) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[43]
+	mi := &file_actors_wire_engine_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3448,7 +3715,7 @@ func (x *JournalStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalStats.ProtoReflect.Descriptor instead.
 func (*JournalStats) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{43}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *JournalStats) GetRecords() uint64 {
@@ -3585,7 +3852,7 @@ type Tally struct {
 
 func (x *Tally) Reset() {
 	*x = Tally{}
-	mi := &file_actors_wire_engine_proto_msgTypes[44]
+	mi := &file_actors_wire_engine_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3597,7 +3864,7 @@ func (x *Tally) String() string {
 func (*Tally) ProtoMessage() {}
 
 func (x *Tally) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[44]
+	mi := &file_actors_wire_engine_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3610,7 +3877,7 @@ func (x *Tally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tally.ProtoReflect.Descriptor instead.
 func (*Tally) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{44}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Tally) GetMachine() string {
@@ -3673,7 +3940,7 @@ type BackupJournal struct {
 
 func (x *BackupJournal) Reset() {
 	*x = BackupJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[45]
+	mi := &file_actors_wire_engine_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3685,7 +3952,7 @@ func (x *BackupJournal) String() string {
 func (*BackupJournal) ProtoMessage() {}
 
 func (x *BackupJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[45]
+	mi := &file_actors_wire_engine_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3698,7 +3965,7 @@ func (x *BackupJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupJournal.ProtoReflect.Descriptor instead.
 func (*BackupJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{45}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *BackupJournal) GetDir() string {
@@ -3720,7 +3987,7 @@ type BackedUp struct {
 
 func (x *BackedUp) Reset() {
 	*x = BackedUp{}
-	mi := &file_actors_wire_engine_proto_msgTypes[46]
+	mi := &file_actors_wire_engine_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3732,7 +3999,7 @@ func (x *BackedUp) String() string {
 func (*BackedUp) ProtoMessage() {}
 
 func (x *BackedUp) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[46]
+	mi := &file_actors_wire_engine_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3745,7 +4012,7 @@ func (x *BackedUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackedUp.ProtoReflect.Descriptor instead.
 func (*BackedUp) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{46}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *BackedUp) GetDir() string {
@@ -3784,7 +4051,7 @@ type VerifyJournal struct {
 
 func (x *VerifyJournal) Reset() {
 	*x = VerifyJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[47]
+	mi := &file_actors_wire_engine_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3796,7 +4063,7 @@ func (x *VerifyJournal) String() string {
 func (*VerifyJournal) ProtoMessage() {}
 
 func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[47]
+	mi := &file_actors_wire_engine_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3809,7 +4076,7 @@ func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyJournal.ProtoReflect.Descriptor instead.
 func (*VerifyJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{47}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{50}
 }
 
 type Verified struct {
@@ -3825,7 +4092,7 @@ type Verified struct {
 
 func (x *Verified) Reset() {
 	*x = Verified{}
-	mi := &file_actors_wire_engine_proto_msgTypes[48]
+	mi := &file_actors_wire_engine_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3837,7 +4104,7 @@ func (x *Verified) String() string {
 func (*Verified) ProtoMessage() {}
 
 func (x *Verified) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[48]
+	mi := &file_actors_wire_engine_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3850,7 +4117,7 @@ func (x *Verified) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verified.ProtoReflect.Descriptor instead.
 func (*Verified) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{48}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Verified) GetOk() bool {
@@ -3899,7 +4166,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_actors_wire_engine_proto_msgTypes[49]
+	mi := &file_actors_wire_engine_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3911,7 +4178,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[49]
+	mi := &file_actors_wire_engine_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3924,7 +4191,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{49}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Fault) GetSeq() uint64 {
@@ -3962,7 +4229,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05state\x18\x06 \x01(\tR\x05state\"@\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
-	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\xe4\x03\n" +
+	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\x9f\x04\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04cpus\x18\x01 \x01(\rR\x04cpus\x12\x16\n" +
 	"\x06memory\x18\x02 \x01(\x03R\x06memory\x12\x16\n" +
@@ -3983,7 +4250,8 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05board\x18\x1e \x01(\tR\x05board\x12\x18\n" +
 	"\anetwork\x18( \x01(\tR\anetwork\x12\x16\n" +
 	"\x06egress\x18) \x01(\tR\x06egress\x12,\n" +
-	"\x05ports\x18* \x03(\v2\x16.arcbox.engine.v1.PortR\x05ports\"J\n" +
+	"\x05ports\x18* \x03(\v2\x16.arcbox.engine.v1.PortR\x05ports\x129\n" +
+	"\tprovision\x18< \x01(\v2\x1b.arcbox.engine.v1.ProvisionR\tprovision\"J\n" +
 	"\x04Port\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\tR\bprotocol\x12\x16\n" +
 	"\x06listen\x18\x02 \x01(\tR\x06listen\x12\x0e\n" +
@@ -4003,7 +4271,30 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05Block\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1b\n" +
 	"\tread_only\x18\x02 \x01(\bR\breadOnly\x12\x16\n" +
-	"\x06serial\x18\x03 \x01(\tR\x06serial\"\x84\x01\n" +
+	"\x06serial\x18\x03 \x01(\tR\x06serial\"\x86\x01\n" +
+	"\tProvision\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12#\n" +
+	"\rtimeout_nanos\x18\x03 \x01(\x03R\ftimeoutNanos\x12\x14\n" +
+	"\x05round\x18\x04 \x01(\rR\x05round\x12\x12\n" +
+	"\x04text\x18\x05 \x01(\fR\x04text\"\x88\x02\n" +
+	"\vProvisioned\x12\x0e\n" +
+	"\x02ok\x18\x01 \x01(\bR\x02ok\x12\x12\n" +
+	"\x04what\x18\x02 \x01(\tR\x04what\x12\x1d\n" +
+	"\n" +
+	"unix_nanos\x18\x03 \x01(\x03R\tunixNanos\x12\x1d\n" +
+	"\n" +
+	"took_nanos\x18\x04 \x01(\x03R\ttookNanos\x12\x16\n" +
+	"\x06status\x18\x05 \x01(\x05R\x06status\x12\x16\n" +
+	"\x06signal\x18\x06 \x01(\x05R\x06signal\x12\x1b\n" +
+	"\ttimed_out\x18\a \x01(\bR\btimedOut\x12 \n" +
+	"\vinterrupted\x18\b \x01(\bR\vinterrupted\x12\x12\n" +
+	"\x04tail\x18\t \x01(\tR\x04tail\x12\x14\n" +
+	"\x05round\x18\n" +
+	" \x01(\rR\x05round\"[\n" +
+	"\x10ProvisionMachine\x123\n" +
+	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x84\x01\n" +
 	"\rCreateMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12*\n" +
@@ -4082,7 +4373,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\n" +
 	"unrepaired\x18\f \x01(\rR\n" +
 	"unrepaired\x12\x18\n" +
-	"\adamaged\x18\r \x01(\rR\adamaged\"\xf1\v\n" +
+	"\adamaged\x18\r \x01(\rR\adamaged\"\xb2\f\n" +
 	"\aMachine\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -4131,7 +4422,8 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\vboot_phases\x18& \x03(\v2).arcbox.engine.v1.Machine.BootPhasesEntryR\n" +
 	"bootPhases\x12;\n" +
 	"\rlaunched_with\x18# \x01(\v2\x16.arcbox.engine.v1.SpecR\flaunchedWith\x123\n" +
-	"\anetwork\x18( \x01(\v2\x19.arcbox.engine.v1.NetworkR\anetwork\x1a9\n" +
+	"\anetwork\x18( \x01(\v2\x19.arcbox.engine.v1.NetworkR\anetwork\x12?\n" +
+	"\vprovisioned\x18< \x01(\v2\x1d.arcbox.engine.v1.ProvisionedR\vprovisioned\x1a9\n" +
 	"\vPhasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a=\n" +
@@ -4322,109 +4614,115 @@ func file_actors_wire_engine_proto_rawDescGZIP() []byte {
 }
 
 var file_actors_wire_engine_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_actors_wire_engine_proto_goTypes = []any{
-	(Code)(0),              // 0: arcbox.engine.v1.Code
-	(*Refused)(nil),        // 1: arcbox.engine.v1.Refused
-	(*Request)(nil),        // 2: arcbox.engine.v1.Request
-	(*Spec)(nil),           // 3: arcbox.engine.v1.Spec
-	(*Port)(nil),           // 4: arcbox.engine.v1.Port
-	(*Network)(nil),        // 5: arcbox.engine.v1.Network
-	(*PortState)(nil),      // 6: arcbox.engine.v1.PortState
-	(*Block)(nil),          // 7: arcbox.engine.v1.Block
-	(*CreateMachine)(nil),  // 8: arcbox.engine.v1.CreateMachine
-	(*StartMachine)(nil),   // 9: arcbox.engine.v1.StartMachine
-	(*StopMachine)(nil),    // 10: arcbox.engine.v1.StopMachine
-	(*RestartMachine)(nil), // 11: arcbox.engine.v1.RestartMachine
-	(*RemoveMachine)(nil),  // 12: arcbox.engine.v1.RemoveMachine
-	(*SetMachine)(nil),     // 13: arcbox.engine.v1.SetMachine
-	(*StopEngine)(nil),     // 14: arcbox.engine.v1.StopEngine
-	(*Done)(nil),           // 15: arcbox.engine.v1.Done
-	(*ListMachines)(nil),   // 16: arcbox.engine.v1.ListMachines
-	(*Machines)(nil),       // 17: arcbox.engine.v1.Machines
-	(*InspectMachine)(nil), // 18: arcbox.engine.v1.InspectMachine
-	(*AwaitMachine)(nil),   // 19: arcbox.engine.v1.AwaitMachine
-	(*EngineStatus)(nil),   // 20: arcbox.engine.v1.EngineStatus
-	(*EngineInfo)(nil),     // 21: arcbox.engine.v1.EngineInfo
-	(*Machine)(nil),        // 22: arcbox.engine.v1.Machine
-	(*Owed)(nil),           // 23: arcbox.engine.v1.Owed
-	(*OpenGuest)(nil),      // 24: arcbox.engine.v1.OpenGuest
-	(*OpenLog)(nil),        // 25: arcbox.engine.v1.OpenLog
-	(*Ticket)(nil),         // 26: arcbox.engine.v1.Ticket
-	(*Record)(nil),         // 27: arcbox.engine.v1.Record
-	(*QueryJournal)(nil),   // 28: arcbox.engine.v1.QueryJournal
-	(*Records)(nil),        // 29: arcbox.engine.v1.Records
-	(*Follow)(nil),         // 30: arcbox.engine.v1.Follow
-	(*Grant)(nil),          // 31: arcbox.engine.v1.Grant
-	(*Unfollow)(nil),       // 32: arcbox.engine.v1.Unfollow
-	(*Followed)(nil),       // 33: arcbox.engine.v1.Followed
-	(*WhyMachine)(nil),     // 34: arcbox.engine.v1.WhyMachine
-	(*Why)(nil),            // 35: arcbox.engine.v1.Why
-	(*Advice)(nil),         // 36: arcbox.engine.v1.Advice
-	(*MachinesAt)(nil),     // 37: arcbox.engine.v1.MachinesAt
-	(*PastMachines)(nil),   // 38: arcbox.engine.v1.PastMachines
-	(*DrawTimeline)(nil),   // 39: arcbox.engine.v1.DrawTimeline
-	(*Timeline)(nil),       // 40: arcbox.engine.v1.Timeline
-	(*Life)(nil),           // 41: arcbox.engine.v1.Life
-	(*Span)(nil),           // 42: arcbox.engine.v1.Span
-	(*CountJournal)(nil),   // 43: arcbox.engine.v1.CountJournal
-	(*JournalStats)(nil),   // 44: arcbox.engine.v1.JournalStats
-	(*Tally)(nil),          // 45: arcbox.engine.v1.Tally
-	(*BackupJournal)(nil),  // 46: arcbox.engine.v1.BackupJournal
-	(*BackedUp)(nil),       // 47: arcbox.engine.v1.BackedUp
-	(*VerifyJournal)(nil),  // 48: arcbox.engine.v1.VerifyJournal
-	(*Verified)(nil),       // 49: arcbox.engine.v1.Verified
-	(*Fault)(nil),          // 50: arcbox.engine.v1.Fault
-	nil,                    // 51: arcbox.engine.v1.Machine.PhasesEntry
-	nil,                    // 52: arcbox.engine.v1.Machine.BootPhasesEntry
-	nil,                    // 53: arcbox.engine.v1.JournalStats.KindsEntry
-	nil,                    // 54: arcbox.engine.v1.Tally.NanosEntry
+	(Code)(0),                // 0: arcbox.engine.v1.Code
+	(*Refused)(nil),          // 1: arcbox.engine.v1.Refused
+	(*Request)(nil),          // 2: arcbox.engine.v1.Request
+	(*Spec)(nil),             // 3: arcbox.engine.v1.Spec
+	(*Port)(nil),             // 4: arcbox.engine.v1.Port
+	(*Network)(nil),          // 5: arcbox.engine.v1.Network
+	(*PortState)(nil),        // 6: arcbox.engine.v1.PortState
+	(*Block)(nil),            // 7: arcbox.engine.v1.Block
+	(*Provision)(nil),        // 8: arcbox.engine.v1.Provision
+	(*Provisioned)(nil),      // 9: arcbox.engine.v1.Provisioned
+	(*ProvisionMachine)(nil), // 10: arcbox.engine.v1.ProvisionMachine
+	(*CreateMachine)(nil),    // 11: arcbox.engine.v1.CreateMachine
+	(*StartMachine)(nil),     // 12: arcbox.engine.v1.StartMachine
+	(*StopMachine)(nil),      // 13: arcbox.engine.v1.StopMachine
+	(*RestartMachine)(nil),   // 14: arcbox.engine.v1.RestartMachine
+	(*RemoveMachine)(nil),    // 15: arcbox.engine.v1.RemoveMachine
+	(*SetMachine)(nil),       // 16: arcbox.engine.v1.SetMachine
+	(*StopEngine)(nil),       // 17: arcbox.engine.v1.StopEngine
+	(*Done)(nil),             // 18: arcbox.engine.v1.Done
+	(*ListMachines)(nil),     // 19: arcbox.engine.v1.ListMachines
+	(*Machines)(nil),         // 20: arcbox.engine.v1.Machines
+	(*InspectMachine)(nil),   // 21: arcbox.engine.v1.InspectMachine
+	(*AwaitMachine)(nil),     // 22: arcbox.engine.v1.AwaitMachine
+	(*EngineStatus)(nil),     // 23: arcbox.engine.v1.EngineStatus
+	(*EngineInfo)(nil),       // 24: arcbox.engine.v1.EngineInfo
+	(*Machine)(nil),          // 25: arcbox.engine.v1.Machine
+	(*Owed)(nil),             // 26: arcbox.engine.v1.Owed
+	(*OpenGuest)(nil),        // 27: arcbox.engine.v1.OpenGuest
+	(*OpenLog)(nil),          // 28: arcbox.engine.v1.OpenLog
+	(*Ticket)(nil),           // 29: arcbox.engine.v1.Ticket
+	(*Record)(nil),           // 30: arcbox.engine.v1.Record
+	(*QueryJournal)(nil),     // 31: arcbox.engine.v1.QueryJournal
+	(*Records)(nil),          // 32: arcbox.engine.v1.Records
+	(*Follow)(nil),           // 33: arcbox.engine.v1.Follow
+	(*Grant)(nil),            // 34: arcbox.engine.v1.Grant
+	(*Unfollow)(nil),         // 35: arcbox.engine.v1.Unfollow
+	(*Followed)(nil),         // 36: arcbox.engine.v1.Followed
+	(*WhyMachine)(nil),       // 37: arcbox.engine.v1.WhyMachine
+	(*Why)(nil),              // 38: arcbox.engine.v1.Why
+	(*Advice)(nil),           // 39: arcbox.engine.v1.Advice
+	(*MachinesAt)(nil),       // 40: arcbox.engine.v1.MachinesAt
+	(*PastMachines)(nil),     // 41: arcbox.engine.v1.PastMachines
+	(*DrawTimeline)(nil),     // 42: arcbox.engine.v1.DrawTimeline
+	(*Timeline)(nil),         // 43: arcbox.engine.v1.Timeline
+	(*Life)(nil),             // 44: arcbox.engine.v1.Life
+	(*Span)(nil),             // 45: arcbox.engine.v1.Span
+	(*CountJournal)(nil),     // 46: arcbox.engine.v1.CountJournal
+	(*JournalStats)(nil),     // 47: arcbox.engine.v1.JournalStats
+	(*Tally)(nil),            // 48: arcbox.engine.v1.Tally
+	(*BackupJournal)(nil),    // 49: arcbox.engine.v1.BackupJournal
+	(*BackedUp)(nil),         // 50: arcbox.engine.v1.BackedUp
+	(*VerifyJournal)(nil),    // 51: arcbox.engine.v1.VerifyJournal
+	(*Verified)(nil),         // 52: arcbox.engine.v1.Verified
+	(*Fault)(nil),            // 53: arcbox.engine.v1.Fault
+	nil,                      // 54: arcbox.engine.v1.Machine.PhasesEntry
+	nil,                      // 55: arcbox.engine.v1.Machine.BootPhasesEntry
+	nil,                      // 56: arcbox.engine.v1.JournalStats.KindsEntry
+	nil,                      // 57: arcbox.engine.v1.Tally.NanosEntry
 }
 var file_actors_wire_engine_proto_depIdxs = []int32{
 	0,  // 0: arcbox.engine.v1.Refused.code:type_name -> arcbox.engine.v1.Code
 	7,  // 1: arcbox.engine.v1.Spec.blocks:type_name -> arcbox.engine.v1.Block
 	4,  // 2: arcbox.engine.v1.Spec.ports:type_name -> arcbox.engine.v1.Port
-	6,  // 3: arcbox.engine.v1.Network.ports:type_name -> arcbox.engine.v1.PortState
-	4,  // 4: arcbox.engine.v1.PortState.port:type_name -> arcbox.engine.v1.Port
-	2,  // 5: arcbox.engine.v1.CreateMachine.request:type_name -> arcbox.engine.v1.Request
-	3,  // 6: arcbox.engine.v1.CreateMachine.spec:type_name -> arcbox.engine.v1.Spec
-	2,  // 7: arcbox.engine.v1.StartMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 8: arcbox.engine.v1.StopMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 9: arcbox.engine.v1.RestartMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 10: arcbox.engine.v1.RemoveMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 11: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
-	4,  // 12: arcbox.engine.v1.SetMachine.add_ports:type_name -> arcbox.engine.v1.Port
-	4,  // 13: arcbox.engine.v1.SetMachine.remove_ports:type_name -> arcbox.engine.v1.Port
-	2,  // 14: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
-	22, // 15: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
-	22, // 16: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
-	21, // 17: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
-	3,  // 18: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
-	51, // 19: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
-	23, // 20: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
-	52, // 21: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
-	3,  // 22: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
-	5,  // 23: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
-	2,  // 24: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
-	2,  // 25: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
-	27, // 26: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
-	28, // 27: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
-	27, // 28: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
-	22, // 29: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
-	27, // 30: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
-	36, // 31: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
-	22, // 32: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
-	41, // 33: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
-	42, // 34: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
-	53, // 35: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
-	45, // 36: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
-	54, // 37: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
-	50, // 38: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
-	39, // [39:39] is the sub-list for method output_type
-	39, // [39:39] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	8,  // 3: arcbox.engine.v1.Spec.provision:type_name -> arcbox.engine.v1.Provision
+	6,  // 4: arcbox.engine.v1.Network.ports:type_name -> arcbox.engine.v1.PortState
+	4,  // 5: arcbox.engine.v1.PortState.port:type_name -> arcbox.engine.v1.Port
+	2,  // 6: arcbox.engine.v1.ProvisionMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 7: arcbox.engine.v1.CreateMachine.request:type_name -> arcbox.engine.v1.Request
+	3,  // 8: arcbox.engine.v1.CreateMachine.spec:type_name -> arcbox.engine.v1.Spec
+	2,  // 9: arcbox.engine.v1.StartMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 10: arcbox.engine.v1.StopMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 11: arcbox.engine.v1.RestartMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 12: arcbox.engine.v1.RemoveMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 13: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
+	4,  // 14: arcbox.engine.v1.SetMachine.add_ports:type_name -> arcbox.engine.v1.Port
+	4,  // 15: arcbox.engine.v1.SetMachine.remove_ports:type_name -> arcbox.engine.v1.Port
+	2,  // 16: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
+	25, // 17: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
+	25, // 18: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
+	24, // 19: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
+	3,  // 20: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
+	54, // 21: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
+	26, // 22: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
+	55, // 23: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
+	3,  // 24: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
+	5,  // 25: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
+	9,  // 26: arcbox.engine.v1.Machine.provisioned:type_name -> arcbox.engine.v1.Provisioned
+	2,  // 27: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
+	2,  // 28: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
+	30, // 29: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
+	31, // 30: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
+	30, // 31: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
+	25, // 32: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
+	30, // 33: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
+	39, // 34: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
+	25, // 35: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
+	44, // 36: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
+	45, // 37: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
+	56, // 38: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
+	48, // 39: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
+	57, // 40: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
+	53, // 41: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
+	42, // [42:42] is the sub-list for method output_type
+	42, // [42:42] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_actors_wire_engine_proto_init() }
@@ -4438,7 +4736,7 @@ func file_actors_wire_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_wire_engine_proto_rawDesc), len(file_actors_wire_engine_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   54,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -74,7 +74,7 @@ func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, allowSim
 	news := &networkNews{}
 	network := world.NewNetwork(h.Network(), news.said)
 	engine, err := actors.Start(actors.Options{
-		Journal: j, Clock: realClock{boot: bootID()}, Hosts: world, Guests: world, Dirs: world, Owners: world,
+		Journal: j, Clock: realClock{boot: bootID()}, Hosts: world, Guests: world, Dirs: world, Owners: world, Provisions: world,
 		Networks: network, FreePort: freePort,
 		Tickets: func(principal string, open func(context.Context, *net.UnixConn) error) (string, string) {
 			return h.Tickets(), tickets.Issue(open, principal)

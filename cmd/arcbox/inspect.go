@@ -126,6 +126,7 @@ func (a *app) facts(m *wire.Machine) []fact {
 		{"initrd", s.GetInitrd()},
 		{"cmdline", s.GetCmdline()},
 		{"script", s.GetScript()},
+		{"set-up", setUpText(m)},
 		{"restart", s.GetRestart()},
 		{"attempt", number(int64(m.GetAttempt()))},
 		{"next start", a.when(m.GetNotBeforeUnixNanos())},

@@ -17,12 +17,13 @@ import (
 const maxBacklog = 64 << 20
 
 func newLogs(a *app) *cobra.Command {
-	var console, agent, follow bool
+	var console, agent, setUp, follow bool
 	var tail int
 	cmd := &cobra.Command{
 		Use:   "logs [NAME]",
 		Short: "Print what a machine printed",
-		Long: "Print the console (or, with --agent, the agent's log) of a machine (\"" + defaultName + "\" where none is named).\n" +
+		Long: "Print the console (or, with --agent, the agent's log, with\n" +
+			"--provision the output of its set-up) of a machine (\"" + defaultName + "\" where none is named).\n" +
 			"It is there also when the machine has stopped. On a terminal, sequences that\n" +
 			"would drive it are left out.",
 		Example:           "  arcbox logs web --tail 50\n  arcbox logs web -f",
@@ -32,9 +33,10 @@ func newLogs(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&console, "console", false, "the console (the default)")
 	f.BoolVar(&agent, "agent", false, "the agent's log")
+	f.BoolVar(&setUp, "provision", false, "what its set-up printed, the last time")
 	f.BoolVarP(&follow, "follow", "f", false, "go on until Ctrl-C")
 	f.IntVar(&tail, "tail", 0, "the last so many lines only (default: all that is kept)")
-	oneOf(cmd, "console", "agent")
+	oneOf(cmd, "console", "agent", "provision")
 	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 		if cmd.Flags().Changed("tail") && tail < 1 {
 			return usage(cmd, badInput("tail", "--tail %d: at least 1 line", tail))
@@ -45,8 +47,11 @@ func newLogs(a *app) *cobra.Command {
 		}
 		defer e.Close()
 		which := "console"
-		if agent {
+		switch {
+		case agent:
 			which = "agent"
+		case setUp:
+			which = "provision"
 		}
 		return a.printLog(ctx, e, &wire.OpenLog{Name: nameOf(args), Which: which, Follow: follow}, tail)
 	})

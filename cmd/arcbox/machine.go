@@ -64,6 +64,8 @@ type machineJSON struct {
 	RunDir         string           `json:"run_dir,omitempty"`
 	Seq            uint64           `json:"seq"`
 	Owed           []owedJSON       `json:"owed,omitempty"`
+	// Provision is its first-boot set-up.
+	Provision *provisionJSON `json:"provision,omitempty"`
 	// LaunchedWith is what its VM has, where that is not what the machine will
 	// have from its next start on.
 	LaunchedWith *sizesJSON   `json:"launched_with,omitempty"`
@@ -99,7 +101,7 @@ func machineView(m *wire.Machine) machineJSON {
 		HostVersion: m.GetHostVersion(), GuestBoot: m.GetGuestBoot(), Reboots: m.GetReboots(), Attempt: m.GetAttempt(),
 		NotBefore: wireTime(m.GetNotBeforeUnixNanos()), Resting: m.GetResting(), Stray: m.GetStray(), Damaged: m.GetDamaged(),
 		Dir: m.GetDir(), RunDir: m.GetRunDir(), Seq: m.GetSeq(), Owed: owedView(m.GetOwed()), LaunchedWith: sizesView(m.GetLaunchedWith()),
-		Network: networkView(m),
+		Network: networkView(m), Provision: provisionView(m),
 	}
 }
 

@@ -49,10 +49,11 @@ func TestMachineSchema(t *testing.T) {
 	cmd := createCommand(t)
 	text := map[string]any{"type": "string", "minLength": 1}
 	shapes := map[string]func() map[string]any{
-		"string": func() map[string]any { return map[string]any{"type": "string"} },
-		"int":    func() map[string]any { return map[string]any{"type": "integer", "minimum": 1} },
-		"bool":   func() map[string]any { return map[string]any{"type": "boolean"} },
-		"size":   func() map[string]any { return map[string]any{"type": []string{"string", "number"}} },
+		"string":   func() map[string]any { return map[string]any{"type": "string"} },
+		"duration": func() map[string]any { return map[string]any{"type": "string"} },
+		"int":      func() map[string]any { return map[string]any{"type": "integer", "minimum": 1} },
+		"bool":     func() map[string]any { return map[string]any{"type": "boolean"} },
+		"size":     func() map[string]any { return map[string]any{"type": []string{"string", "number"}} },
 		"stringArray": func() map[string]any {
 			return map[string]any{"type": "array", "items": text}
 		},

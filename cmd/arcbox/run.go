@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,7 +57,7 @@ func newRun(a *app) *cobra.Command {
 	addStartTimeout(cmd, &r.limit, "start-timeout")
 	oneOf(cmd, "interactive", "no-stdin")
 	oneOf(cmd, "tty", "no-stdin")
-	for _, name := range []string{"image", "restart"} { // the argument, and of no use
+	for _, name := range append([]string{"image", "restart"}, provisionNames...) { // the argument, and of no use
 		if err := f.MarkHidden(name); err != nil {
 			panic(err) // it was added above
 		}
@@ -79,6 +80,9 @@ func (r *runFlags) take(cmd *cobra.Command, args []string) error {
 			return err
 		}
 		argv = cmd.Flags().Args()
+	}
+	if slices.ContainsFunc(provisionNames, cmd.Flags().Changed) {
+		return badInput("provision", "run: the program is all that is run; arcbox up --provision sets a machine up")
 	}
 	if cmd.Flags().Changed("image") || cmd.Flags().Changed("restart") {
 		return badInput("image", "run: the image is the first argument, and a machine that is run once has no --restart")

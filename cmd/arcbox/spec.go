@@ -41,13 +41,14 @@ type specFlags struct {
 	kernels                                                  func() (*kernel.Store, error)
 	imageFlags
 	networkFlags
+	setUp provisionFlags
 
 	path  string       // of a machine file
 	file  *machineFile // what is in it; nil = none was given
 	typed []string     // what is on the command line itself
 }
 
-var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "script", "block", "network", "egress", "port", "socket"}
+var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "script", "block", "network", "egress", "port", "socket", "user-data", "provision", "provision-timeout"}
 
 func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	s.memory, s.kernels = defaultMemory, a.kernels
@@ -55,6 +56,7 @@ func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	f.IntVar(&s.cpus, "cpus", 0, "virtual CPUs (default: the host's cores)")
 	s.imageFlags.add(a, cmd)
 	s.networkFlags.add(a, cmd)
+	s.setUp.add(cmd)
 	f.Var(&s.memory, "memory", "memory: a bare number is MiB; K, M, G, T are binary")
 	f.StringVar(&s.kernel, "kernel", "", "kernel to boot, by its name or a file (default: that of arcbox kernel use)")
 	f.StringVar(&s.initrd, "initrd", "", "initramfs to boot (default: the engine's own)")
@@ -87,7 +89,8 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 	image, kernelErr := s.kernelOf(cmd)
 	initrd, initrdErr := bootFile("initrd", s.initrd)
 	blocks, blockErr := parseBlocks(s.blocks)
-	for _, err := range []error{s.check(cmd), checkCPUs(cpus), checkMemory(s.memory), s.checkWords(), kernelErr, initrdErr, blockErr} {
+	provision, provisionErr := s.setUp.read(cmd, s.image)
+	for _, err := range []error{s.check(cmd), checkCPUs(cpus), checkMemory(s.memory), s.checkWords(), kernelErr, initrdErr, blockErr, provisionErr} {
 		if err != nil {
 			return nil, usage(cmd, s.place(err))
 		}
@@ -95,6 +98,7 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 	spec := &wire.Spec{
 		Cpus: uint32(cpus), Memory: int64(s.memory), Kernel: image, Initrd: initrd, Cmdline: s.cmdline, //nolint:gosec // checked
 		Backend: s.backend, Restart: s.restart, Accel: s.accel, Script: s.script, Board: strings.TrimPrefix(s.machine, "auto"), Blocks: blocks,
+		Provision: provision,
 	}
 	if err := s.connect(spec); err != nil {
 		return nil, usage(cmd, s.place(err))

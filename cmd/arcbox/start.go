@@ -19,7 +19,8 @@ func newStart(a *app) *cobra.Command {
 		Use:   "start [NAME...]",
 		Short: "Start machines, and wait until they are usable",
 		Long: "Start machines (\"" + defaultName + "\" where none is named) and wait until each is Running, which means\n" +
-			"that its agent answers; with --wait booted, until the init of its image is ready.\n" +
+			"that its agent answers; with --wait booted, until the init of its image is ready; with\n" +
+			"--wait provisioned, until its set-up has a result, and exit 1 where that failed.\n" +
 			"A machine that is not there in time is stopped again, with\n" +
 			"a cause. Ctrl-C detaches: the engine goes on.",
 		Example:           "  arcbox start web\n  arcbox start a b c --timeout 2m",
@@ -48,13 +49,16 @@ const (
 	untilBooted  = "booted"
 )
 
-var startUntil = []string{untilRunning, untilBooted}
+var startUntil = []string{untilRunning, untilBooted, untilProvisioned}
 
 // starting starts a machine, and waits as long again for its init where that is
 // wanted. A machine without an image has none to wait for.
 func (a *app) starting(limit time.Duration, until string) change {
 	return change{doing: "starting", until: until, do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
 		done, err := command(ctx, e, &wire.StartMachine{Request: request(), Name: name, TimeoutNanos: int64(limit)})
+		if err == nil && until == untilProvisioned {
+			return awaitSetUp(ctx, e, name, done.GetMachine())
+		}
 		if err != nil || until == untilRunning || done.GetMachine().GetSpec().GetImage() == "" {
 			return done, err
 		}

@@ -19,9 +19,10 @@ func newUp(a *app) *cobra.Command {
 		Use:   "up [NAME]",
 		Short: "Create a machine if it is missing, and start it",
 		Long: "Make sure that a machine (\"" + defaultName + "\" where none is named) is there and is Running, and that\n" +
-			"the init of its image is ready. The flags of create count only where it is created\n" +
-			"now. A second up is harmless. Ctrl-C detaches: the engine goes on.",
-		Example:           "  arcbox up web --image debian:12\n  arcbox up web --memory 1G\n  arcbox up -f machine.yaml",
+			"the init of its image is ready, and its set-up done: exit 1 where that failed. The\n" +
+			"flags of create count only where it is created now. A second up is harmless. Ctrl-C\n" +
+			"detaches: the engine goes on.",
+		Example:           "  arcbox up web --image debian:12\n  arcbox up web --memory 1G\n  arcbox up -f machine.yaml\n  arcbox up web --image debian:12 --provision set-up.sh",
 		Args:              named(0, 1),
 		ValidArgsFunction: a.completeNames(1),
 	}
@@ -42,7 +43,11 @@ func newUp(a *app) *cobra.Command {
 			if given := s.given(); !made && len(given) > 0 {
 				a.note("%s is there already: %s had no effect", name, strings.Join(given, " "))
 			}
-			return start(ctx, e, name)
+			done, err := start(ctx, e, name)
+			if err != nil || done.GetMachine().GetSpec().GetProvision() == nil {
+				return done, err
+			}
+			return awaitSetUp(ctx, e, name, done.GetMachine())
 		}
 		return a.change(ctx, []string{s.nameOf(args)}, c)
 	})

@@ -11,7 +11,7 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 )
 
-var waitable = []string{"running", "booted", "stopped", "agent", "ip"}
+var waitable = []string{"running", "booted", untilProvisioned, "stopped", "agent", "ip"}
 
 // waitGrace is how much longer than the engine this side waits.
 const waitGrace = 5 * time.Second
@@ -19,11 +19,12 @@ const waitGrace = 5 * time.Second
 func newWait(a *app) *cobra.Command {
 	limit := limitValue(2 * time.Minute)
 	cmd := &cobra.Command{
-		Use:   "wait NAME running|booted|stopped|agent|ip",
+		Use:   "wait NAME running|booted|provisioned|stopped|agent|ip",
 		Short: "Wait until a machine is in a state",
 		Long: "Wait until a machine is running, until the init of its image is ready (booted), until\n" +
-			"it is stopped, until its agent answers, or until it has an address (ip). Exit 5 where\n" +
-			"it is not in time. It starts and stops nothing.",
+			"its set-up has a result (provisioned; exit 1 where it failed), until it is stopped,\n" +
+			"until its agent answers, or until it has an address (ip). Exit 5 where it is not in\n" +
+			"time. It starts and stops nothing.",
 		Example: "  arcbox wait web agent --timeout 30s",
 		Args:    waitArgs,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, part string) ([]string, cobra.ShellCompDirective) {

@@ -1,0 +1,91 @@
+package hosts
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/arcboxlabs/arcbox-engine/fsm"
+)
+
+func TestKeepKeepsASecret(t *testing.T) {
+	w, ref, dir := keyWorld(t)
+	text := []byte("#!/bin/sh\necho secret\n")
+	if err := w.Keep(t.Context(), ref, text); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, provisionFile)
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Error(info, err)
+	}
+	sum := sha256.Sum256(text)
+	p := fsm.Provision{Kind: fsm.ProvisionUserData, Digest: hex.EncodeToString(sum[:])}
+	if got, err := w.provisionText(ref, p); err != nil || !bytes.Equal(got, text) {
+		t.Errorf("%q, %v", got, err)
+	}
+	seed, err := w.seedSecrets(ref, p)
+	if err != nil || len(seed) != 2 || !bytes.Equal(seed[1].Data, text) || string(seed[0].Data) != "instance-id: "+ref.ID+"\nlocal-hostname: Web\n" {
+		t.Errorf("%v, %v", seed, err)
+	}
+	for name, damage := range map[string]func() error{
+		"another":  func() error { return os.WriteFile(path, []byte("x"), 0o600) },
+		"no file":  func() error { return os.Remove(path) },
+		"too long": func() error { return os.WriteFile(path, make([]byte, 1<<20), 0o600) },
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := w.provisionText(ref, p); err == nil {
+			t.Errorf("%s: %q", name, got)
+		}
+		f, err := w.Provision(t.Context(), ref, fsm.Provision{Kind: fsm.ProvisionScript, Digest: p.Digest})
+		if err != nil || !strings.Contains(f.Error, path) {
+			t.Errorf("%s: %+v, %v", name, f, err)
+		}
+	}
+}
+
+func TestSplitLogIsBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	for range 2 {
+		l := &splitLog{path: path}
+		for i := range 100 {
+			if n, err := l.Write(bytes.Repeat([]byte{byte(i)}, 32<<10)); n != 32<<10 || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		if err := l.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old, oldErr := os.ReadFile(path + ".1")
+	now, err := os.ReadFile(path)
+	if oldErr != nil || err != nil || len(old) != provisionLogHalf || len(now) > provisionLogHalf || now[len(now)-1] != 99 {
+		t.Errorf("%d and %d bytes, %v, %v", len(old), len(now), oldErr, err)
+	}
+	short := &splitLog{path: path}
+	if _, err := short.Write([]byte("short")); err != nil || short.close() != nil {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(path); string(text) != "short" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	if _, err := os.Stat(path + ".1"); err == nil {
+		t.Error("an older run's output is left")
+	}
+}
+
+func TestProvisionTexts(t *testing.T) {
+	if got := oneLine("a\x1b[2J\nb\xff"); got != "a [2J b\uFFFD" {
+		t.Errorf("%q", got)
+	}
+	for text, want := range map[string]bool{"the image has no cloud-init": true, "cloud-init is there, and the image has it disabled": true, "": false} {
+		if (remedy(text) != "") != want {
+			t.Errorf("%q: %q", text, remedy(text))
+		}
+	}
+}
