@@ -87,6 +87,8 @@ const foot = `
   The engine's own line is its QEMU command line without vsock, QMP and ` + "`-S`" + `, with the same kernel and initramfs, until
   the first user-space line is on the serial line. The naive line is ` + "`-M q35 -kernel vmlinuz`" + ` with the same initramfs, memory and
   accelerator, and ` + "`console=ttyS0`" + `.
+- **exec**: whole processes in turn, without standard input; ssh goes to the SSH of the same guest's agent, logged in anew each
+  time, or by a ControlMaster that is there.
 - **tar to EROFS**: whole processes, the files in the page cache. Ours reads the plain tar that ` + "`.ci/roots`" + ` made, computes its
   SHA-256 and the image's, and syncs; ` + "`mkfs.erofs`" + ` does neither.
 - **list**: a whole process, from fork to its end, output thrown away. libvirtd runs unprivileged (` + "`qemu:///session`" + `)
