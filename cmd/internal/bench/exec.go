@@ -42,8 +42,9 @@ func (b *bench) execs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if out, err := ssh("-o", "ControlMaster=yes", "-f", "-N").CombinedOutput(); err != nil {
-		return fmt.Errorf("log in: %w: %s", err, out)
+	// What stays in the background keeps its standard error: a pipe would never end.
+	if err := ssh("-o", "ControlMaster=yes", "-f", "-N").Run(); err != nil {
+		return fmt.Errorf("log in: %w", err)
 	}
 	defer ssh("-O", "exit").Run() //nolint:errcheck // it ends with the machine too
 	kinds := []func() *exec.Cmd{
