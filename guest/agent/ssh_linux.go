@@ -18,7 +18,7 @@ import (
 
 // Bounds of SSH; of the connections together, those of the gate.
 const (
-	sshLoginTime   = 10 * time.Second // from the token to a login
+	sshLoginTime   = 30 * time.Second // from the token to a login; a starved guest takes ten
 	maxSSHChannels = 256              // of one connection: sessions and forwards
 	maxSSHListens  = 32               // of one connection: remote forwards
 	maxSSHEnv      = 256              // variables of one session
