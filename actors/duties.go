@@ -282,8 +282,10 @@ func (m *machine) beginBooted(d fsm.Duty) {
 				return booted{fact}
 			}
 			if errors.Is(err, ErrNeverTold) {
+				s.Log.Warn("booted", "machine", ref.Name, "err", err)
 				return nil
 			}
+			s.Log.Debug("booted", "machine", ref.Name, "err", err)
 			sleep(ctx, s.Clock, checkAgain)
 		}
 		return nil
