@@ -24,7 +24,7 @@ const (
 	maxCmdline     = 1024     // bytes; Linux takes 2,048 with ours
 	maxScript      = 4096
 	maxImageName   = 512
-	MinDisk        = 128 << 20
+	MinDisk        = 256 << 20 // a guest can grow Btrfs to no less
 	MaxDisk        = 8 << 40
 	defaultDisk    = 50 << 30
 	diskUnit       = 1 << 20

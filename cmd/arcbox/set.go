@@ -88,7 +88,7 @@ func checkMemory(memory sizeValue) error {
 
 func checkDisk(disk sizeValue) error {
 	if disk < minDisk || disk > maxDisk || disk%mib != 0 {
-		return badInput("disk", "--disk %s: 128M to 8T, whole MiB; a bare number is MiB", disk.String())
+		return badInput("disk", "--disk %s: 256M to 8T, whole MiB; a bare number is MiB", disk.String())
 	}
 	return nil
 }

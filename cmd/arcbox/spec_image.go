@@ -16,7 +16,7 @@ import (
 // The size of a data disk.
 const (
 	defaultDisk = 50 << 30
-	minDisk     = 128 * mib
+	minDisk     = 256 * mib // a guest can grow Btrfs to no less
 	maxDisk     = 8 << 40
 )
 

@@ -20,7 +20,7 @@ func TestFirstImage(t *testing.T) {
 	if r := b.run("create", "a", "--image", "oci:127.0.0.1:1/nothing"); r.code == 0 {
 		t.Error("a machine was made of an image that can't be had")
 	}
-	b.ok("up", "a", "--image", "tiny", "--disk", "200M", "--memory", "512", "--cpus", "1", "--timeout", "3m")
+	b.ok("up", "a", "--image", "tiny", "--disk", "256M", "--memory", "512", "--cpus", "1", "--timeout", "3m")
 	if out := b.ok("exec", "a", "--", "/bin/probe", "--version"); out == "" {
 		t.Error("the image's program says nothing")
 	}
