@@ -23,13 +23,13 @@ func Streams(t testing.TB, data []byte, lines ...string) *Site {
 			"versions": {"20260101_05:24": {"items": {%s}}, "20261101_05:24": {"items": {%s}}, "20261102_05:24": {"items": {}}}}`,
 			strings.Join(f, ":"), f[3], f[4], f[0], f[1], f[2], f[5], old, items))
 	}
-	web := Serve(t, map[string][]byte{
+	files := map[string][]byte{
 		"/base/streams/v1/index.json": []byte(`{"format": "index:1.0", "index": {
 			"images": {"datatype": "image-downloads", "path": "streams/v1/images.json"}, "other": {"datatype": "x", "path": "y"}}}`),
 		"/base/streams/v1/images.json": []byte(`{"format": "products:1.0", "products": {` + strings.Join(list, ",") + `}}`),
-	})
-	for _, line := range lines {
-		web.Files["/base/images/"+strings.Fields(line)[0]+".tar.xz"] = data
 	}
-	return web
+	for _, line := range lines {
+		files["/base/images/"+strings.Fields(line)[0]+".tar.xz"] = data
+	}
+	return Serve(t, files)
 }
