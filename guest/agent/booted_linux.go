@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -63,14 +64,12 @@ func awaitNotify(f *os.File) error {
 	}
 	socket, ok := c.(*net.UnixConn)
 	if !ok {
-		c.Close()
-		return fmt.Errorf("the socket is a %T", c)
+		return errors.Join(fmt.Errorf("the socket is a %T", c), c.Close())
 	}
 	for {
 		text, from, err := receiveFrom(socket)
 		if err != nil {
-			socket.Close()
-			return err
+			return errors.Join(err, socket.Close())
 		}
 		if from == 1 && saysReady(text) {
 			go drain(socket)
@@ -79,10 +78,11 @@ func awaitNotify(f *os.File) error {
 	}
 }
 
+// drain reads on until nobody can write any more.
 func drain(socket *net.UnixConn) {
-	defer socket.Close()
 	for {
 		if _, _, err := receiveFrom(socket); err != nil {
+			_ = socket.Close() // nothing more comes, and nobody waits for it
 			return
 		}
 	}

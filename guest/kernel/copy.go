@@ -43,7 +43,7 @@ func stage(ctx context.Context, from, dir string) (Manifest, error) {
 }
 
 // copyTree copies the files that the manifest of a directory lists.
-func copyTree(ctx context.Context, from, dir string) error {
+func copyTree(ctx context.Context, from, dir string) (err error) {
 	m, err := readManifest(from)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: it has no %s", ErrNoBundle, manifestName)
@@ -56,7 +56,7 @@ func copyTree(ctx context.Context, from, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer func() { err = errors.Join(err, root.Close()) }()
 	for _, f := range m.Files {
 		if err := ctx.Err(); err != nil {
 			return err
