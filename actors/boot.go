@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 )
@@ -60,14 +61,21 @@ func (s *shared) leftovers() (left leftovers) {
 }
 
 // lookAtStranger keeps the CID of a VM whose machine the journal does not know,
-// for as long as this engine lives: the journal may be an older one, put back.
+// for as long as this engine lives: the journal may be an older one, put back. An
+// engine that died in the middle of a create left no more than a set-up there.
 func (s *shared) lookAtStranger(ctx context.Context, left *leftovers, id string) {
-	sight, err := s.Hosts.Look(ctx, Ref{ID: id, Name: id, RunTag: runTag(id)}, "")
+	ref := Ref{ID: id, Name: id, RunTag: runTag(id)}
+	sight, err := s.Hosts.Look(ctx, ref, "")
 	switch {
 	case err != nil:
 		s.Log.Warn("look at a directory that nobody knows", "machine", id, "err", err)
-	case sight.Lock != nil:
-		_ = sight.Lock.Close() // nothing runs there
+	case sight.Lock != nil: // nothing runs there
+		if s.Provisions != nil {
+			err = s.Provisions.Forget(ctx, ref)
+		}
+		if err = errors.Join(err, sight.Lock.Close()); err != nil {
+			s.Log.Warn("forget a create that never was", "machine", id, "err", err)
+		}
 	default:
 		s.Log.Warn("a VM runs in a directory that nobody knows; it is left alone", "machine", id, "cid", sight.CID)
 		if left.cids == nil {

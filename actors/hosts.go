@@ -113,6 +113,9 @@ type Provisions interface {
 	// Keep keeps the script or the user-data of a machine that is about to be
 	// created, synced, in the machine's directory.
 	Keep(ctx context.Context, ref Ref, text []byte) error
+	// Forget takes away what Keep left for a machine that was never created: the
+	// whole directory, unless there is anything else in it.
+	Forget(ctx context.Context, ref Ref) error
 	// Provision has the guest set up, or joins what an engine before this one
 	// began, and awaits the result. An error says that nobody answered: it may be
 	// tried again.

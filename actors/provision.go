@@ -58,12 +58,15 @@ type making struct {
 	release func() // of the image
 }
 
-// kept is the result of that.
-type kept struct{ err error }
+// kept is the result of that, and forgotten of its being taken away again, because
+// of err.
+type (
+	kept      struct{ err error }
+	forgotten struct{ err error }
+)
 
 // keepFirst keeps the machine's script before anybody is told that there is a
-// machine. Where the engine dies in between, a directory is left that the journal
-// does not know.
+// machine. Where the engine dies in between, the next one takes it away.
 func (m *machine) keepFirst(mk *making, text []byte) error {
 	if m.Provisions == nil {
 		mk.release()
@@ -81,17 +84,36 @@ func (m *machine) keepFirst(mk *making, text []byte) error {
 
 // kept: the machine may be.
 func (m *machine) kept(r kept) {
-	mk := m.making
-	m.making = nil
-	defer mk.release()
 	err := r.err
 	if err == nil {
-		err = m.created(mk.c, mk.spec)
+		err = m.created(m.making.c, m.making.spec)
 	}
-	if err != nil {
-		m.neverWas()
-		m.answer(mk.c, refused(err, nil))
+	if err == nil {
+		m.made()
+		return
 	}
+	s, ref := m.shared, m.ref
+	m.runOdd("forget", func(ctx context.Context, _ func(any)) any {
+		limited, cancel := within(ctx, s.Clock, keepTime)
+		defer cancel()
+		if err := s.Provisions.Forget(limited, ref); err != nil {
+			s.Log.Warn("forget the set-up", "machine", ref.Name, "err", err)
+		}
+		return forgotten{err}
+	})
+}
+
+// forgotten: nothing is left of a create that is refused.
+func (m *machine) forgotten(r forgotten) {
+	m.neverWas()
+	m.answer(m.making.c, refused(r.err, nil))
+	m.made()
+}
+
+// made ends a create, whatever came of it.
+func (m *machine) made() {
+	m.making.release()
+	m.making = nil
 	m.flush()
 }
 

@@ -133,6 +133,8 @@ func (m *machine) oddDone(w *work, result any) {
 		m.lookedAtBoot(r)
 	case kept:
 		m.kept(r)
+	case forgotten:
+		m.forgotten(r)
 	case untold:
 		m.tell()
 	case orphaned:

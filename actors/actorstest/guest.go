@@ -141,7 +141,7 @@ func (w *World) Left() (dirs, locks []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, p := range w.places {
-		if p.dir {
+		if p.hasDir() {
 			dirs = append(dirs, p.name)
 		}
 		if p.lock != nil {

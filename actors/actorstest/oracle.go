@@ -228,6 +228,11 @@ func (e *Engine) Sound() error {
 	if broken := e.World.Broken(); len(broken) > 0 {
 		return fmt.Errorf("%s", strings.Join(broken, "; "))
 	}
+	for _, id := range e.World.dirs() {
+		if fold[id].ID == "" {
+			return fmt.Errorf("there is a directory of %s (%s), which was never created", e.World.nameAt(id), id)
+		}
+	}
 	if _, locks := e.World.Left(); len(locks) > 0 {
 		return fmt.Errorf("at rest the engine still holds the locks of %v", locks)
 	}

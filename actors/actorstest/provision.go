@@ -4,14 +4,21 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"maps"
 
 	"github.com/arcboxlabs/arcbox-engine/actors"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 )
 
-// setUpHangs is a script that does not end.
-const setUpHangs = "hangs"
+// setUpHangs is a script that does not end, and setUpUnkept one that the disk has
+// no room for.
+const (
+	setUpHangs  = "hangs"
+	setUpUnkept = "unkept"
+)
+
+var errNoRoom = errors.New("no space left on device")
 
 // setUps is what a machine's root knows of its set-ups. It lives as long as the
 // root: with the data disk, or with the VM where there is none.
@@ -37,8 +44,26 @@ func (w *World) Keep(ctx context.Context, ref actors.Ref, text []byte) error {
 	w.mu.Lock()
 	digest := sha256.Sum256(text)
 	w.at(ref).setUps.script = hex.EncodeToString(digest[:])
+	unkept := w.scripts[ref.Name].Setup == setUpUnkept
 	w.mu.Unlock()
 	_ = w.Gates.Wait(context.WithoutCancel(ctx), ref.Name+" kept")
+	if unkept {
+		return errNoRoom
+	}
+	return nil
+}
+
+// Forget implements actors.Provisions.
+func (w *World) Forget(ctx context.Context, ref actors.Ref) error {
+	if err := w.Gates.Wait(ctx, ref.Name+" forget"); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	if !w.at(ref).dir {
+		delete(w.places, ref.ID)
+	}
+	w.mu.Unlock()
+	_ = w.Gates.Wait(context.WithoutCancel(ctx), ref.Name+" forgotten")
 	return nil
 }
 

@@ -44,7 +44,7 @@ type Script struct {
 	Launch string // "fails": the VM host ends at once; "leaves": and something holds on to the lock
 	Boot   string // "hangs": its agent never answers; "hangs-once": the first launch's does not
 	Stop   string // "ignored": a shutdown is
-	Setup  string // "fails": its script does; "hangs": it never ends
+	Setup  string // "fails": its script does; "hangs": it never ends; "unkept": there is no room for it
 }
 
 // place is what one machine has on the host.
@@ -429,12 +429,15 @@ func (w *World) IDs(ctx context.Context) ([]string, error) {
 	return w.dirs(), nil
 }
 
+// hasDir tells whether a machine has a directory, if only for its set-up.
+func (p *place) hasDir() bool { return p.dir || p.setUps.script != "" }
+
 // dirs are the ids of the machines with a directory.
 func (w *World) dirs() (ids []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id, p := range w.places {
-		if p.dir || p.setUps.script != "" {
+		if p.hasDir() {
 			ids = append(ids, id)
 		}
 	}

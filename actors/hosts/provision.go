@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,11 +18,13 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/guest"
 	"github.com/arcboxlabs/arcbox-engine/guest/boot"
 	guestwire "github.com/arcboxlabs/arcbox-engine/guest/wire"
+	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
 )
 
 // A machine's set-up, in its directory, and its output, in two halves.
 const (
 	provisionFile    = "provision"
+	provisionFresh   = provisionFile + ".new"
 	provisionLog     = "provision.log"
 	provisionLogHalf = 512 << 10 // bytes
 )
@@ -38,7 +41,7 @@ func (w *World) Keep(_ context.Context, ref actors.Ref, text []byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("keep the set-up: %w", err)
 	}
-	fresh := filepath.Join(dir, provisionFile+".new")
+	fresh := filepath.Join(dir, provisionFresh)
 	f, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("keep the set-up: %w", err)
@@ -49,6 +52,33 @@ func (w *World) Keep(_ context.Context, ref actors.Ref, text []byte) error {
 	}
 	if err = errors.Join(err, syncDir(dir), syncDir(w.Machines)); err != nil {
 		return fmt.Errorf("keep the set-up: %w", err)
+	}
+	return nil
+}
+
+// Forget implements actors.Provisions. The lock's file may lie there: who looks
+// whether a VM runs makes it.
+func (w *World) Forget(_ context.Context, ref actors.Ref) error {
+	dir := w.place(ref).Dir
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	kept := false
+	for _, e := range entries {
+		switch e.Name() {
+		case provisionFile, provisionFresh:
+			kept = true
+		case api.LockFile:
+		default:
+			return nil
+		}
+	}
+	if err == nil && kept {
+		err = os.RemoveAll(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("forget the set-up: %w", err)
 	}
 	return nil
 }

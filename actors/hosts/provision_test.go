@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,6 +46,43 @@ func TestKeepKeepsASecret(t *testing.T) {
 		f, err := w.Provision(t.Context(), ref, fsm.Provision{Kind: fsm.ProvisionScript, Digest: p.Digest})
 		if err != nil || !strings.Contains(f.Error, path) {
 			t.Errorf("%s: %+v, %v", name, f, err)
+		}
+	}
+}
+
+// TestForgetTakesOnlyWhatKeepLeft: a directory in which there is anything else is
+// a machine's.
+func TestForgetTakesOnlyWhatKeepLeft(t *testing.T) {
+	for name, there := range map[string]struct {
+		files []string
+		gone  bool
+	}{
+		"kept":           {[]string{provisionFile}, true},
+		"kept in part":   {[]string{provisionFresh}, true},
+		"looked at":      {[]string{provisionFile, "lock"}, true},
+		"nothing":        {nil, false},
+		"only looked at": {[]string{"lock"}, false},
+		"was started":    {[]string{provisionFile, "lock", "token"}, false},
+		"has a disk":     {[]string{provisionFile, "data.img"}, false},
+	} {
+		w, ref, dir := keyWorld(t)
+		if err := errors.Join(os.Remove(dir), w.Forget(t.Context(), ref)); err != nil {
+			t.Errorf("%s, before there is a directory: %v", name, err)
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range there.files {
+			if err := os.WriteFile(filepath.Join(dir, f), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Forget(t.Context(), ref); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		left, err := os.ReadDir(dir)
+		if gone := errors.Is(err, os.ErrNotExist); gone != there.gone || !gone && len(left) != len(there.files) {
+			t.Errorf("%s: %v, %v", name, left, err)
 		}
 	}
 }

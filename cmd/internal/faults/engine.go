@@ -55,6 +55,17 @@ var engineFaults = []fault{
 		pkg: "./actors/actorstest", run: "TestScenarios/cids",
 	},
 	{
+		name:   "half a create is left by a crash",
+		breaks: "the next boot resolves every half-done operation by itself",
+		file:   "actors/boot.go",
+		was: `		if s.Provisions != nil {
+			err = s.Provisions.Forget(ctx, ref)
+		}
+`,
+		now: ``,
+		pkg: "./actors/actorstest", run: "TestCrashAtEveryStep/provision-unkept",
+	},
+	{
 		name:   "CID of a stray given away",
 		breaks: "no two live VMs share a CID",
 		file:   "actors/boot.go",
