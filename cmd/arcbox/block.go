@@ -3,13 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/guest/disk"
 )
 
 // maxBlocks is how many disks a machine may have beside its own.
@@ -33,7 +31,7 @@ func parseBlocks(texts []string) ([]*wire.Block, error) {
 			err = errors.New("no path")
 		}
 		if err == nil {
-			err = usableDisk(abs, readOnly)
+			err = disk.Usable(abs, readOnly)
 		}
 		if err != nil {
 			return nil, badInput("block", "--block %q: PATH or PATH:ro, a file or a block device that you can use: %v", shorten(text, 200), rootCause(err))
@@ -46,29 +44,6 @@ func parseBlocks(texts []string) ([]*wire.Block, error) {
 		out = append(out, &wire.Block{Path: abs, ReadOnly: readOnly})
 	}
 	return out, nil
-}
-
-// usableDisk tells whether a path is a disk that can be opened. Anything else is
-// not opened at all.
-func usableDisk(path string, readOnly bool) error {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular() && info.Mode()&(fs.ModeDevice|fs.ModeCharDevice) != fs.ModeDevice:
-		return errors.New("neither a file nor a block device")
-	case info.Mode().IsRegular() && info.Size() == 0:
-		return errors.New("it is empty: truncate -s 10G makes a disk of 10 GiB")
-	}
-	flags := os.O_RDWR
-	if readOnly {
-		flags = os.O_RDONLY
-	}
-	f, err := os.OpenFile(path, flags|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	return f.Close()
 }
 
 // blockText is a disk as inspect shows it.

@@ -20,4 +20,9 @@
 // Make never touches a file that is there. A disk appears by a rename of what is
 // whole and synced, so that one under its final name was made completely, and a
 // guest may have written to it.
+//
+// # Disks of the user
+//
+// Of the further disks that a machine may have, files and devices of the user,
+// only [Usable] is here: what both the command and the engine look for.
 package disk
