@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"text/tabwriter"
 	"time"
 
@@ -243,26 +242,13 @@ func recoverJournal(cmd *cobra.Command, _ []string) error {
 		return &actors.Refusal{Code: wire.Code_CODE_NOT_FOUND, Hint: "arcbox engine start",
 			Message: "there is no journal to recover: " + h.Journal() + " is not there"}
 	}
-	if err := checkOwner(h.Data); err != nil {
-		return explain(h, err)
-	}
-	lock, err := lockHome(h)
+	var s journal.Salvage
+	kept, err := renewed{"recovered", "damaged"}.journal(h, func(fresh string) (err error) {
+		s, err = journal.Recover(h.Journal(), fresh, journal.Options{Log: newLog(false)})
+		return err
+	})
 	if err != nil {
 		return explain(h, err)
-	}
-	defer lock.Close()
-	stamp := time.Now().UTC().Format("20060102T150405Z")
-	old, fresh := h.Journal(), filepath.Join(h.Data, "journal.recovered-"+stamp)
-	s, err := journal.Recover(old, fresh, journal.Options{Log: newLog(false)})
-	if err != nil {
-		return explain(h, err)
-	}
-	kept := filepath.Join(h.Data, "journal.damaged-"+stamp)
-	if err := os.Rename(old, kept); err != nil {
-		return fmt.Errorf("put the old journal aside: %w", err)
-	}
-	if err := os.Rename(fresh, old); err != nil {
-		return fmt.Errorf("put the new journal in place: %w", err)
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%d records saved, up to %d; %d lost; the old journal is in %s\n", s.Records, s.Last, len(s.Lost), kept)
 	for _, what := range s.Damage {
