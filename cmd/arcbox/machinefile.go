@@ -121,13 +121,11 @@ func (m *machineFile) parse(text []byte) ([]*yaml.Node, error) {
 
 // unknown refuses a key, and names the one that may have been meant.
 func (m *machineFile) unknown(key *yaml.Node) error {
-	keys := fileKeys()
-	near := slices.MinFunc(keys, func(a, b string) int { return distance(key.Value, a) - distance(key.Value, b) })
 	f := badInput("file", "%s:%d: there is no key %q", m.path, key.Line, shorten(key.Value, 80))
-	if distance(key.Value, near) <= 1+len(near)/3 {
-		f.message += fmt.Sprintf("; did you mean %q?", near)
+	if like := similar(shorten(key.Value, 80), fileKeys()); len(like) > 0 {
+		f.message += fmt.Sprintf("; did you mean \"%s\"?", strings.Join(like, `" or "`))
 	} else {
-		f.message += ": there are " + strings.Join(keys, ", ")
+		f.message += ": there are " + strings.Join(fileKeys(), ", ")
 	}
 	return f
 }
@@ -215,27 +213,4 @@ func (s *specFlags) nameOf(args []string) string {
 		return s.file.name
 	}
 	return nameOf(args)
-}
-
-// distance is how many letters must be put in, left out or replaced to make one
-// word of another.
-func distance(a, b string) int {
-	a, b = strings.ToLower(shorten(a, 80)), strings.ToLower(b)
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		last := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := last
-			if a[i] != b[j] {
-				cost++
-			}
-			last = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -72,9 +72,22 @@ func group(cmd *cobra.Command) *cobra.Command {
 		}
 		return f
 	}
-	cmd.SuggestionsMinimumDistance = 2
+	cmd.SuggestionsMinimumDistance = likeness
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd
+}
+
+// likeness is how many letters may differ in what may have been meant.
+const likeness = 2
+
+// similar lists the words that may have been meant by one that is none of them, as
+// cobra does for commands.
+func similar(word string, words []string) []string {
+	cmd := &cobra.Command{SuggestionsMinimumDistance: likeness}
+	for _, w := range words {
+		cmd.AddCommand(&cobra.Command{Use: w, Run: func(*cobra.Command, []string) {}}) // without Run it would be none
+	}
+	return cmd.SuggestionsFor(word)
 }
 
 // checkName refuses what can't be a machine's name, before anything is asked.
