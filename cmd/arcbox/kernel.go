@@ -300,41 +300,11 @@ func newKernelRemove(a *app) *cobra.Command {
 		Args:              kernelArgs("the name of a kernel"),
 		ValidArgsFunction: a.completeKernels,
 		RunE: a.kernelVerb(func(ctx context.Context, s *kernel.Store, args []string) error {
-			return s.Remove(ctx, args[0], func(name string) ([]string, error) { return a.kernelUsers(ctx, name) })
+			return s.Remove(ctx, args[0], func(name string) ([]string, error) {
+				return a.machinesWith(ctx, func(s *wire.Spec) bool { return s.GetKernel() == name })
+			})
 		}),
 	}
-}
-
-// kernelUsers lists the machines that name a kernel. A home without a journal has
-// no machines.
-func (a *app) kernelUsers(ctx context.Context, name string) ([]string, error) {
-	h, err := a.home()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(h.Journal()); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	e, err := a.engine(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer e.Close()
-	all, err := allMachines(ctx, e)
-	if err != nil {
-		return nil, err
-	}
-	return namersOf(all.GetMachines(), name), nil
-}
-
-func namersOf(machines []*wire.Machine, name string) []string {
-	var users []string
-	for _, m := range machines {
-		if m.GetSpec().GetKernel() == name {
-			users = append(users, m.GetName())
-		}
-	}
-	return users
 }
 
 func newKernelPack(a *app) *cobra.Command {

@@ -154,11 +154,11 @@ func TestCreateWithKernel(t *testing.T) {
 	}
 }
 
-func TestNamersOf(t *testing.T) {
+func TestNamesWith(t *testing.T) {
 	machines := []*wire.Machine{
 		{Name: "a", Spec: &wire.Spec{Kernel: "ours"}}, {Name: "b", Spec: &wire.Spec{}}, {Name: "c", Spec: &wire.Spec{Kernel: "/boot/ours"}},
 	}
-	if got := namersOf(machines, "ours"); len(got) != 1 || got[0] != "a" {
+	if got := namesWith(machines, func(s *wire.Spec) bool { return s.GetKernel() == "ours" }); len(got) != 1 || got[0] != "a" {
 		t.Errorf("%v", got)
 	}
 }

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -41,6 +44,38 @@ func newList(a *app) *cobra.Command {
 // allMachines asks for all machines.
 func allMachines(ctx context.Context, e engine) (*wire.Machines, error) {
 	return client.List(func(m *wire.ListMachines) (*wire.Machines, error) { return ask[*wire.Machines](ctx, e, m) })
+}
+
+// machinesWith names the machines whose spec is such: the engine knows. Where there
+// never was one, there are no machines.
+func (a *app) machinesWith(ctx context.Context, such func(*wire.Spec) bool) ([]string, error) {
+	h, err := a.home()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(h.Journal()); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	all, err := allMachines(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return namesWith(all.GetMachines(), such), nil
+}
+
+func namesWith(machines []*wire.Machine, such func(*wire.Spec) bool) []string {
+	var names []string
+	for _, m := range machines {
+		if such(m.GetSpec()) {
+			names = append(names, m.GetName())
+		}
+	}
+	return names
 }
 
 func byName(ms []*wire.Machine) []*wire.Machine {

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -87,29 +85,9 @@ func (a *app) create(ctx context.Context, e engine, name string, spec *wire.Spec
 	return command(ctx, e, &wire.CreateMachine{Request: request(), Name: name, Spec: spec})
 }
 
-// imageUsers tells which machines use an image: the engine knows. Where there
-// never was one, there are no machines.
+// imageUsers tells which machines use an image.
 func (a *app) imageUsers(ctx context.Context) image.Users {
 	return func(digest string) ([]string, error) {
-		h, err := a.home()
-		if err != nil {
-			return nil, err
-		}
-		if _, err := os.Stat(h.Journal()); errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
-		e, err := a.engine(ctx)
-		if err != nil {
-			return nil, err
-		}
-		defer e.Close()
-		all, err := allMachines(ctx, e)
-		var names []string
-		for _, m := range all.GetMachines() {
-			if m.GetSpec().GetImage() == digest {
-				names = append(names, m.GetName())
-			}
-		}
-		return names, err
+		return a.machinesWith(ctx, func(s *wire.Spec) bool { return s.GetImage() == digest })
 	}
 }
