@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -15,18 +14,7 @@ func newJournalRecover(a *app) *cobra.Command {
 			"lost. The damaged one is kept. The engine must be down.",
 		Args: noArgs,
 		RunE: a.verb(func(context.Context, *cobra.Command, []string) error {
-			h, err := a.home()
-			if err != nil {
-				return err
-			}
-			path, err := findEngine(a.env)
-			if err != nil {
-				return err
-			}
-			if err := a.replace(path, []string{engineName, "journal", "recover"}, homeEnv(a.environ(), h)); err != nil {
-				return fmt.Errorf("run %s: %w", path, err)
-			}
-			return nil
+			return a.becomeEngine("journal", "recover")
 		}),
 	}
 }

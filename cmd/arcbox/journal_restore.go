@@ -23,18 +23,24 @@ func newJournalRestore(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			h, err := a.home()
-			if err != nil {
-				return err
-			}
-			path, err := findEngine(a.env)
-			if err != nil {
-				return err
-			}
-			if err := a.replace(path, []string{engineName, "journal", "restore", dir}, homeEnv(a.environ(), h)); err != nil {
-				return fmt.Errorf("run %s: %w", path, err)
-			}
-			return nil
+			return a.becomeEngine("journal", "restore", dir)
 		}),
 	}
+}
+
+// becomeEngine replaces this command by the engine's binary, where what is to be
+// done is done while no engine runs.
+func (a *app) becomeEngine(args ...string) error {
+	h, err := a.home()
+	if err != nil {
+		return err
+	}
+	path, err := findEngine(a.env)
+	if err != nil {
+		return err
+	}
+	if err := a.replace(path, append([]string{engineName}, args...), homeEnv(a.environ(), h)); err != nil {
+		return fmt.Errorf("run %s: %w", path, err)
+	}
+	return nil
 }
