@@ -9,5 +9,6 @@
 // What is cut short, or does not match its checksum, ends the process before it
 // touches anything, and so does a descriptor 3 that is not the lock file, or
 // does not have its lock. Of the environment PATH and TMPDIR are kept. Who
-// connects is the process's own user, or root, by the kernel's word.
+// connects is the process's own user, or root, by the kernel's word; a lack of
+// descriptors ends no listener.
 package process

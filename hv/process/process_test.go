@@ -2,12 +2,16 @@ package process
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 func TestCapped(t *testing.T) {
@@ -53,5 +57,24 @@ func TestSeal(t *testing.T) {
 	}
 	if _, err := Seal(make([]byte, MaxInput)); err == nil {
 		t.Error("too much is sealed")
+	}
+}
+
+func TestAccept(t *testing.T) {
+	a, b := net.Pipe()
+	defer func() { _ = errors.Join(a.Close(), b.Close()) }()
+	answers := []error{nil, unix.EMFILE, unix.ECONNABORTED, nil, fmt.Errorf("accept: %w", net.ErrClosed)}
+	taken := 0
+	Accept(func() (net.Conn, error) {
+		err := answers[0]
+		answers = answers[1:]
+		return a, err
+	}, func(c net.Conn) {
+		if c == a {
+			taken++
+		}
+	})
+	if taken != 2 || len(answers) != 0 {
+		t.Errorf("%d connections were taken, %d answers are left", taken, len(answers))
 	}
 }

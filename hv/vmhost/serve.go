@@ -60,15 +60,7 @@ func codeOf(err error) api.Code {
 
 // serve answers one request a connection until the listener is closed.
 func (h *host) serve(ctx context.Context, l *net.UnixListener) {
-	for {
-		c, err := l.AcceptUnix()
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return
-		case err != nil: // out of descriptors: let some be freed
-			time.Sleep(10 * time.Millisecond)
-			continue
-		}
+	process.Accept(l.AcceptUnix, func(c *net.UnixConn) {
 		r := &requester{UnixConn: c, answered: sync.OnceFunc(h.drain.leave)}
 		h.lobby.enter(r)
 		h.conns <- struct{}{} // there is room, or somebody is just leaving
@@ -77,7 +69,7 @@ func (h *host) serve(ctx context.Context, l *net.UnixListener) {
 			defer func() { <-h.conns }()
 			h.handle(ctx, r)
 		}()
-	}
+	})
 }
 
 // handle carries out one request.

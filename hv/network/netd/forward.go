@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/arcboxlabs/arcbox-engine/hv/network/api"
+	"github.com/arcboxlabs/arcbox-engine/hv/process"
 )
 
 const (
@@ -101,22 +102,12 @@ func (f *forward) serve() error {
 	defer func() { _ = l.Close() }()
 	f.found(nil)
 	places := make(chan struct{}, maxConns)
-	for {
-		c, err := l.Accept()
-		switch {
-		case f.ctx.Err() != nil:
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return err
-		case err != nil: // out of descriptors: let some be freed
-			time.Sleep(10 * time.Millisecond)
-			continue
-		}
+	process.Accept(l.Accept, func(c net.Conn) {
 		select {
 		case places <- struct{}{}:
 		default:
 			_ = c.Close()
-			continue
+			return
 		}
 		go func() {
 			defer func() { <-places }()
@@ -124,7 +115,8 @@ func (f *forward) serve() error {
 				f.a.d.log.Debug("forward", "machine", f.a.id, "listen", f.Listen, "err", err)
 			}
 		}()
-	}
+	})
+	return nil
 }
 
 func (f *forward) listen() (net.Listener, error) {

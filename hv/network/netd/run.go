@@ -2,8 +2,6 @@ package netd
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -91,29 +89,17 @@ func serve(ctx context.Context, cfg Config, c api.Config, log *slog.Logger) erro
 		}
 		_ = l.Close() // removes the socket: whoever comes now finds that nobody is here
 	}()
-	return accept(l, d, log)
-}
-
-// accept serves one session after the other.
-func accept(l *net.UnixListener, d *daemon, log *slog.Logger) error {
-	for {
-		c, err := l.AcceptUnix()
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return nil
-		case err != nil: // out of descriptors: let some be freed
-			time.Sleep(10 * time.Millisecond)
-			continue
-		}
+	process.Accept(l.AcceptUnix, func(c *net.UnixConn) {
 		if err := process.Admitted(c); err != nil {
 			log.Warn("somebody was turned away", "err", err)
 			_ = c.Close()
-			continue
+			return
 		}
 		go func() {
 			if err := d.session(c); err != nil {
-				log.Info("session", "err", fmt.Sprint(err))
+				log.Info("session", "err", err)
 			}
 		}()
-	}
+	})
+	return nil
 }
