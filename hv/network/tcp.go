@@ -71,7 +71,7 @@ func (n *Network) openTCP(m *member, r *tcp.ForwarderRequest, to netip.AddrPort)
 	_ = ep.SetSockOpt(&idle)
 	_ = ep.SetSockOpt(&every)
 	ep.SocketOptions().SetKeepAlive(true)
-	join(life, gonet.NewTCPConn(&wq, ep), out)
+	Join(life, gonet.NewTCPConn(&wq, ep), out)
 }
 
 // dial opens a connection to the outside. The host's loopback is behind an

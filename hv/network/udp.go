@@ -110,12 +110,7 @@ func (n *Network) udpForwarder() *udp.Forwarder {
 // exchange carries datagrams both ways until none has come for a while, or ctx
 // is over. It closes both.
 func exchange(ctx context.Context, a, b net.Conn) {
-	shut := sync.OnceFunc(func() {
-		_ = a.Close()
-		_ = b.Close()
-	})
-	defer shut()
-	stop := context.AfterFunc(ctx, shut)
+	shut, stop := together(ctx, a, b)
 	defer stop()
 	quiet := time.AfterFunc(talkIdle, shut)
 	defer quiet.Stop()

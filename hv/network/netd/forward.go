@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -13,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/arcboxlabs/arcbox-engine/hv/network"
 	"github.com/arcboxlabs/arcbox-engine/hv/network/api"
 	"github.com/arcboxlabs/arcbox-engine/hv/process"
 )
@@ -164,35 +164,11 @@ func sweep(path string) error {
 
 // lead carries one connection to the guest. It closes c.
 func (f *forward) lead(c net.Conn) error {
-	defer func() { _ = c.Close() }()
-	stop := context.AfterFunc(f.ctx, func() { _ = c.Close() })
-	defer stop()
 	g, err := f.a.dialGuest(f.ctx, f.Forward)
 	if err != nil {
+		_ = c.Close()
 		return err
 	}
-	defer func() { _ = g.Close() }()
-	stopToo := context.AfterFunc(f.ctx, func() { _ = g.Close() })
-	defer stopToo()
-	splice(c, g)
+	network.Join(f.ctx, c, g)
 	return nil
-}
-
-// splice carries bytes both ways, the end of one direction as a half-close,
-// until both have ended or one has failed. Between two sockets the kernel does
-// it.
-func splice(a, b net.Conn) {
-	var both sync.WaitGroup
-	carry := func(to, from net.Conn) {
-		if _, err := io.Copy(to, from); err == nil {
-			if half, ok := to.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-				return
-			}
-		}
-		_ = to.Close()
-		_ = from.Close()
-	}
-	both.Go(func() { carry(a, b) })
-	both.Go(func() { carry(b, a) })
-	both.Wait()
 }
