@@ -67,7 +67,7 @@ func (m *member) is() Machine { return *m.config.Load() }
 // become changes what it is. What it has open ends where the policy changes.
 func (m *member) become(now Machine) {
 	was := m.config.Swap(&now)
-	if was == nil || samePolicy(was, &now) {
+	if was == nil || was.Egress.Equal(now.Egress) {
 		return
 	}
 	m.mu.Lock()
@@ -75,11 +75,8 @@ func (m *member) become(now Machine) {
 	m.open, m.shut = context.WithCancel(m.parent)
 	m.mu.Unlock()
 	shut()
-	m.talks.clear()
 	m.flows.clear()
 }
-
-func samePolicy(a, b *Machine) bool { return a.Egress.Equal(b.Egress) }
 
 // opened is the life of what it opens to the outside.
 func (m *member) opened() context.Context {
@@ -115,7 +112,6 @@ func (m *member) gone() {
 	shut := m.shut
 	m.mu.Unlock()
 	shut()
-	m.talks.clear()
 	if p := m.port.Load(); p != nil {
 		p.close()
 	}

@@ -34,6 +34,7 @@ func (n *Network) tcpForwarder() *tcp.Forwarder {
 			r.Complete(true)
 			return
 		}
+		life := m.opened() // before the policy is looked at: a change of it ends this
 		if !m.is().Egress.Allows(to.Addr(), to.Port()) {
 			m.deny(Denial{Protocol: "tcp", To: to})
 			r.Complete(true)
@@ -42,7 +43,7 @@ func (n *Network) tcpForwarder() *tcp.Forwarder {
 		select {
 		case m.conns <- struct{}{}:
 			defer func() { <-m.conns }()
-			n.openTCP(m, r, to)
+			n.openTCP(life, r, to)
 		default:
 			r.Complete(true)
 		}
@@ -51,8 +52,7 @@ func (n *Network) tcpForwarder() *tcp.Forwarder {
 
 // openTCP answers the guest once the outside has answered, so that what is
 // refused there is refused here. It returns when the connection has ended.
-func (n *Network) openTCP(m *member, r *tcp.ForwarderRequest, to netip.AddrPort) {
-	life := m.opened()
+func (n *Network) openTCP(life context.Context, r *tcp.ForwarderRequest, to netip.AddrPort) {
 	out, err := n.dial(life, "tcp", to)
 	if err != nil {
 		n.opts.Log.Debug("dial", "to", to, "err", err)

@@ -57,15 +57,6 @@ func (t *talks) enter(end func()) (leave func()) {
 	}
 }
 
-func (t *talks) clear() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, end := range t.ends {
-		end()
-	}
-	t.ends = nil
-}
-
 func (t *talks) count() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -82,6 +73,7 @@ func (n *Network) udpForwarder() *udp.Forwarder {
 		if m == nil || to.Addr() == lease.Gateway {
 			return
 		}
+		open := m.opened() // before the policy is looked at: a change of it ends this
 		if !m.is().Egress.Allows(to.Addr(), to.Port()) {
 			m.deny(Denial{Protocol: "udp", To: to})
 			return
@@ -92,7 +84,7 @@ func (n *Network) udpForwarder() *udp.Forwarder {
 			return
 		}
 		guest := gonet.NewUDPConn(&wq, ep)
-		life, end := context.WithCancel(m.opened())
+		life, end := context.WithCancel(open)
 		leave := m.talks.enter(end)
 		go func() {
 			defer leave()
