@@ -76,6 +76,7 @@ func TestForeignFrames(t *testing.T) {
 		etherFrame(evil.MAC, other.MAC, header.IPv4ProtocolNumber, ipUDP(victim.Addr, other.Addr, 1, 2, body)),
 		etherFrame(evil.MAC, n.mac[:], header.IPv4ProtocolNumber, ipUDP(lease.Gateway, lease.Host, 1, 2, body)),
 		arpRequest(evil, victim.Addr, other.Addr),
+		{}, make([]byte, header.EthernetMinimumSize-1), make([]byte, maxFrame+1), make([]byte, longest),
 	}
 	for _, b := range foreign {
 		sendFrame(t, wire, b)

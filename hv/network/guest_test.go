@@ -89,29 +89,37 @@ func wire(t *testing.T) (ours, theirs net.Conn) {
 	return ends[0], ends[1]
 }
 
-// plugIn connects a machine, and gives the guest's end of the wire.
-func plugIn(t *testing.T, n *Network, m Machine) net.Conn {
+// plug is the guest's end of a wire.
+type plug struct {
+	net.Conn
+	ended chan struct{} // the network has let go of its end
+}
+
+// plugIn connects a machine.
+func plugIn(t *testing.T, n *Network, m Machine) plug {
 	t.Helper()
 	here, there := wire(t)
-	done := make(chan struct{})
+	p := plug{here, make(chan struct{})}
 	go func() {
-		defer close(done)
+		defer close(p.ended)
 		_ = n.Carry(t.Context(), m.ID, there)
 	}()
 	t.Cleanup(func() {
 		_ = here.Close()
-		<-done
+		<-p.ended
 	})
-	await(t, "the link", func() bool { s, _ := n.Stats(m.ID); return s.Linked })
-	return here
+	sendFrame(t, here, arpRequest(m, m.Addr, lease.Gateway))
+	nextFrame(t, here) // the link is there
+	return p
 }
 
-func await(t *testing.T, what string, ok func() bool) {
+// await waits for one who tells, or who gives a place.
+func await(t *testing.T, what string, done <-chan struct{}) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s does not come", what)
-		}
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatalf("%s does not come", what)
 	}
 }
 

@@ -227,7 +227,7 @@ func (n *Network) Carry(ctx context.Context, id string, c net.Conn) error {
 		defer close(writing)
 		p.write()
 	}()
-	err := p.read(func(f *frame) { n.take(mem, f) })
+	err := p.read(func(f *frame) { n.take(mem, f) }, func() { mem.foreign.Add(1) })
 	p.close()
 	<-writing
 	return err

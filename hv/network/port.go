@@ -20,6 +20,10 @@ const (
 	batch       = 64 // frames in one write
 )
 
+// longest is more than QEMU takes of a guest, and than a guest with our MTU has
+// reason to send.
+const longest = 128 << 10
+
 // errFrame is a stream that carries no frames.
 var errFrame = errors.New("network: a frame of an impossible length")
 
@@ -99,8 +103,9 @@ func (p *port) write() {
 	}
 }
 
-// read hands over each frame until the stream ends.
-func (p *port) read(each func(*frame)) error {
+// read hands over each frame until the stream ends. What a guest may send and
+// can be no frame of this network is passed over, and told to odd.
+func (p *port) read(each func(*frame), odd func()) error {
 	r := bufio.NewReaderSize(p.conn, 128<<10)
 	var prefix [prefixSize]byte
 	for {
@@ -108,8 +113,15 @@ func (p *port) read(each func(*frame)) error {
 			return err
 		}
 		n := binary.BigEndian.Uint32(prefix[:])
-		if n < header.EthernetMinimumSize || n > maxFrame {
+		if n > longest {
 			return fmt.Errorf("%w: %d bytes", errFrame, n)
+		}
+		if n < header.EthernetMinimumSize || n > maxFrame {
+			if _, err := r.Discard(int(n)); err != nil {
+				return err
+			}
+			odd()
+			continue
 		}
 		f := newFrame(int(n))
 		if _, err := io.ReadFull(r, f.data()); err != nil {
