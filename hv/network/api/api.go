@@ -15,8 +15,9 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/hv/process"
 )
 
-// MaxLine is the longest line, in bytes.
-const MaxLine = 64 << 10
+// MaxLine is the longest line, in bytes. A machine with all that it may have fits,
+// also where JSON writes each byte of its paths as six.
+const MaxLine = 256 << 10
 
 // MaxForwards is how many forwards a machine has at most.
 const MaxForwards = 64

@@ -132,12 +132,12 @@ func (n *Network) connect(ctx context.Context) (*session, error) {
 func (n *Network) talk(ctx context.Context, s *session) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() })
 	defer stop()
+	n.up() // before anything is heard, which would be told with the trouble of before
 	over := make(chan error, 1)
 	go func() { over <- n.listen(s) }()
 	if err := n.sayAll(s); err != nil {
 		return errors.Join(errEnded, err)
 	}
-	n.up()
 	for {
 		select {
 		case err := <-over:
@@ -168,19 +168,20 @@ func (n *Network) sayAll(s *session) error {
 	return s.say(api.Line{All: true})
 }
 
+// sayNews tells first who belongs no longer: another may have that one's address.
 func (n *Network) sayNews(s *session) error {
 	n.mu.Lock()
-	var lines []api.Line
+	var drops, sets []api.Line
 	for id := range n.news {
 		if m, ok := n.wanted[id]; ok {
-			lines = append(lines, api.Line{Set: &m})
+			sets = append(sets, api.Line{Set: &m})
 		} else {
-			lines = append(lines, api.Line{Drop: id})
+			drops = append(drops, api.Line{Drop: id})
 		}
 	}
 	clear(n.news)
 	n.mu.Unlock()
-	for _, l := range lines {
+	for _, l := range append(drops, sets...) {
 		if err := s.say(l); err != nil {
 			return err
 		}

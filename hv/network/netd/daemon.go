@@ -106,14 +106,13 @@ func (d *daemon) set(m api.Machine) error {
 // drop takes a machine off the network.
 func (d *daemon) drop(id string) {
 	d.mu.Lock()
-	a := d.machines[id]
-	delete(d.machines, id)
-	d.rest()
-	d.mu.Unlock()
-	if a != nil {
+	defer d.mu.Unlock()
+	if a := d.machines[id]; a != nil {
 		a.stop()
 	}
+	delete(d.machines, id)
 	d.net.Drop(id)
+	d.rest()
 }
 
 // only drops every machine but these.

@@ -24,12 +24,13 @@ type session struct {
 	d    *daemon
 	mu   sync.Mutex // of writing
 	conn net.Conn
-	done chan struct{}
+	done chan struct{} // it says nothing more
+	gone chan struct{} // and another may be the session
 }
 
 // session serves an engine until it goes, or a newer one comes.
 func (d *daemon) session(c net.Conn) error {
-	s := &session{d: d, conn: c, done: make(chan struct{})}
+	s := &session{d: d, conn: c, done: make(chan struct{}), gone: make(chan struct{})}
 	defer func() { _ = c.Close() }()
 	if err := s.write(api.Line{Hello: &api.Hello{Version: d.version, Started: d.started}}); err != nil {
 		return err
@@ -38,20 +39,29 @@ func (d *daemon) session(c net.Conn) error {
 		return network.ErrClosed
 	}
 	defer d.leave(s)
-	go s.tell()
-	defer close(s.done)
-	return s.read()
+	var telling sync.WaitGroup
+	telling.Go(s.tell)
+	err := s.read()
+	_ = c.Close()
+	close(s.done)
+	telling.Wait() // what it would take is the next one's to tell
+	return err
 }
 
-// enter makes s the session, in place of an older one.
+// enter makes s the session, once the older one has ended: of what that one's
+// engine has said, nothing is carried out behind what s says.
 func (d *daemon) enter(s *session) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for d.now != nil {
+		old := d.now
+		_ = old.conn.Close()
+		d.mu.Unlock()
+		<-old.gone
+		d.mu.Lock()
+	}
 	if d.closed {
 		return false
-	}
-	if d.now != nil {
-		_ = d.now.conn.Close()
 	}
 	d.now, d.served = s, true
 	for id := range d.machines {
@@ -64,10 +74,9 @@ func (d *daemon) enter(s *session) bool {
 func (d *daemon) leave(s *session) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.now == s {
-		d.now = nil
-		d.rest()
-	}
+	d.now = nil
+	close(s.gone)
+	d.rest()
 }
 
 // read carries out what the engine says.
@@ -112,8 +121,7 @@ func (s *session) tell() {
 				continue
 			}
 			if s.write(api.Line{State: &state}) != nil {
-				_ = s.conn.Close() // its reader ends the session
-				s.d.note(id)       // for the next
+				_ = s.conn.Close() // its reader ends the session; the next is told of all
 				return
 			}
 		}
