@@ -41,7 +41,7 @@ type member struct {
 	flows   flows
 	conns   chan struct{} // one token a TCP connection to the outside
 	asks    chan struct{} // one token a question to a name server
-	talks   talks
+	talks   Talks
 	sent    atomic.Uint64
 	got     atomic.Uint64
 	dropped atomic.Uint64

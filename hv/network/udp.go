@@ -19,21 +19,21 @@ import (
 
 // Bounds of exchanges of datagrams.
 const (
-	maxTalks    = 256 // of one machine with the outside
+	maxTalks    = 256 // of one machine with the outside, of one forward with the host
 	talkIdle    = 60 * time.Second
 	maxDatagram = 65507
 )
 
-// talks are a machine's exchanges with the outside. Where there are too many,
-// the oldest ends. The zero value is empty.
-type talks struct {
+// Talks are exchanges of datagrams. Where there are too many, the oldest ends. The
+// zero value is empty.
+type Talks struct {
 	mu   sync.Mutex
 	last uint64
 	ends map[uint64]func() // by age
 }
 
-// enter adds a talk that end ends. leave takes it out again.
-func (t *talks) enter(end func()) (leave func()) {
+// Enter adds a talk that end ends. leave takes it out again.
+func (t *Talks) Enter(end func()) (leave func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.ends) >= maxTalks {
@@ -57,7 +57,7 @@ func (t *talks) enter(end func()) (leave func()) {
 	}
 }
 
-func (t *talks) count() int {
+func (t *Talks) count() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.ends)
@@ -85,7 +85,7 @@ func (n *Network) udpForwarder() *udp.Forwarder {
 		}
 		guest := gonet.NewUDPConn(&wq, ep)
 		life, end := context.WithCancel(open)
-		leave := m.talks.enter(end)
+		leave := m.talks.Enter(end)
 		go func() {
 			defer leave()
 			defer end()

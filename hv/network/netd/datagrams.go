@@ -7,19 +7,21 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/hv/network"
 )
 
 // Bounds of a UDP forward.
 const (
-	maxPeers    = 256
 	peerIdle    = time.Minute
 	maxDatagram = 65507
 )
 
 // peers are who talks to a UDP forward: one exchange with the guest for each.
 type peers struct {
-	mu  sync.Mutex
-	all map[netip.AddrPort]net.Conn
+	mu    sync.Mutex
+	all   map[netip.AddrPort]net.Conn
+	talks network.Talks
 }
 
 // serveUDP carries datagrams to the guest, and its answers back.
@@ -62,24 +64,23 @@ func (f *forward) serveUDP() error {
 	}
 }
 
-// find is the exchange of a peer, a new one where there is none; nil where there
-// are too many.
+// find is the exchange of a peer, a new one where there is none; nil where none
+// can be had.
 func (p *peers) find(from netip.AddrPort, dial func() (net.Conn, error), serve func(net.Conn)) net.Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if g := p.all[from]; g != nil {
 		return g
 	}
-	if len(p.all) >= maxPeers {
-		return nil
-	}
 	g, err := dial()
 	if err != nil {
 		return nil
 	}
 	p.all[from] = g
+	leave := p.talks.Enter(func() { _ = g.Close() })
 	go func() {
 		serve(g)
+		leave()
 		p.mu.Lock()
 		delete(p.all, from)
 		p.mu.Unlock()
