@@ -17,6 +17,7 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 	"github.com/arcboxlabs/arcbox-engine/guest"
 	"github.com/arcboxlabs/arcbox-engine/guest/boot"
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 	guestwire "github.com/arcboxlabs/arcbox-engine/guest/wire"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
 )
@@ -24,7 +25,6 @@ import (
 // A machine's set-up, in its directory, and its output, in two halves.
 const (
 	provisionFile    = "provision"
-	provisionFresh   = provisionFile + ".new"
 	provisionLog     = "provision.log"
 	provisionLogHalf = 512 << 10 // bytes
 )
@@ -41,16 +41,7 @@ func (w *World) Keep(_ context.Context, ref actors.Ref, text []byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("keep the set-up: %w", err)
 	}
-	fresh := filepath.Join(dir, provisionFresh)
-	f, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("keep the set-up: %w", err)
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(fresh, filepath.Join(dir, provisionFile))
-	}
-	if err = errors.Join(err, syncDir(dir), syncDir(w.Machines)); err != nil {
+	if err := errors.Join(files.Replace(filepath.Join(dir, provisionFile), text, 0o600), files.SyncDir(w.Machines)); err != nil {
 		return fmt.Errorf("keep the set-up: %w", err)
 	}
 	return nil
@@ -66,11 +57,10 @@ func (w *World) Forget(_ context.Context, ref actors.Ref) error {
 	}
 	kept := false
 	for _, e := range entries {
-		switch e.Name() {
-		case provisionFile, provisionFresh:
+		switch name := e.Name(); {
+		case name == provisionFile, files.Temp(name):
 			kept = true
-		case api.LockFile:
-		default:
+		case name != api.LockFile:
 			return nil
 		}
 	}
@@ -81,14 +71,6 @@ func (w *World) Forget(_ context.Context, ref actors.Ref) error {
 		return fmt.Errorf("forget the set-up: %w", err)
 	}
 	return nil
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // provisionText is what was kept, if it still is what the journal knows.

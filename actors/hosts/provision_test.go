@@ -58,7 +58,7 @@ func TestForgetTakesOnlyWhatKeepLeft(t *testing.T) {
 		gone  bool
 	}{
 		"kept":           {[]string{provisionFile}, true},
-		"kept in part":   {[]string{provisionFresh}, true},
+		"kept in part":   {[]string{".tmp-1"}, true},
 		"looked at":      {[]string{provisionFile, "lock"}, true},
 		"nothing":        {nil, false},
 		"only looked at": {[]string{"lock"}, false},

@@ -4,11 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
 	"strings"
 	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 )
 
 // layout is the version of the directory and of what goes into the initramfs.
@@ -81,14 +84,15 @@ type entry struct {
 
 // scan lists the assets below dir, newest first, and what is wrong with others.
 func scan(dir string) (found []entry, damaged []string) {
-	manifests, err := filepath.Glob(filepath.Join(globEscape(dir), "*", manifestName))
+	manifests, err := fs.Glob(os.DirFS(dir), "*/"+manifestName)
 	if err != nil {
 		return nil, []string{err.Error()}
 	}
 	for _, m := range manifests {
-		if strings.HasPrefix(filepath.Base(filepath.Dir(m)), ".") {
+		if strings.HasPrefix(m, ".") {
 			continue // being made
 		}
+		m = filepath.Join(dir, m)
 		fi, err := os.Stat(m)
 		if err == nil {
 			var a Assets
@@ -103,15 +107,11 @@ func scan(dir string) (found []entry, damaged []string) {
 	return found, damaged
 }
 
-func globEscape(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
-}
-
 // readAssets reads a manifest and checks that its files are there and whole.
 func readAssets(dir string) (Assets, error) {
 	const maxManifest = 1 << 20
 	name := filepath.Join(dir, manifestName)
-	data, err := readBounded(name, maxManifest)
+	data, err := files.Read(name, maxManifest)
 	if err != nil {
 		return Assets{}, fmt.Errorf("boot assets: %w", err)
 	}

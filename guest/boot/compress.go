@@ -2,14 +2,13 @@ package boot
 
 import (
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
-	"github.com/ulikunitz/xz"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/packed"
 )
 
 // format is a way in which kernels and modules are compressed.
@@ -42,32 +41,13 @@ func sniff(data []byte) format {
 	return plain
 }
 
-// zstdWindow is the largest window that the kernel's own build uses.
-const zstdWindow = 128 << 20
-
 // reader opens data in the format that its first bytes name. The caller calls
 // the returned function when done.
 func reader(data []byte) (io.Reader, func(), error) {
-	nothing := func() {}
-	src := bytes.NewReader(data)
-	switch f := sniff(data); f {
-	case gzipped:
-		r, err := gzip.NewReader(src)
-		return r, nothing, err
-	case xzipped:
-		r, err := xz.NewReader(src)
-		return r, nothing, err
-	case zstded:
-		r, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
-		if err != nil {
-			return nil, nothing, err
-		}
-		return r, r.Close, nil
-	case lz4ed:
-		return lz4.NewReader(src), nothing, nil
-	default:
-		return src, nothing, nil
+	if sniff(data) == lz4ed {
+		return lz4.NewReader(bytes.NewReader(data)), func() {}, nil
 	}
+	return packed.Open(bytes.NewReader(data))
 }
 
 // decompressExactly returns the first size unpacked bytes. What follows is not

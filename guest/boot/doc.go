@@ -24,7 +24,7 @@
 // QEMU enters an uncompressed ELF kernel at its PVH entry point about half a
 // second sooner than it boots a bzImage under TCG. The ELF is the payload of
 // the bzImage, found through the setup header. Where that can't be had (a
-// filter that no Go library knows, no PVH note, another architecture), the
+// compression that is not known here, no PVH note, another architecture), the
 // image is used as it is.
 //
 // # Initramfs

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 )
 
 // maxModule bounds one unpacked module; the largest today is 15 MB.
@@ -101,7 +103,7 @@ func moduleName(file string) (string, bool) {
 
 // load reads and unpacks one module, and says what it depends on.
 func (t *moduleTree) load(name string) (data []byte, depends []string, err error) {
-	raw, err := readBounded(t.files[name], maxModule)
+	raw, err := files.Read(t.files[name], maxModule)
 	if err != nil {
 		return nil, nil, fmt.Errorf("kernel module %s: %w", name, err)
 	}

@@ -3,7 +3,6 @@ package boot
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -246,17 +245,5 @@ func TestFindKernel(t *testing.T) {
 				t.Errorf("release %q, error %v; want %q", k.release, err, c.release)
 			}
 		})
-	}
-}
-
-func TestOpenRegularRefusesOthers(t *testing.T) {
-	for _, name := range []string{t.TempDir(), os.DevNull} {
-		if f, err := openRegular(name); err == nil {
-			f.Close()
-			t.Errorf("%s was opened", name)
-		}
-	}
-	if _, err := openRegular(filepath.Join(t.TempDir(), "x")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("error %v", err)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 )
 
 const (
@@ -124,7 +126,7 @@ func ownBusybox(ctx context.Context, log *slog.Logger) (string, error) {
 func findBusybox(dirs ...string) (string, error) {
 	for _, dir := range dirs {
 		p := filepath.Join(dir, "busybox")
-		data, err := readBounded(p, maxProgram)
+		data, err := files.Read(p, maxProgram)
 		if err == nil && checkStatic(data) == nil {
 			return p, nil
 		}
@@ -155,7 +157,7 @@ func (o *PrepareOptions) read() (inputs, error) {
 		{"guest agent", o.Agent, maxProgram, &in.agent},
 		{"busybox", o.Busybox, maxProgram, &in.busybox},
 	} {
-		if *f.into, err = readBounded(f.path, f.limit); err != nil {
+		if *f.into, err = files.Read(f.path, f.limit); err != nil {
 			return inputs{}, fmt.Errorf("%s: %w", f.what, err)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/cavaliergopher/cpio"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 )
 
 // maxToken bounds what AppendToken takes; a launch's token is 32 bytes.
@@ -69,7 +71,7 @@ func AppendToken(dst string, token []byte, others []Secret, archives ...string) 
 
 // appendArchive copies an archive, up to where another may begin.
 func appendArchive(out *os.File, path string) error {
-	in, err := openRegular(path)
+	in, err := files.Open(path)
 	if err != nil {
 		return err
 	}
@@ -106,34 +108,4 @@ func pad4(buf *bytes.Buffer) {
 	for buf.Len()%4 != 0 {
 		buf.WriteByte(0)
 	}
-}
-
-// openRegular opens a regular file and nothing else: a FIFO or a device in its
-// place would block or never end.
-func openRegular(name string) (*os.File, error) {
-	fi, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", name)
-	}
-	return os.Open(name)
-}
-
-// readBounded reads a regular file of at most limit bytes.
-func readBounded(name string, limit int64) ([]byte, error) {
-	f, err := openRegular(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s: more than %d bytes", name, limit)
-	}
-	return data, nil
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 )
 
 //go:embed template.btrfs.zst
@@ -51,7 +53,7 @@ func Make(path string, size int64, id uuid.UUID) error {
 		err = os.Rename(path+stage, path)
 	}
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		err = files.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return fmt.Errorf("make disk: %w", err)
@@ -187,12 +189,4 @@ func identify(f *os.File, id uuid.UUID) error {
 		}
 	}
 	return nil
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

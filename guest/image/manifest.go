@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 )
 
 // Kind is where an image came from.
@@ -113,14 +115,10 @@ func (s *Store) names() (map[string]string, error) {
 }
 
 func readJSON(path string, into any) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
+	data, err := files.Read(path, maxManifest)
+	if errors.Is(err, files.ErrSize) {
+		return fmt.Errorf("%s %w: %w", path, ErrDamaged, err)
 	}
-	if info.Size() > maxManifest {
-		return fmt.Errorf("%s %w: it has %d bytes", path, ErrDamaged, info.Size())
-	}
-	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
@@ -130,33 +128,10 @@ func readJSON(path string, into any) error {
 	return nil
 }
 
-// writeJSON replaces a file by one that is whole and synced.
-func (s *Store) writeJSON(path string, what any) error {
+func writeJSON(path string, what any) error {
 	data, err := json.MarshalIndent(what, "", "  ")
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(s.dir, tempPrefix+"*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(data, '\n'))
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // swept later where this fails too
-		return err
-	}
-	return syncDir(s.dir)
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return files.Replace(path, append(data, '\n'), 0o600)
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 )
 
 // Users tells which machines use the image with a digest. It is asked while the
@@ -36,11 +38,11 @@ type Removed struct {
 // Remove removes a name, and the image with its last name. A digest removes the
 // image with all its names.
 func (s *Store) Remove(ctx context.Context, reference string, users Users) (Removed, error) {
-	l, err := lock(ctx, s.lockFile(), unix.LOCK_EX, nil)
+	l, err := files.Take(ctx, s.lockFile(), unix.LOCK_EX, nil)
 	if err != nil {
 		return Removed{}, fmt.Errorf("images: %w", err)
 	}
-	defer l.release()
+	defer l.Release()
 	names, err := s.names()
 	if err != nil {
 		return Removed{}, fmt.Errorf("images: %w", err)
@@ -53,7 +55,7 @@ func (s *Store) Remove(ctx context.Context, reference string, users Users) (Remo
 		rest := maps.Clone(names)
 		delete(rest, name)
 		if stands(rest, digest) {
-			if err := s.writeJSON(s.namesFile(), rest); err != nil {
+			if err := writeJSON(s.namesFile(), rest); err != nil {
 				return Removed{}, fmt.Errorf("images: %w", err)
 			}
 			return Removed{Names: []string{name}}, nil
@@ -104,7 +106,7 @@ func (s *Store) remove(names map[string]string, digest string, done *Removed) er
 		}
 	}
 	if len(gone) > 0 {
-		if err := s.writeJSON(s.namesFile(), names); err != nil {
+		if err := writeJSON(s.namesFile(), names); err != nil {
 			return fmt.Errorf("images: %w", err)
 		}
 	}
@@ -119,18 +121,18 @@ func (s *Store) remove(names map[string]string, digest string, done *Removed) er
 		}
 	}
 	done.Digests = append(done.Digests, digest)
-	return syncDir(s.dir)
+	return files.SyncDir(s.dir)
 }
 
 // Prune removes the images that no machine uses and that have no name; with
 // all, also those that have one. It sweeps what crashed pulls left.
 func (s *Store) Prune(ctx context.Context, all bool, users Users) (Removed, error) {
 	var done Removed
-	l, err := lock(ctx, s.lockFile(), unix.LOCK_EX, nil)
+	l, err := files.Take(ctx, s.lockFile(), unix.LOCK_EX, nil)
 	if err != nil {
 		return done, fmt.Errorf("images: %w", err)
 	}
-	defer l.release()
+	defer l.Release()
 	if err := errors.Join(s.sweep(), s.sweepStages("")); err != nil {
 		return done, fmt.Errorf("images: %w", err)
 	}

@@ -10,13 +10,15 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 )
 
 // Stage is where a pull of one reference makes its image. It is locked as long
 // as the pull lives; what an earlier one left in it is removed.
 type Stage struct {
 	dir  string
-	lock *fileLock
+	lock *files.Lock
 }
 
 const lockSuffix = ".lock"
@@ -28,7 +30,7 @@ func (s *Store) Stage(ctx context.Context, key string, held func()) (*Stage, err
 		return nil, fmt.Errorf("images: the stage %q", key)
 	}
 	dir := filepath.Join(s.stageDir(), key)
-	l, err := lock(ctx, dir+lockSuffix, unix.LOCK_EX, held)
+	l, err := files.Take(ctx, dir+lockSuffix, unix.LOCK_EX, held)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +45,7 @@ func (s *Store) Stage(ctx context.Context, key string, held func()) (*Stage, err
 // Close removes all that is left in it.
 func (st *Stage) Close() {
 	_ = os.RemoveAll(st.dir) // swept later where this fails
-	st.lock.remove()
+	st.lock.Remove()
 }
 
 // File is the path of a file in it.
@@ -51,26 +53,26 @@ func (st *Stage) File(name string) string { return filepath.Join(st.dir, name) }
 
 // sweepStages removes what killed pulls left, but for the stage that is own.
 func (s *Store) sweepStages(own string) error {
-	files, err := os.ReadDir(s.stageDir())
+	entries, err := os.ReadDir(s.stageDir())
 	if err != nil {
 		return err
 	}
 	var bad error
-	for _, f := range files {
+	for _, f := range entries {
 		key := strings.TrimSuffix(f.Name(), lockSuffix)
 		if key == own || !f.IsDir() && key == f.Name() {
 			continue
 		}
 		path := filepath.Join(s.stageDir(), key)
-		l, err := tryLock(path+lockSuffix, unix.LOCK_EX)
+		l, err := files.Try(path+lockSuffix, unix.LOCK_EX)
 		if err != nil {
-			if !errors.Is(err, errHeld) {
+			if !errors.Is(err, files.ErrHeld) {
 				bad = errors.Join(bad, err)
 			}
 			continue
 		}
 		bad = errors.Join(bad, os.RemoveAll(path))
-		l.remove()
+		l.Remove()
 	}
 	return bad
 }
@@ -82,11 +84,11 @@ func (s *Store) Commit(ctx context.Context, staged, name string, m Manifest) (Im
 		return Image{}, fmt.Errorf("images: the digest %q", m.Digest)
 	}
 	m.Format = format
-	l, err := lock(ctx, s.lockFile(), unix.LOCK_EX, nil)
+	l, err := files.Take(ctx, s.lockFile(), unix.LOCK_EX, nil)
 	if err != nil {
 		return Image{}, err
 	}
-	defer l.release()
+	defer l.Release()
 	names, err := s.names()
 	if err != nil {
 		return Image{}, err
@@ -96,11 +98,11 @@ func (s *Store) Commit(ctx context.Context, staged, name string, m Manifest) (Im
 	} else if err := os.Rename(staged, s.erofs(m.Digest)); err != nil {
 		return Image{}, err
 	}
-	if err := s.writeJSON(s.json(m.Digest), m); err != nil {
+	if err := writeJSON(s.json(m.Digest), m); err != nil {
 		return Image{}, err
 	}
 	names[name] = m.Digest
-	if err := s.writeJSON(s.namesFile(), names); err != nil {
+	if err := writeJSON(s.namesFile(), names); err != nil {
 		return Image{}, err
 	}
 	return s.image(m, names), nil
@@ -108,11 +110,11 @@ func (s *Store) Commit(ctx context.Context, staged, name string, m Manifest) (Im
 
 // tidy removes what killed processes left, but for the stage that is own.
 func (s *Store) tidy(ctx context.Context, own string) error {
-	l, err := lock(ctx, s.lockFile(), unix.LOCK_EX, nil)
+	l, err := files.Take(ctx, s.lockFile(), unix.LOCK_EX, nil)
 	if err != nil {
 		return err
 	}
-	defer l.release()
+	defer l.Release()
 	return errors.Join(s.sweep(), s.sweepStages(own))
 }
 

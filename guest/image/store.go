@@ -11,13 +11,13 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 )
 
 // Store is a directory of images. It may be used by many goroutines, and the
 // directory by many stores.
 type Store struct{ dir string }
-
-const tempPrefix = ".tmp-"
 
 // Open makes the directory where it is missing.
 func Open(dir string) (*Store, error) {
@@ -34,11 +34,11 @@ var ErrNotFound = errors.New("no such image")
 // Hold keeps every image from being removed until release is called. Nothing
 // is added meanwhile either, so it is for moments.
 func (s *Store) Hold(ctx context.Context) (release func(), err error) {
-	l, err := lock(ctx, s.lockFile(), unix.LOCK_SH, nil)
+	l, err := files.Take(ctx, s.lockFile(), unix.LOCK_SH, nil)
 	if err != nil {
 		return nil, fmt.Errorf("images: %w", err)
 	}
-	return l.release, nil
+	return l.Release, nil
 }
 
 // ErrBusy means that the store is being changed by somebody else at this moment.
@@ -46,14 +46,14 @@ var ErrBusy = errors.New("the images are being changed")
 
 // TryHold is Hold for who can't wait: it gives up with ErrBusy.
 func (s *Store) TryHold() (release func(), err error) {
-	l, err := tryLock(s.lockFile(), unix.LOCK_SH)
-	if errors.Is(err, errHeld) {
+	l, err := files.Try(s.lockFile(), unix.LOCK_SH)
+	if errors.Is(err, files.ErrHeld) {
 		return nil, ErrBusy
 	}
 	if err != nil {
 		return nil, fmt.Errorf("images: %w", err)
 	}
-	return l.release, nil
+	return l.Release, nil
 }
 
 // Find looks an image up: by a name, in whatever form it is written, by its
@@ -108,12 +108,12 @@ func (s *Store) digest(names map[string]string, reference string) (string, error
 
 // digests are those that have a manifest, in order.
 func (s *Store) digests() ([]string, error) {
-	files, err := os.ReadDir(s.dir)
+	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return nil, err
 	}
 	var found []string
-	for _, f := range files {
+	for _, f := range entries {
 		name, ok := strings.CutSuffix(f.Name(), ".json")
 		if d := prefix + name; ok && isDigest(d) {
 			found = append(found, d)
@@ -163,18 +163,20 @@ func (s *Store) image(m Manifest, names map[string]string) Image {
 // sweep removes what crashed pulls left. Who calls it holds the lock
 // exclusively, and does not stage anything yet.
 func (s *Store) sweep() error {
-	files, err := os.ReadDir(s.dir)
+	if err := files.Sweep(s.dir); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
+	for _, f := range entries {
 		name, isImage := strings.CutSuffix(f.Name(), ".erofs")
-		stray := strings.HasPrefix(f.Name(), tempPrefix)
-		if d := prefix + name; isImage && isDigest(d) {
-			_, err := os.Lstat(s.json(d))
-			stray = errors.Is(err, fs.ErrNotExist)
+		d := prefix + name
+		if !isImage || !isDigest(d) {
+			continue
 		}
-		if stray {
+		if _, err := os.Lstat(s.json(d)); errors.Is(err, fs.ErrNotExist) {
 			if err := os.Remove(filepath.Join(s.dir, f.Name())); err != nil {
 				return err
 			}

@@ -8,17 +8,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 )
 
 func open(t testing.TB) *Store {
@@ -194,6 +193,8 @@ func TestRemove(t *testing.T) {
 // Who is about to use an image keeps it: see the package's comment.
 func TestHoldKeepsImages(t *testing.T) {
 	s := open(t)
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
 	put(t, s, "rootfs", "one")
 	release, err := s.Hold(t.Context())
 	if err != nil {
@@ -204,90 +205,38 @@ func TestHoldKeepsImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	second()
-	asked := make(chan struct{}, 1)
-	removed := make(chan error)
-	go func() {
-		_, err := s.Remove(context.Background(), "rootfs", func(string) ([]string, error) {
-			asked <- struct{}{}
+	var held atomic.Bool
+	held.Store(true)
+	remove := func(ctx context.Context) error {
+		_, err := s.Remove(ctx, "rootfs", func(string) ([]string, error) {
+			// Asking while the other still records would see nothing and remove.
+			if held.Load() {
+				t.Error("the users were asked for while somebody held the store")
+			}
 			return nil, nil
 		})
-		removed <- err
-	}()
-	// Asking while the other still records would see nothing and remove.
-	select {
-	case <-asked:
-		t.Error("the users were asked for while somebody held the store")
-	case <-time.After(4 * lockPause):
+		return err
 	}
+	if err := remove(canceled); !errors.Is(err, context.Canceled) {
+		t.Errorf("while somebody holds the store: %v", err)
+	}
+	removed := make(chan error)
+	go func() { removed <- remove(context.Background()) }()
 	if _, err := s.Find("rootfs"); err != nil {
 		t.Error(err)
 	}
+	held.Store(false)
 	release()
 	if err := <-removed; err != nil {
 		t.Error(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	l, err := tryLock(s.lockFile(), unix.LOCK_EX)
+	l, err := files.Try(s.lockFile(), unix.LOCK_EX)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.release()
-	cancel()
-	if _, err := s.Hold(ctx); !errors.Is(err, context.Canceled) {
+	defer l.Release()
+	if _, err := s.Hold(canceled); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
-	}
-}
-
-// A lock whose file is removed by its holder excludes all the same.
-func TestLockExcludes(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	var inside, most atomic.Int32
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for range 200 {
-				l, err := tryLock(path, unix.LOCK_EX)
-				if errors.Is(err, errHeld) {
-					continue
-				}
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				most.Store(max(most.Load(), inside.Add(1)))
-				runtime.Gosched()
-				inside.Add(-1)
-				l.remove()
-			}
-		})
-	}
-	wg.Wait()
-	if n := most.Load(); n != 1 {
-		t.Errorf("%d were inside at once", n)
-	}
-}
-
-// An open file that its path does not name any more is no lock.
-func TestLockOfARemovedFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := same(f, path); err != nil {
-		t.Error(err)
-	}
-	for name, replace := range map[string]func() error{
-		"removed":  func() error { return os.Remove(path) },
-		"replaced": func() error { return os.WriteFile(path, nil, 0o600) },
-	} {
-		if err := errors.Join(os.RemoveAll(path), replace()); err != nil && name == "replaced" {
-			t.Fatal(err)
-		}
-		if err := same(f, path); !errors.Is(err, errHeld) {
-			t.Errorf("%s: %v", name, err)
-		}
 	}
 }
 

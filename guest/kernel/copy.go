@@ -2,8 +2,6 @@ package kernel
 
 import (
 	"archive/tar"
-	"bufio"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -12,10 +10,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
+	"github.com/arcboxlabs/arcbox-engine/guest/packed"
 )
 
 // stage copies a bundle, from a directory or a tar, into dir, and checks it.
@@ -61,9 +58,12 @@ func copyTree(ctx context.Context, from, dir string) (err error) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		in, err := root.Open(filepath.FromSlash(f.Path))
+		in, err := files.OpenIn(root, filepath.FromSlash(f.Path))
 		if errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%s: %w: it is missing", f.Path, ErrDamaged)
+		}
+		if errors.Is(err, files.ErrKind) {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 		if err != nil {
 			return err
@@ -78,12 +78,12 @@ func copyTree(ctx context.Context, from, dir string) (err error) {
 
 // unpack unpacks the regular files of a tar.
 func unpack(ctx context.Context, from, dir string) error {
-	f, err := os.Open(from)
+	f, err := files.Open(from)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	plain, done, err := decompressor(f)
+	plain, done, err := packed.Open(f)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoBundle, err)
 	}
@@ -116,29 +116,6 @@ func unpack(ctx context.Context, from, dir string) error {
 			return err
 		}
 	}
-}
-
-func decompressor(f *os.File) (io.Reader, func(), error) {
-	in, nothing := bufio.NewReaderSize(f, 1<<16), func() {}
-	begin, err := in.Peek(6)
-	if err != nil {
-		return nil, nothing, err
-	}
-	switch {
-	case strings.HasPrefix(string(begin), "\x1f\x8b"):
-		r, err := gzip.NewReader(in)
-		return r, nothing, err
-	case string(begin) == "\xfd7zXZ\x00":
-		r, err := xz.NewReader(in)
-		return r, nothing, err
-	case strings.HasPrefix(string(begin), "\x28\xb5\x2f\xfd"):
-		r, err := zstd.NewReader(in, zstd.WithDecoderMaxWindow(128<<20))
-		if err != nil {
-			return nil, nothing, err
-		}
-		return r, r.Close, nil
-	}
-	return in, nothing, nil
 }
 
 // write writes one file of a bundle, synced.

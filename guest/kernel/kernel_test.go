@@ -10,8 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -107,7 +110,7 @@ func TestImportRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		name string
 		make func(t *testing.T) string
-		want error
+		want error // nil = any: that of a root has no name
 	}{
 		"nothing":     {"", func(t *testing.T) string { return t.TempDir() }, ErrNoBundle},
 		"no tar":      {"", func(t *testing.T) string { return tarName(t, "not a tar at all, but long enough") }, ErrNoBundle},
@@ -127,6 +130,29 @@ func TestImportRefuses(t *testing.T) {
 			}
 			return dir
 		}, ErrDamaged},
+		"a pipe": {"", func(t *testing.T) string {
+			dir := good(t)
+			name := filepath.Join(dir, "boot/config-6.1")
+			if err := errors.Join(os.Remove(name), syscall.Mkfifo(name, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			return dir
+		}, ErrDamaged},
+		"a link out of it": {"", func(t *testing.T) string {
+			dir := good(t)
+			name := filepath.Join(dir, "boot/config-6.1")
+			if err := errors.Join(os.Remove(name), os.Symlink("/etc/hostname", name)); err != nil {
+				t.Fatal(err)
+			}
+			return dir
+		}, nil},
+		"a pipe for a tar": {"", func(t *testing.T) string {
+			name := filepath.Join(t.TempDir(), "pipe")
+			if err := syscall.Mkfifo(name, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return name
+		}, files.ErrKind},
 		"no JSON":   {"", spoiled(manifestName, "{"), ErrNoBundle},
 		"cut tar":   {"", cutTar, ErrNoBundle},
 		"out of it": {"", func(t *testing.T) string { return tarOf(t, good(t), tar.Header{Name: "../out", Typeflag: tar.TypeReg}) }, ErrNoBundle},
@@ -147,7 +173,7 @@ func TestImportRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			s := Open(dir)
-			if b, err := s.Import(t.Context(), c.make(t), c.name); !errors.Is(err, c.want) {
+			if b, err := s.Import(t.Context(), c.make(t), c.name); err == nil || c.want != nil && !errors.Is(err, c.want) {
 				t.Fatalf("%+v, %v, want %v", b, err, c.want)
 			}
 			entries, _ := os.ReadDir(dir)
@@ -211,13 +237,15 @@ func TestKilledHalfWay(t *testing.T) {
 	put(t, filepath.Join(dir, stagePrefix+"1", "boot", "vmlinuz-6.1"), "half")
 	put(t, filepath.Join(dir, goingPrefix+"old", manifestName), "{}")
 	put(t, filepath.Join(dir, "damaged", manifestName), "{}")
+	put(t, filepath.Join(dir, "damaged", ".tmp-1"), "{")
+	put(t, filepath.Join(dir, ".tmp-1"), "ours")
 	if all, err := s.List(); len(all) != 0 || !errors.Is(err, ErrNoBundle) {
 		t.Fatalf("%v, %v", all, err)
 	}
 	if _, err := s.Import(t.Context(), good(t), ""); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{stagePrefix + "1", goingPrefix + "old"} {
+	for _, name := range []string{stagePrefix + "1", goingPrefix + "old", ".tmp-1", "damaged/.tmp-1"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			t.Errorf("%s is still there", name)
 		}

@@ -6,14 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 )
 
 // Default is the name of the kernel of the distribution's packages.
@@ -76,7 +76,7 @@ func CheckName(name string) error {
 // readManifest reads and checks the manifest of the bundle in dir. Its files are
 // not looked at.
 func readManifest(dir string) (Manifest, error) {
-	data, err := readBounded(filepath.Join(dir, manifestName), maxManifest)
+	data, err := files.Read(filepath.Join(dir, manifestName), maxManifest)
 	if err != nil {
 		return Manifest{}, err
 	}
@@ -149,46 +149,7 @@ func writeManifest(dir string, m Manifest) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, manifestName), append(data, '\n'))
-}
-
-// writeFile replaces a file by one that is whole and synced.
-func writeFile(name string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return err
-	}
-	return syncDir(filepath.Dir(name))
-}
-
-func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func readBounded(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("%s: more than %d bytes", name, limit)
-	}
-	return data, err
+	return files.Replace(filepath.Join(dir, manifestName), append(data, '\n'), 0o644)
 }
 
 func clip(s string) string {

@@ -18,11 +18,11 @@ import (
 // not taken in.
 func Pack(dir, arch, source string, made time.Time) (Manifest, error) {
 	m := Manifest{Format: format, Arch: arch, Source: source, Made: made.UTC()}
-	images, err := filepath.Glob(filepath.Join(escape(dir), "boot", "vmlinuz-*"))
+	images, err := fs.Glob(os.DirFS(dir), "boot/vmlinuz-*")
 	if err != nil || len(images) != 1 {
 		return Manifest{}, fmt.Errorf("kernel tree %s: %w: exactly one boot/vmlinuz-RELEASE is needed, it has %d", dir, ErrNoBundle, len(images))
 	}
-	m.Release = strings.TrimPrefix(filepath.Base(images[0]), "vmlinuz-")
+	m.Release = strings.TrimPrefix(images[0], "boot/vmlinuz-")
 	err = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
@@ -80,8 +80,4 @@ func verify(dir string, m Manifest) error {
 		}
 	}
 	return nil
-}
-
-func escape(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }

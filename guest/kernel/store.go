@@ -10,9 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 )
 
 // Store is a directory of bundles.
@@ -105,7 +106,7 @@ func (s *Store) read(name, used string) (Bundle, error) {
 
 // Used is the kernel of machines that name none.
 func (s *Store) Used() string {
-	data, err := readBounded(filepath.Join(s.dir, usedName), 100)
+	data, err := files.Read(filepath.Join(s.dir, usedName), 100)
 	if name := strings.TrimSpace(string(data)); err == nil && CheckName(name) == nil {
 		return name
 	}
@@ -124,9 +125,6 @@ func (s *Store) Import(ctx context.Context, from, name string) (b Bundle, err er
 		if err := CheckName(name); err != nil {
 			return Bundle{}, err
 		}
-	}
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
-		return Bundle{}, err
 	}
 	unlock, err := s.lock(ctx)
 	if err != nil {
@@ -177,14 +175,11 @@ func (s *Store) install(dir, name string, m Manifest) error {
 	if err := os.Rename(dir, to); err != nil {
 		return err
 	}
-	return syncDir(s.dir)
+	return files.SyncDir(s.dir)
 }
 
 // Use makes a kernel that of machines that name none.
 func (s *Store) Use(ctx context.Context, name string) error {
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
-		return fmt.Errorf("use kernel: %w", err)
-	}
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return err
@@ -195,7 +190,7 @@ func (s *Store) Use(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	if err := writeFile(filepath.Join(s.dir, usedName), []byte(name+"\n")); err != nil {
+	if err := files.Replace(filepath.Join(s.dir, usedName), []byte(name+"\n"), 0o644); err != nil {
 		return fmt.Errorf("use kernel: %w", err)
 	}
 	return nil
@@ -235,10 +230,15 @@ func (s *Store) Remove(ctx context.Context, name string, users func(name string)
 
 // sweep removes what was killed half-way. The lock is held.
 func (s *Store) sweep() {
+	_ = files.Sweep(s.dir) // the next one tries again, here and below
 	entries, _ := os.ReadDir(s.dir)
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), stagePrefix) || strings.HasPrefix(e.Name(), goingPrefix) {
-			_ = os.RemoveAll(filepath.Join(s.dir, e.Name())) // the next one tries again
+		dir := filepath.Join(s.dir, e.Name())
+		switch {
+		case strings.HasPrefix(e.Name(), stagePrefix), strings.HasPrefix(e.Name(), goingPrefix):
+			_ = os.RemoveAll(dir)
+		case e.IsDir():
+			_ = files.Sweep(dir) // of its manifest
 		}
 	}
 }
@@ -250,7 +250,7 @@ func (s *Store) DefaultBoots(release string) []Boots {
 
 func (s *Store) defaultBoots() map[string][]Boots {
 	all := map[string][]Boots{}
-	data, err := readBounded(filepath.Join(s.dir, defaultBoots), maxManifest)
+	data, err := files.Read(filepath.Join(s.dir, defaultBoots), maxManifest)
 	if err != nil || json.Unmarshal(data, &all) != nil {
 		return map[string][]Boots{} // then it is a q35, and may be tried again
 	}
@@ -268,9 +268,6 @@ func (s *Store) Record(ctx context.Context, name, release string, b Boots) error
 	if err := b.check(); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
-		return fmt.Errorf("record boots: %w", err)
-	}
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return err
@@ -283,7 +280,10 @@ func (s *Store) Record(ctx context.Context, name, release string, b Boots) error
 		if err != nil {
 			return err
 		}
-		return writeFile(filepath.Join(s.dir, defaultBoots), append(data, '\n'))
+		if err := files.Replace(filepath.Join(s.dir, defaultBoots), append(data, '\n'), 0o644); err != nil {
+			return fmt.Errorf("record boots: %w", err)
+		}
+		return nil
 	}
 	old, err := s.Find(name)
 	if err != nil {
@@ -299,27 +299,15 @@ func (s *Store) Record(ctx context.Context, name, release string, b Boots) error
 	return nil
 }
 
-// lockPause is between two looks at a lock that somebody else has.
-const lockPause = 50 * time.Millisecond
-
-// lock keeps other processes from changing the store.
+// lock keeps other processes from changing the store, which is made where it is
+// missing.
 func (s *Store) lock(ctx context.Context) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(s.dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return nil, fmt.Errorf("kernels: %w", err)
+	}
+	l, err := files.Take(ctx, filepath.Join(s.dir, lockName), unix.LOCK_EX, nil)
 	if err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { _ = f.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errors.Join(fmt.Errorf("kernels: lock: %w", err), f.Close())
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("kernels: another process changes them: %w", context.Cause(ctx)), f.Close())
-		case <-time.After(lockPause):
-		}
-	}
+	return l.Release, nil
 }

@@ -45,14 +45,16 @@ var table = map[string]row{
 	"guest":             {may: []string{"guest/tree", "guest/wire"}, tests: []string{"guest/agent"}},
 	"guest/agent/early": {},
 	"guest/agent":       {may: []string{"guest/agent/early", "guest/tree", "guest/wire"}},
-	"guest/boot":        {},
-	"guest/disk":        {},
-	"guest/kernel":      {},
+	"guest/boot":        {may: []string{"guest/files", "guest/packed"}},
+	"guest/files":       {},
+	"guest/packed":      {},
+	"guest/disk":        {may: []string{"guest/files"}},
+	"guest/kernel":      {may: []string{"guest/files", "guest/packed"}},
 
 	"guest/image/erofs/erofstest": {},
 	"guest/image/erofs":           {tests: []string{"guest/image/erofs/erofstest"}},
-	"guest/image/rootfs":          {may: []string{"guest/image/erofs"}, tests: []string{"guest/image/erofs/erofstest"}},
-	"guest/image":                 {},
+	"guest/image/rootfs":          {may: []string{"guest/image/erofs", "guest/packed"}, tests: []string{"guest/image/erofs/erofstest"}},
+	"guest/image":                 {may: []string{"guest/files"}},
 	"guest/image/imagetest":       {},
 	"guest/image/pull": {
 		may: []string{"guest/image", "guest/image/rootfs"}, tests: []string{"guest/image/erofs/erofstest", "guest/image/imagetest"},
@@ -64,7 +66,7 @@ var table = map[string]row{
 	"actors/endpoint":   {may: []string{"actors/wire"}},
 	"actors":            {may: []string{"actors/wire", "fsm", "hv", "hv/network/egress", "hv/network/lease", "journal"}},
 	"actors/hosts": {may: []string{
-		"actors", "actors/wire", "fsm", "guest", "guest/boot", "guest/disk", "guest/image", "guest/kernel", "guest/wire", "hv",
+		"actors", "actors/wire", "fsm", "guest", "guest/boot", "guest/disk", "guest/files", "guest/image", "guest/kernel", "guest/wire", "hv",
 		"hv/network/api", "hv/network/client", "hv/network/lease", "hv/vmhost/api", "hv/vmhost/client",
 	}},
 

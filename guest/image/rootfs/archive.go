@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/packed"
 )
 
 // Layer is one tar.
@@ -50,7 +52,7 @@ func (l Layer) read(ctx context.Context, each func(entry int, h *tar.Header, dat
 		return err
 	}
 	defer func() { err = errors.Join(err, raw.Close()) }()
-	plain, done, err := decompress(&source{ctx: ctx, r: raw})
+	plain, done, err := packed.Open(&source{ctx: ctx, r: raw})
 	if err != nil {
 		return meaning(err)
 	}
@@ -89,6 +91,8 @@ func (l Layer) finish(src *source) error {
 // meaning gives the errors of readers the names of this package.
 func meaning(err error) error {
 	switch {
+	case errors.Is(err, packed.ErrEmpty):
+		return ErrEmpty
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%w (%w)", ErrTruncated, err)
 	case errors.Is(err, tar.ErrFieldTooLong):

@@ -1,4 +1,4 @@
-package rootfs
+package packed
 
 import (
 	"bufio"
@@ -24,9 +24,16 @@ var (
 	zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 )
 
-// decompress reads r in the format that its first bytes name. The caller calls
-// the returned function when done.
-func decompress(r io.Reader) (io.Reader, func(), error) {
+// readBuffer is what is read of a packed file at a time.
+const readBuffer = 1 << 20
+
+// ErrEmpty means that there is nothing to read at all.
+var ErrEmpty = errors.New("nothing is in it")
+
+// Open reads r in the format that its first bytes name. The caller calls the
+// returned function when done. Where r ends before what was packed into it, the
+// error is io.ErrUnexpectedEOF.
+func Open(r io.Reader) (io.Reader, func(), error) {
 	nothing := func() {}
 	b := bufio.NewReaderSize(r, readBuffer)
 	head, err := b.Peek(len(xzMagic))

@@ -1,4 +1,4 @@
-package image
+package files
 
 import (
 	"context"
@@ -15,16 +15,18 @@ import (
 // waits in the kernel could not be given up.
 const lockPause = 50 * time.Millisecond
 
-var errHeld = errors.New("is held by somebody else")
+// ErrHeld means that somebody else holds a lock.
+var ErrHeld = errors.New("is held by somebody else")
 
-// fileLock is a flock on a file that its path still names.
-type fileLock struct{ f *os.File }
+// Lock is a flock on a file that its path still names. It ends with the process.
+type Lock struct{ f *os.File }
 
-// lock waits for the lock; held is called once if it has to.
-func lock(ctx context.Context, path string, how int, held func()) (*fileLock, error) {
+// Take waits for a lock, how being unix.LOCK_SH or unix.LOCK_EX, as long as ctx
+// lasts; held, where there is one, is called once if it has to.
+func Take(ctx context.Context, path string, how int, held func()) (*Lock, error) {
 	for first := true; ; first = false {
-		l, err := tryLock(path, how)
-		if !errors.Is(err, errHeld) {
+		l, err := Try(path, how)
+		if !errors.Is(err, ErrHeld) {
 			return l, err
 		}
 		if first && held != nil {
@@ -38,16 +40,17 @@ func lock(ctx context.Context, path string, how int, held func()) (*fileLock, er
 	}
 }
 
-// tryLock does not wait. A file that was removed or replaced meanwhile is no
-// lock any more, and counts as held: the next try sees the new one.
-func tryLock(path string, how int) (*fileLock, error) {
+// Try does not wait, but ends with ErrHeld. A file that was removed or replaced
+// meanwhile is no lock any more, and counts as held: the next try sees the new
+// one.
+func Try(path string, how int) (*Lock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = errHeld
+		err = ErrHeld
 	}
 	if err == nil {
 		err = same(f, path)
@@ -56,7 +59,7 @@ func tryLock(path string, how int) (*fileLock, error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return &fileLock{f}, nil
+	return &Lock{f}, nil
 }
 
 func same(f *os.File, path string) error {
@@ -66,16 +69,16 @@ func same(f *os.File, path string) error {
 	}
 	named, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(locked, named) {
-		return errHeld
+		return ErrHeld
 	}
 	return err
 }
 
-// release gives the lock up.
-func (l *fileLock) release() { _ = l.f.Close() }
+// Release gives the lock up.
+func (l *Lock) Release() { _ = l.f.Close() }
 
-// remove gives the lock up and its file too.
-func (l *fileLock) remove() {
+// Remove gives the lock up and its file too.
+func (l *Lock) Remove() {
 	_ = os.Remove(l.f.Name()) // who waits sees that it is gone, and makes a new one
-	l.release()
+	l.Release()
 }
