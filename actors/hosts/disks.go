@@ -113,6 +113,16 @@ func (w *World) withDisks(s hv.Spec, ref actors.Ref, spec fsm.Spec) (hv.Spec, er
 	return s, nil
 }
 
+// withModules adds the modules of the kernel that a machine with an image boots,
+// last, so that no other disk has another name for them, and a word that says so.
+func withModules(s *hv.Spec, spec fsm.Spec, from booted) {
+	if spec.Image == "" || from.Tree == "" {
+		return
+	}
+	s.Disks = append(s.Disks, hv.Disk{Path: from.Tree, ReadOnly: true, Serial: guestwire.SerialModules})
+	s.Cmdline = "arcbox.modules=disk " + s.Cmdline
+}
+
 // words are what the guest is told on its kernel's command line. The agent takes
 // the last of two, so a person's come last.
 func (w *World) words(ref actors.Ref, spec fsm.Spec) string {

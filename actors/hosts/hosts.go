@@ -231,6 +231,7 @@ func (w *World) spec(ctx context.Context, ref actors.Ref, o actors.Order) (hv.Sp
 		return s, booted{}, err
 	}
 	withBlocks(&s, o.Spec.Blocks)
+	withModules(&s, o.Spec, from)
 	withNIC(&s, ref)
 	if s.Board, s.BoardAccel = board(o.Spec, from.boots); s.Board != "" {
 		s.Version = max(s.Version, hv.SpecVersionBoards)

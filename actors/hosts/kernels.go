@@ -36,7 +36,7 @@ func (w *World) assets(ctx context.Context, spec fsm.Spec) (booted, error) {
 		}
 	}
 	if filepath.IsAbs(spec.Kernel) {
-		b.Kernel, b.Release = spec.Kernel, ""
+		b.Kernel, b.Release, b.Tree = spec.Kernel, "", "" // nobody knows whether they are its modules
 	}
 	if spec.Initrd != "" {
 		b.Initrd = spec.Initrd
@@ -127,7 +127,7 @@ func (w *World) assetsOf(ctx context.Context, b kernel.Bundle) (boot.Assets, err
 	now.size, now.time = info.Size(), info.ModTime()
 	w.making.Lock()
 	defer w.making.Unlock()
-	if m, ok := w.made[b.Name]; ok && m.stamp == now && readable(m.Kernel) == nil && readable(m.Initrd) == nil {
+	if m, ok := w.made[b.Name]; ok && m.stamp == now && readable(m.Kernel) == nil && readable(m.Initrd) == nil && readable(m.Tree) == nil {
 		return m.Assets, nil
 	}
 	a, err := boot.Prepare(ctx, boot.PrepareOptions{KernelTree: b.Dir, Agent: w.Agent, Out: b.Prepared(), Log: w.Logger})

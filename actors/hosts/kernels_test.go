@@ -13,6 +13,7 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/actors"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
+	"github.com/arcboxlabs/arcbox-engine/guest/boot"
 	"github.com/arcboxlabs/arcbox-engine/guest/kernel"
 	"github.com/arcboxlabs/arcbox-engine/hv"
 )
@@ -92,6 +93,30 @@ func TestBoard(t *testing.T) {
 	} {
 		if b, a := board(fsm.Spec{Board: c.spec}, c.boots); b != c.board || a != c.accel {
 			t.Errorf("%q with %v: %q, %q", c.spec, c.boots, b, a)
+		}
+	}
+}
+
+// A machine with an image gets the modules of its kernel behind all its disks; one
+// whose kernel is a file, or that has no image, gets none.
+func TestWithModules(t *testing.T) {
+	from := booted{Assets: boot.Assets{Tree: "/modules"}}
+	for _, c := range []struct {
+		spec fsm.Spec
+		from booted
+		want string
+	}{
+		{fsm.Spec{Image: "sha256:1"}, from, "arcbox.modules=disk quiet"},
+		{fsm.Spec{}, from, "quiet"},
+		{fsm.Spec{Image: "sha256:1"}, booted{}, "quiet"},
+	} {
+		s := hv.Spec{Cmdline: "quiet", Disks: []hv.Disk{{Path: "/block"}}}
+		withModules(&s, c.spec, c.from)
+		if s.Cmdline != c.want {
+			t.Errorf("command line %q, want %q", s.Cmdline, c.want)
+		}
+		if has := len(s.Disks) == 2; has != (c.want != "quiet") || has && (s.Disks[1] != hv.Disk{Path: "/modules", ReadOnly: true, Serial: "modules"}) {
+			t.Errorf("disks %+v", s.Disks)
 		}
 	}
 }

@@ -185,6 +185,7 @@ type kernelJSON struct {
 	Source  string         `json:"source,omitempty"`
 	Config  string         `json:"config,omitempty"`
 	Digest  string         `json:"digest,omitempty"`
+	Modules string         `json:"modules,omitempty"`
 	Size    int64          `json:"size"`
 	Made    *time.Time     `json:"made,omitempty"`
 	Board   string         `json:"board"` // of machines that leave it to their kernel
@@ -194,7 +195,7 @@ type kernelJSON struct {
 func kernelView(b kernel.Bundle) kernelJSON {
 	board, _ := kernel.Choose(b.Boots)
 	return kernelJSON{
-		b.Name, b.Used, b.Release, b.Arch, b.Source, b.Config, b.Digest, b.Size(), &b.Made, board, append([]kernel.Boots{}, b.Boots...),
+		b.Name, b.Used, b.Release, b.Arch, b.Source, b.Config, b.Digest, b.Modules, b.Size(), &b.Made, board, append([]kernel.Boots{}, b.Boots...),
 	}
 }
 

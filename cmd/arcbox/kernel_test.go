@@ -121,7 +121,7 @@ func TestKernelJSONKeys(t *testing.T) {
 		t.Fatalf("exit %d, %v, %s", code, err, out)
 	}
 	last := got[len(got)-1]
-	for _, key := range []string{"name", "used", "release", "arch", "source", "config", "digest", "size", "made", "board", "boots"} {
+	for _, key := range []string{"name", "used", "release", "arch", "source", "config", "digest", "modules", "size", "made", "board", "boots"} {
 		if _, ok := last[key]; !ok {
 			t.Errorf("no %s in %s", key, out)
 		}

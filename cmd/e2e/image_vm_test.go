@@ -71,18 +71,28 @@ func (b *bed) tinyRoot() string {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	path := filepath.Join(b.home, "tiny.tar")
+	return b.rootOf("tiny", program)
+}
+
+// rootOf is an archive with one program, and links to it, that needs nothing else.
+func (b *bed) rootOf(name string, program []byte, links ...string) string {
+	b.t.Helper()
+	path := filepath.Join(b.home, name+".tar")
 	f, err := os.Create(path)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	defer f.Close()
 	w := tar.NewWriter(f)
-	for _, h := range []*tar.Header{
+	entries := []*tar.Header{
 		{Name: "bin/", Typeflag: tar.TypeDir, Mode: 0o755},
 		{Name: "root/", Typeflag: tar.TypeDir, Mode: 0o700},
 		{Name: "bin/probe", Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(program))},
-	} {
+	}
+	for _, l := range links {
+		entries = append(entries, &tar.Header{Name: "bin/" + l, Typeflag: tar.TypeSymlink, Linkname: "probe"})
+	}
+	for _, h := range entries {
 		if err := w.WriteHeader(h); err != nil {
 			b.t.Fatal(err)
 		}

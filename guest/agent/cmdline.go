@@ -15,13 +15,14 @@ const (
 
 // arguments are the words of the kernel's command line that are ours.
 type arguments struct {
-	name string // host name
-	log  string // device
-	root bool   // the root is on disks
-	id   string // the machine's, 32 digits
-	zone string // time zone
-	net  netArguments
-	line string // the whole of it
+	name    string // host name
+	log     string // device
+	root    bool   // the root is on disks
+	modules bool   // so are the kernel's modules
+	id      string // the machine's, 32 digits
+	zone    string // time zone
+	net     netArguments
+	line    string // the whole of it
 }
 
 var (
@@ -44,6 +45,8 @@ func parseArguments(line string) arguments {
 			args.log = value
 		case key == "arcbox.root":
 			args.root = value == "image"
+		case key == "arcbox.modules":
+			args.modules = value == "disk"
 		case key == "arcbox.id" && machineID.MatchString(value):
 			args.id = value
 		case key == "arcbox.net":

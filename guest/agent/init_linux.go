@@ -119,6 +119,11 @@ func (m *machine) mount(list []early.Mount) {
 func (m *machine) enter() {
 	err := enterRoot(&m.phases)
 	if err == nil {
+		if m.args.modules {
+			if err := mountModules("/"); err != nil {
+				m.log.Warn("set up", "what", "modules", "err", err)
+			}
+		}
 		m.identify()
 		var ok bool
 		if m.init, ok = findInit("/"); !ok {

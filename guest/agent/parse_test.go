@@ -25,6 +25,8 @@ func TestParseArguments(t *testing.T) {
 		{"arcbox.test=no-agent,ignore-shutdown", arguments{name: "arcbox"}},
 		{"arcbox.root=image arcbox.id=" + testID + " arcbox.zone=America/Argentina/Buenos_Aires",
 			arguments{name: "arcbox", root: true, id: testID, zone: "America/Argentina/Buenos_Aires"}},
+		{"arcbox.modules=disk", arguments{name: "arcbox", modules: true}},
+		{"arcbox.modules=/dev/vda", arguments{name: "arcbox"}},
 		{"arcbox.net=52:01:02:03:04:05,198.18.1.5/16,198.18.0.1,arcbox.internal", arguments{name: "arcbox", net: netArguments{
 			mac: net.HardwareAddr{0x52, 1, 2, 3, 4, 5}, address: netip.MustParsePrefix("198.18.1.5/16"),
 			gateway: netip.MustParseAddr("198.18.0.1"), domain: "arcbox.internal",

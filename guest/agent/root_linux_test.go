@@ -47,3 +47,33 @@ func TestEmptyRoot(t *testing.T) {
 		t.Errorf("%v is left, %v", left, err)
 	}
 }
+
+// TestModuleDir: what another kernel left goes where it is empty, and nothing else.
+func TestModuleDir(t *testing.T) {
+	root := t.TempDir()
+	home := filepath.Join(root, "usr/lib/modules")
+	for _, dir := range []string{"6.1.0-old", "6.1.0-dkms/updates", "6.1.1"} {
+		if err := os.MkdirAll(filepath.Join(home, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("usr/lib", filepath.Join(root, "lib")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		on, err := moduleDir(root, "6.1.1")
+		if err != nil || on != filepath.Join(root, "lib/modules/6.1.1") {
+			t.Fatalf("%q, %v", on, err)
+		}
+		left, err := filepath.Glob(filepath.Join(home, "*"))
+		if err != nil || len(left) != 2 || filepath.Base(left[0]) != "6.1.0-dkms" || filepath.Base(left[1]) != "6.1.1" {
+			t.Errorf("left %q, %v", left, err)
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(root, "usr")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := moduleDir(root, "6.1.1"); err == nil {
+		t.Error("a link that leads nowhere was no error")
+	}
+}

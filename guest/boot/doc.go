@@ -11,10 +11,11 @@
 //	<out>/<digest>/kernel         ELF with the PVH entry, or the bzImage as it came
 //	<out>/<digest>/initrd         uncompressed newc archive, padded to 4 bytes
 //	<out>/<digest>/root           what goes behind it where a machine has an image
+//	<out>/<digest>/modules        an EROFS of all modules, with what modprobe reads
 //	<out>/<digest>/manifest.json  Assets, with paths relative to the directory
 //
 // The digest covers everything that goes in (kernel image, busybox, agent,
-// the list of modules, the layout's version), so a second run finds its result
+// the modules, the layout's version), so a second run finds its result
 // and returns. A directory is made under another name and renamed when whole:
 // a reader never sees half of one. The manifest's modification time says when
 // it was last asked for; Find takes the newest.
@@ -38,6 +39,11 @@
 // The modules that only a machine with an image needs (Btrfs, EROFS, overlay) are
 // most of all, so they are an archive of their own, with a list of its own:
 // /lib/modules.root.
+//
+// Modules that a guest loads later, by modprobe or because a device is there, are in
+// an EROFS, which a machine with an image has as a disk and mounts where modprobe
+// looks. It is made once a kernel: a new agent's assets share it by a hard link. What
+// modprobe reads beside the modules is made here too (package modindex).
 //
 // Modules are decompressed, and their order comes from the `depends` field
 // that each carries: kernel packages hold no modules.dep. The same inputs give

@@ -165,22 +165,31 @@ func (t *moduleTree) order(list []want) (load []module, missing []string, err er
 
 // moduleDepends reads the names in the depends field of a module's .modinfo.
 func moduleDepends(ko []byte) ([]string, error) {
-	f, err := elf.NewFile(bytes.NewReader(ko))
+	_, info, err := openModule(ko)
 	if err != nil {
 		return nil, err
 	}
+	return parseDepends(info)
+}
+
+// openModule reads a module's .modinfo: key=value pairs, each ended by NUL.
+func openModule(ko []byte) (*elf.File, []byte, error) {
+	f, err := elf.NewFile(bytes.NewReader(ko))
+	if err != nil {
+		return nil, nil, err
+	}
 	s := f.Section(".modinfo")
 	if s == nil {
-		return nil, errors.New("no .modinfo section")
+		return nil, nil, errors.New("no .modinfo section")
 	}
 	if s.Size > maxModule || s.Type == elf.SHT_NOBITS {
-		return nil, fmt.Errorf(".modinfo of %d bytes", s.Size)
+		return nil, nil, fmt.Errorf(".modinfo of %d bytes", s.Size)
 	}
 	info, err := s.Data()
 	if err != nil {
-		return nil, fmt.Errorf(".modinfo: %w", err)
+		return nil, nil, fmt.Errorf(".modinfo: %w", err)
 	}
-	return parseDepends(info)
+	return f, info, nil
 }
 
 // parseDepends reads "depends=a,b-c" from NUL-separated key=value pairs. Names

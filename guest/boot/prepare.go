@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -140,6 +141,7 @@ type inputs struct {
 	bzImage []byte
 	agent   []byte
 	busybox []byte
+	tree    string // the digest of the modules
 }
 
 func (o *PrepareOptions) read() (inputs, error) {
@@ -167,14 +169,14 @@ func (o *PrepareOptions) read() (inputs, error) {
 	if err := checkStatic(in.busybox); err != nil {
 		return inputs{}, fmt.Errorf("busybox %s: %w", o.Busybox, err)
 	}
-	return in, nil
+	in.tree, err = treeDigest(k, in.bzImage)
+	return in, err
 }
 
-// digest covers what the result depends on. The modules belong to the image:
-// they are built together and refuse any other.
+// digest covers what the result depends on.
 func (in inputs) digest() string {
 	h := sha256.New()
-	fmt.Fprintf(h, "layout %d\nrelease %s\nwanted %v %v\n", layout, in.release, wanted, wantedRoot)
+	fmt.Fprintf(h, "layout %d\nrelease %s\nwanted %v %v\ntree %s\n", layout, in.release, wanted, wantedRoot, in.tree)
 	for _, data := range [][]byte{in.bzImage, in.agent, in.busybox} {
 		sum := sha256.Sum256(data)
 		h.Write(sum[:])
@@ -192,7 +194,7 @@ func (o *PrepareOptions) build(ctx context.Context, in inputs, digest, dir strin
 		return fmt.Errorf("boot assets: %w", err)
 	}
 	defer os.RemoveAll(stage)
-	a := Assets{Layout: layout, Digest: digest, Release: in.release, Kernel: "kernel", Initrd: "initrd", Root: "root"}
+	a := Assets{Layout: layout, Digest: digest, Release: in.release, Kernel: "kernel", Initrd: "initrd", Root: "root", Tree: "modules", TreeDigest: in.tree}
 
 	image := in.bzImage
 	vmlinux, err := extractVmlinux(in.bzImage)
@@ -206,6 +208,9 @@ func (o *PrepareOptions) build(ctx context.Context, in inputs, digest, dir strin
 	}
 	initrd, root, err := o.archives(ctx, in, &a)
 	if err != nil {
+		return err
+	}
+	if a.TreeBytes, err = o.tree(in, filepath.Join(stage, a.Tree)); err != nil {
 		return err
 	}
 	a.KernelBytes, a.InitrdBytes, a.RootBytes = int64(len(image)), int64(len(initrd)), int64(len(root))
@@ -225,6 +230,22 @@ func (o *PrepareOptions) build(ctx context.Context, in inputs, digest, dir strin
 		return fmt.Errorf("boot assets: %w", err)
 	}
 	return install(stage, dir, digest)
+}
+
+// tree puts the modules to name. They are the same for every agent: what other
+// assets of the kernel have is shared.
+func (o *PrepareOptions) tree(in inputs, name string) (int64, error) {
+	found, _ := scan(o.Out)
+	if !slices.ContainsFunc(found, func(e entry) bool { return e.TreeDigest == in.tree && os.Link(e.Tree, name) == nil }) {
+		if err := writeTree(name, in.modules); err != nil {
+			return 0, err
+		}
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return 0, fmt.Errorf("boot assets: %w", err)
+	}
+	return info.Size(), nil
 }
 
 // install renames a finished directory into its place. Something of that name

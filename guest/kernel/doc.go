@@ -3,7 +3,8 @@
 //
 // A bundle is a directory, or a tar of one:
 //
-//	manifest.json            what it is, and the digest of each of its files
+//	manifest.json            what it is, and the digest of each of its files,
+//	                         of the modules together, and of all
 //	boot/vmlinuz-RELEASE     the image
 //	lib/modules/RELEASE/     what depends on the release; a kernel that has
 //	                         everything built in needs only modules.builtin

@@ -83,6 +83,9 @@ func TestImport(t *testing.T) {
 	if err != nil || b.Name != "6.1.2-arcbox" || b.Config == "" || len(b.Files) != 4 || b.Used {
 		t.Fatalf("%+v, %v", b, err)
 	}
+	if b.Modules == "" || b.Modules == b.Digest {
+		t.Errorf("the digest of its modules is %q", b.Modules)
+	}
 	if b, err = s.Import(ctx, tarOf(t, one), "second"); err != nil || b.Name != "second" {
 		t.Fatalf("of a tar: %+v, %v", b, err)
 	}
@@ -164,6 +167,7 @@ func TestImportRefuses(t *testing.T) {
 		"architecture": {"", changed(func(m *Manifest) { m.Arch = "vax" }), ErrNoBundle},
 		"release":      {"", changed(func(m *Manifest) { m.Release = "../6.1" }), ErrNoBundle},
 		"digest":       {"", changed(func(m *Manifest) { m.Digest = strings.Repeat("0", 64) }), ErrNoBundle},
+		"modules":      {"", changed(func(m *Manifest) { m.Modules = strings.Repeat("0", 64) }), ErrNoBundle},
 		"files":        {"", changed(func(m *Manifest) { m.Files = nil }), ErrNoBundle},
 		"path":         {"", changed(func(m *Manifest) { m.Files[0].Path = "../x"; m.Digest = digestOf(m.Files) }), ErrNoBundle},
 		"huge":         {"", changed(func(m *Manifest) { m.Files[0].Size = maxSize + 1; m.Digest = digestOf(m.Files) }), ErrNoBundle},

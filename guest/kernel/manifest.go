@@ -37,8 +37,11 @@ type Manifest struct {
 	Config string    `json:"config,omitempty"`
 	Made   time.Time `json:"made"`
 	Digest string    `json:"digest"` // of all its files
-	Files  []File    `json:"files"`
-	Boots  []Boots   `json:"boots,omitempty"`
+	// Modules is the digest of those among them that are modules or tell of them;
+	// "" in a bundle that was packed before it had one.
+	Modules string  `json:"modules,omitempty"`
+	Files   []File  `json:"files"`
+	Boots   []Boots `json:"boots,omitempty"`
 }
 
 // Bounds of a bundle: a distribution's kernel with all its modules has 5,000
@@ -104,6 +107,8 @@ func (m Manifest) check() error {
 		return says("%d records of boots, at most %d", len(m.Boots), maxBoots)
 	case !hexDigest.MatchString(m.Digest) || m.Digest != digestOf(m.Files):
 		return says("its digest is not that of the list of its files")
+	case m.Modules != "" && m.Modules != m.modulesDigest():
+		return says("the digest of its modules is not that of the list of its files")
 	case !slices.ContainsFunc(m.Files, func(f File) bool { return f.Path == m.image() }):
 		return says("it lists no %s", m.image())
 	}
@@ -123,6 +128,13 @@ func (m Manifest) check() error {
 }
 
 func (m Manifest) image() string { return "boot/vmlinuz-" + m.Release }
+
+// modulesDigest is a digest over the files of its modules directory.
+func (m Manifest) modulesDigest() string {
+	return digestOf(slices.DeleteFunc(slices.Clone(m.Files), func(f File) bool {
+		return !strings.HasPrefix(strings.TrimPrefix(f.Path, "usr/"), "lib/modules/"+m.Release+"/")
+	}))
+}
 
 // Size is how many bytes the bundle's files have.
 func (m Manifest) Size() (n int64) {

@@ -44,7 +44,7 @@ func Pack(dir, arch, source string, made time.Time) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, fmt.Errorf("kernel tree %s: %w", dir, err)
 	}
-	m.Digest = digestOf(m.Files)
+	m.Digest, m.Modules = digestOf(m.Files), m.modulesDigest()
 	if err := m.check(); err != nil {
 		return Manifest{}, fmt.Errorf("kernel tree %s: %w", dir, err)
 	}
