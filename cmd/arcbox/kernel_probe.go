@@ -23,19 +23,22 @@ const (
 	probeCPUs   = 2
 	napTime     = 200 * time.Millisecond
 	napLimit    = 10 * time.Second
+	// enoughTime is the processor time with which any kernel comes up: one that had
+	// it hangs, however busy the host is.
+	enoughTime = 10 * time.Second
 )
 
 // prober boots a kernel again and again.
 type prober struct {
-	app     *app
-	engine  engine
-	kernel  string
-	count   int
-	cpus    int
-	limit   time.Duration
-	nap     func(ctx context.Context, name string) error
-	release string
-	accel   string
+	app    *app
+	engine engine
+	kernel string
+	count  int
+	cpus   int
+	limit  time.Duration
+	nap    func(ctx context.Context, name string) error
+	time   func(id string) (ran, waited time.Duration, err error) // of the machine's processors
+	tried  kernel.Progress
 }
 
 func newKernelProbe(a *app) *cobra.Command {
@@ -47,8 +50,9 @@ func newKernelProbe(a *app) *cobra.Command {
 		Long: "Boot a kernel many times in a machine of its own, as a q35 and as a microvm, and\n" +
 			fmt.Sprintf("keep in its manifest how many hung and how long they took. A microvm that came up\n%d times of %d is what machines are built as, under the accelerator", kernel.Enough, kernel.Enough) + "\n" +
 			"of the probe, that name no --machine. A boot has come up when the agent answers and\n" +
-			"a short sleep in the guest ends in time. Nothing else should run meanwhile. Ctrl-C\n" +
-			"ends it and keeps nothing of the board that is being tried.",
+			"a short sleep in the guest ends in time. One to which a busy host gave no processor\n" +
+			"time says nothing and is made again. What is stopped, or killed, goes on where it\n" +
+			"was when it is called again.",
 		Example:           "  arcbox kernel probe 6.1.0-arcbox\n  arcbox kernel probe " + kernel.Default + " --machine microvm --boots 20",
 		Args:              kernelArgs("the name of a kernel"),
 		ValidArgsFunction: a.completeKernels,
@@ -81,7 +85,7 @@ func newKernelProbe(a *app) *cobra.Command {
 		}
 		defer e.Close()
 		p.engine, p.kernel, p.limit = e, args[0], time.Duration(limit)
-		p.nap = p.napInGuest
+		p.nap, p.time = p.napInGuest, processorTime
 		return p.all(ctx, s, boards)
 	})
 	return cmd
@@ -91,11 +95,14 @@ func newKernelProbe(a *app) *cobra.Command {
 func (p *prober) all(ctx context.Context, s *kernel.Store, boards []string) error {
 	shown := []kernel.Boots{}
 	for _, board := range boards {
-		b, err := p.board(ctx, board)
+		b, err := p.board(ctx, s, board)
 		if err != nil {
 			return err
 		}
-		if err := s.Record(ctx, p.kernel, p.release, b); err != nil {
+		if err := s.Record(ctx, p.kernel, p.tried.Release, b); err != nil {
+			return err
+		}
+		if err := s.KeepProgress(ctx, p.kernel, board, kernel.Progress{}); err != nil {
 			return err
 		}
 		shown = append(shown, b)
@@ -113,11 +120,12 @@ func (p *prober) all(ctx context.Context, s *kernel.Store, boards []string) erro
 }
 
 // board boots the kernel on one board.
-func (p *prober) board(ctx context.Context, board string) (b kernel.Boots, err error) {
+func (p *prober) board(ctx context.Context, s *kernel.Store, board string) (b kernel.Boots, err error) {
 	name := "kernel-probe-" + uuid.NewString()[:8]
-	if _, err := command(ctx, p.engine, &wire.CreateMachine{Request: request(), Name: name, Spec: &wire.Spec{
+	done, err := command(ctx, p.engine, &wire.CreateMachine{Request: request(), Name: name, Spec: &wire.Spec{
 		Cpus: uint32(p.cpus), Memory: int64(probeMemory), Kernel: p.kernel, Backend: "qemu", Board: board, //nolint:gosec // the engine checks it
-	}}); err != nil {
+	}})
+	if err != nil {
 		return b, err
 	}
 	defer func() {
@@ -128,60 +136,124 @@ func (p *prober) board(ctx context.Context, board string) (b kernel.Boots, err e
 			err = goneErr
 		}
 	}()
-	var times []time.Duration
-	hung := 0
-	for i := range p.count {
-		took, why, err := p.once(ctx, name)
-		if err != nil {
-			return b, err
-		}
-		if why != nil {
-			hung++
-			p.app.note("%s: boot %d of %d did not come up: %v", board, i+1, p.count, why)
-		} else {
-			times = append(times, took)
-		}
-		if n := i + 1; n%10 == 0 && n < p.count {
-			p.app.note("%s: %d of %d boots, %d hung", board, n, p.count, hung)
-		}
+	if err := p.boots(ctx, s, name, board, done.GetMachine().GetId()); err != nil {
+		return b, err
 	}
-	b = kernel.Took(times, hung)
-	b.Board, b.Accel, b.CPUs, b.With, b.Made = board, p.accel, p.cpus, "arcbox "+buildVersion(), p.app.now().UTC()
-	if p.accel == "" {
+	if p.tried.Accel == "" {
 		return b, &failure{
 			code: exitGeneral, kind: "failed", hint: "arcbox logs " + name,
 			message: fmt.Sprintf("no boot of %s as %s came up", p.kernel, board),
 		}
 	}
-	return b, nil
+	return p.tried.Boots(board, p.app.now()), nil
 }
 
-// once boots once. why is set where it did not come up; an error ends the probe.
-func (p *prober) once(ctx context.Context, name string) (took time.Duration, why, err error) {
+// boots makes the boots that are missing, and keeps what each shows.
+func (p *prober) boots(ctx context.Context, s *kernel.Store, name, board, id string) error {
+	fresh := kernel.Progress{CPUs: p.cpus, With: "arcbox " + buildVersion()}
+	p.tried = s.Progress(p.kernel, board)
+	if p.tried.CPUs != fresh.CPUs || p.tried.With != fresh.With {
+		p.tried = fresh
+	}
+	if n := p.tried.Count(); n > 0 {
+		p.app.note("%s: going on after %d boots, %d of which did not come up", board, n, p.tried.Hung)
+	}
+	starved := 0
+	for p.tried.Count() < p.count {
+		r, err := p.once(ctx, name, id)
+		if err != nil {
+			return err
+		}
+		if r.starved && starved < p.count {
+			starved++
+			p.app.note("%s: a boot is made again: %v, but this host gave it %s of processor time and let it wait for %s", board, r.why, r.ran, r.waited)
+			continue
+		}
+		if r.release != "" && p.tried.Release != "" && r.release != p.tried.Release {
+			p.app.note("%s: the kernel is another by now, %s: from the beginning", board, r.release)
+			p.tried = fresh
+		}
+		p.add(r)
+		n := p.tried.Count()
+		if r.why != nil {
+			p.app.note("%s: boot %d of %d did not come up: %v", board, n, p.count, r.why)
+		}
+		if n%10 == 0 && n < p.count {
+			p.app.note("%s: %d of %d boots, %d hung", board, n, p.count, p.tried.Hung)
+		}
+		if err := s.KeepProgress(ctx, p.kernel, board, p.tried); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add counts one boot.
+func (p *prober) add(r bootResult) {
+	if r.release != "" {
+		p.tried.Release, p.tried.Accel = r.release, r.accel
+	}
+	switch {
+	case r.why == nil:
+		p.tried.Times = append(p.tried.Times, r.took)
+	case r.panicked:
+		p.tried.Panicked++
+		fallthrough
+	default:
+		p.tried.Hung++
+	}
+}
+
+// bootResult is what one boot showed.
+type bootResult struct {
+	took           time.Duration
+	release, accel string
+	why            error // that it did not come up
+	panicked       bool
+	starved        bool // it says nothing: the host had no time for it
+	ran, waited    time.Duration
+}
+
+// once boots once. An error ends the probe.
+func (p *prober) once(ctx context.Context, name, id string) (r bootResult, err error) {
 	began := time.Now()
-	done, err := command(ctx, p.engine, &wire.StartMachine{Request: request(), Name: name, TimeoutNanos: int64(p.limit)})
-	took = time.Since(began)
+	// Shortly before the engine gives up on this VM and tries another.
+	sampled := make(chan struct{})
+	timer := time.AfterFunc(p.limit*9/20, func() {
+		defer close(sampled)
+		var timeErr error
+		r.ran, r.waited, timeErr = p.time(id)
+		r.starved = timeErr == nil && r.waited > p.limit/4 && r.ran < enoughTime
+	})
+	done, startErr := command(ctx, p.engine, &wire.StartMachine{Request: request(), Name: name, TimeoutNanos: int64(p.limit)})
+	if !timer.Stop() {
+		<-sampled
+	}
+	r.took = time.Since(began)
 	if ctx.Err() != nil {
-		return 0, nil, err
+		return r, startErr
 	}
-	if r, refused := errors.AsType[*client.RefusedError](err); refused && (r.Code == wire.Code_CODE_TIMEOUT || r.Code == wire.Code_CODE_FAILED) {
-		return 0, r, nil
+	if refused, ok := errors.AsType[*client.RefusedError](startErr); ok && (refused.Code == wire.Code_CODE_TIMEOUT || refused.Code == wire.Code_CODE_FAILED) {
+		r.why = refused
+		m, err := ask[*wire.Machine](ctx, p.engine, &wire.InspectMachine{Name: name})
+		r.panicked = m.GetCause() == "guest-panic"
+		return r, err
 	}
-	if err != nil {
-		return 0, nil, err
+	if startErr != nil {
+		return r, startErr
 	}
-	p.release, p.accel = done.GetMachine().GetKernelRelease(), done.GetMachine().GetAccel()
+	r.release, r.accel = done.GetMachine().GetKernelRelease(), done.GetMachine().GetAccel()
 	if err := p.nap(ctx, name); err != nil {
 		if ctx.Err() != nil {
-			return 0, nil, err
+			return r, err
 		}
-		why = fmt.Errorf("a sleep of %s in it: %w", napTime, err)
+		r.why = fmt.Errorf("a sleep of %s in it: %w", napTime, err)
 	}
-	if took > p.limit/2 {
-		why = fmt.Errorf("it took %s: after half of the %s allowed the engine gives a machine another VM", took.Round(time.Millisecond), p.limit)
+	if r.took > p.limit/2 {
+		r.why = fmt.Errorf("it took %s: after half of the %s allowed the engine gives a machine another VM", r.took.Round(time.Millisecond), p.limit)
 	}
 	_, err = command(ctx, p.engine, &wire.StopMachine{Request: request(), Name: name, Kill: true})
-	return took, why, err
+	return r, err
 }
 
 // napInGuest sleeps in the guest.

@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"google.golang.org/protobuf/proto"
 
@@ -163,42 +165,68 @@ func TestNamesWith(t *testing.T) {
 	}
 }
 
+// probeEngine is one whose starts are what outcomes says of them, by their number.
+func probeEngine(outcomes map[int]any) (e *fakeEngine, starts *int) {
+	starts = new(int)
+	var cause string
+	return &fakeEngine{answer: func(_ context.Context, msg proto.Message) (proto.Message, error) {
+		switch msg.(type) {
+		case *wire.InspectMachine:
+			return &wire.Machine{Cause: cause}, nil
+		case *wire.StartMachine:
+		default:
+			return &wire.Done{Machine: &wire.Machine{Id: "id"}}, nil
+		}
+		*starts++
+		switch o := outcomes[*starts].(type) {
+		case *client.RefusedError:
+			cause = o.State
+			return nil, o
+		case error:
+			return nil, o
+		case string:
+			return &wire.Done{Machine: &wire.Machine{KernelRelease: o, Accel: "tcg"}}, nil
+		}
+		return &wire.Done{Machine: &wire.Machine{KernelRelease: "6.1", Accel: "tcg"}}, nil
+	}}, starts
+}
+
+func probe(b *bench, e *fakeEngine, count int) *prober {
+	return &prober{
+		app: b.app, engine: e, kernel: kernel.Default, count: count, cpus: 1, limit: time.Hour,
+		nap:  func(context.Context, string) error { return nil },
+		time: func(string) (ran, waited time.Duration, err error) { return 0, 0, nil },
+	}
+}
+
 // TestProbe: what comes up and naps well is counted with its time, all else as
 // hung, and the machine goes in every case.
 func TestProbe(t *testing.T) {
-	starts := 0
-	e := &fakeEngine{answer: func(_ context.Context, msg proto.Message) (proto.Message, error) {
-		if _, ok := msg.(*wire.StartMachine); !ok {
-			return &wire.Done{}, nil
-		}
-		switch starts++; starts {
-		case 2:
-			return nil, &client.RefusedError{Code: wire.Code_CODE_FAILED, Message: "the agent did not answer"}
-		case 9:
-			return nil, &client.RefusedError{Code: wire.Code_CODE_LACKING, Message: "no QEMU"}
-		}
-		return &wire.Done{Machine: &wire.Machine{KernelRelease: "6.1", Accel: "tcg"}}, nil
-	}}
+	e, starts := probeEngine(map[int]any{
+		2: &client.RefusedError{Code: wire.Code_CODE_FAILED, Message: "the agent did not answer"},
+		3: &client.RefusedError{Code: wire.Code_CODE_FAILED, Message: "it panicked", State: "guest-panic"},
+		9: &client.RefusedError{Code: wire.Code_CODE_LACKING, Message: "no QEMU"},
+	})
 	b := imageBench(t)
 	s, err := b.kernels()
 	if err != nil {
 		t.Fatal(err)
 	}
-	naps := 0
-	p := &prober{app: b.app, engine: e, kernel: kernel.Default, count: 4, cpus: 1, limit: time.Second, nap: func(context.Context, string) error {
-		if naps++; naps == 2 {
+	p := probe(b, e, 5)
+	p.nap = func(context.Context, string) error {
+		if *starts == 4 {
 			return errors.New("it sleeps on")
 		}
 		return nil
-	}}
+	}
 	if err := p.all(t.Context(), s, []string{"microvm"}); err != nil {
 		t.Fatal(err)
 	}
 	boots := s.DefaultBoots("6.1")
-	if len(boots) != 1 || boots[0].Count != 4 || boots[0].Hung != 2 || boots[0].Board != "microvm" || boots[0].Accel != "tcg" {
+	if len(boots) != 1 || boots[0].Count != 5 || boots[0].Hung != 3 || boots[0].Panicked != 1 || boots[0].Board != "microvm" || boots[0].Accel != "tcg" {
 		t.Errorf("%+v", boots)
 	}
-	if out := b.out.String(); !strings.Contains(out, "microvm: 2 of 4 came up") {
+	if out := b.out.String(); !strings.Contains(out, "microvm: 2 of 5 came up") {
 		t.Errorf("%q", out)
 	}
 	if said := b.err.String(); !strings.Contains(said, "the agent did not answer") || !strings.Contains(said, "it sleeps on") {
@@ -209,7 +237,7 @@ func TestProbe(t *testing.T) {
 		t.Errorf("a host that lacks QEMU: %v", err)
 	}
 	if boots := s.DefaultBoots("6.1"); len(boots) != 1 {
-		t.Errorf("a probe that broke off was kept: %+v", boots)
+		t.Errorf("a probe that broke off was recorded: %+v", boots)
 	}
 	made, gone := 0, 0
 	for _, msg := range e.got {
@@ -224,6 +252,86 @@ func TestProbe(t *testing.T) {
 	}
 	if made != 2 || gone != 2 {
 		t.Errorf("%d machines were made, %d removed", made, gone)
+	}
+}
+
+// A probe that was stopped goes on where it was; with another program, or when the
+// kernel is another, from the beginning.
+func TestProbeGoesOn(t *testing.T) {
+	b := imageBench(t)
+	s, err := b.kernels()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lacks := &client.RefusedError{Code: wire.Code_CODE_LACKING, Message: "no QEMU"}
+	for _, c := range []struct {
+		outcomes map[int]any
+		cpus     int
+		starts   int
+		ends     bool
+	}{
+		{map[int]any{4: lacks}, 1, 4, false},
+		{nil, 1, 7, true},  // three were kept
+		{nil, 1, 10, true}, // that one was recorded
+		{map[int]any{4: lacks}, 1, 4, false},
+		{map[int]any{1: lacks}, 2, 1, false},                     // another machine: nothing is kept yet
+		{map[int]any{1: "6.2", 2: "6.2", 3: lacks}, 1, 3, false}, // another kernel: two of it
+		{map[int]any{1: "6.2", 2: "6.2", 3: "6.2", 4: "6.2", 5: "6.2", 6: "6.2", 7: "6.2", 8: "6.2"}, 1, 8, true},
+	} {
+		e, starts := probeEngine(c.outcomes)
+		p := probe(b, e, 10)
+		p.cpus = c.cpus
+		if err := p.all(t.Context(), s, []string{"q35"}); (err == nil) != c.ends || *starts != c.starts {
+			t.Errorf("%+v: %d starts, %v", c, *starts, err)
+		}
+	}
+	for _, release := range []string{"6.1", "6.2"} {
+		if boots := s.DefaultBoots(release); len(boots) != 1 || boots[0].Count != 10 || boots[0].Hung != 0 {
+			t.Errorf("%s: %+v", release, boots)
+		}
+	}
+}
+
+// A boot for which the host had no time says nothing and is made again; a guest
+// that had its time hangs.
+func TestProbeOnABusyHost(t *testing.T) {
+	b := imageBench(t)
+	s, err := b.kernels()
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int32 // the sample is taken beside the start
+		e := &fakeEngine{answer: func(_ context.Context, msg proto.Message) (proto.Message, error) {
+			if _, ok := msg.(*wire.StartMachine); !ok {
+				return &wire.Done{Machine: &wire.Machine{}}, nil
+			}
+			if calls.Add(1) < 4 {
+				<-time.After(time.Minute)
+			}
+			return &wire.Done{Machine: &wire.Machine{KernelRelease: "6.1", Accel: "tcg"}}, nil
+		}}
+		p := probe(b, e, 3)
+		p.limit = time.Minute
+		p.time = func(string) (ran, waited time.Duration, err error) {
+			n := calls.Load() - 1
+			return []time.Duration{9 * time.Second, 11 * time.Second, time.Second}[n], []time.Duration{20 * time.Second, 20 * time.Second, 10 * time.Second}[n], nil
+		}
+		if err := p.all(t.Context(), s, []string{"q35"}); err != nil {
+			t.Fatal(err)
+		}
+		if boots := s.DefaultBoots("6.1"); calls.Load() != 4 || len(boots) != 1 || boots[0].Count != 3 || boots[0].Hung != 2 {
+			t.Errorf("%d starts, %+v", calls.Load(), boots)
+		}
+	})
+	if said := b.err.String(); !strings.Contains(said, "made again") || !strings.Contains(said, "9s of processor time") {
+		t.Errorf("%q", said)
+	}
+}
+
+func TestProcessorTime(t *testing.T) {
+	if _, _, err := processorTime("nobody"); err == nil {
+		t.Error("a machine that does not run has a time")
 	}
 }
 

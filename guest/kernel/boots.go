@@ -8,15 +8,17 @@ import (
 
 // Boots is what a number of boots in a row showed of a kernel on one board.
 type Boots struct {
-	Board  string `json:"board"` // "q35" or "microvm"
-	Accel  string `json:"accel"` // "tcg" or "kvm"
-	Count  int    `json:"count"`
-	Hung   int    `json:"hung"`   // that did not come up in the time allowed
-	Median int64  `json:"median"` // milliseconds from the start to the agent's answer
-	P99    int64  `json:"p99"`
-	Max    int64  `json:"max"`
-	CPUs   int    `json:"cpus"` // of the machine
-	With   string `json:"with,omitempty"`
+	Board string `json:"board"` // "q35" or "microvm"
+	Accel string `json:"accel"` // "tcg" or "kvm"
+	Count int    `json:"count"`
+	Hung  int    `json:"hung"` // that did not come up in the time allowed
+	// Panicked are those among them in which the guest's kernel panicked.
+	Panicked int    `json:"panicked,omitempty"`
+	Median   int64  `json:"median"` // milliseconds from the start to the agent's answer
+	P99      int64  `json:"p99"`
+	Max      int64  `json:"max"`
+	CPUs     int    `json:"cpus"` // of the machine
+	With     string `json:"with,omitempty"`
 	// Made is when the last of them ended.
 	Made time.Time `json:"made"`
 }
@@ -45,8 +47,8 @@ func (b Boots) check() error {
 		return fmt.Errorf("boots: board %q, q35 and microvm are known", clip(b.Board))
 	case !slices.Contains(accels, b.Accel):
 		return fmt.Errorf("boots: accel %q, tcg and kvm are known", clip(b.Accel))
-	case b.Count < 1 || b.Hung < 0 || b.Hung > b.Count:
-		return fmt.Errorf("boots: %d of %d hung", b.Hung, b.Count)
+	case b.Count < 1 || b.Hung < 0 || b.Hung > b.Count || b.Panicked < 0 || b.Panicked > b.Hung:
+		return fmt.Errorf("boots: %d of %d hung, %d panicked", b.Hung, b.Count, b.Panicked)
 	}
 	return nil
 }

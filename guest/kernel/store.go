@@ -222,6 +222,9 @@ func (s *Store) Remove(ctx context.Context, name string, users func(name string)
 	if err := errors.Join(os.RemoveAll(going), os.Rename(filepath.Join(s.dir, name), going)); err != nil {
 		return fmt.Errorf("remove kernel: %w", err)
 	}
+	for _, board := range Boards { // of one that may get its name
+		_ = os.Remove(s.progressFile(name, board))
+	}
 	if err := os.RemoveAll(going); err != nil {
 		return fmt.Errorf("remove kernel: %w", err)
 	}
