@@ -86,6 +86,7 @@ func (b *bed) rootOf(name string, program []byte, links ...string) string {
 	w := tar.NewWriter(f)
 	entries := []*tar.Header{
 		{Name: "bin/", Typeflag: tar.TypeDir, Mode: 0o755},
+		{Name: "sbin", Typeflag: tar.TypeSymlink, Linkname: "bin"}, // where the kernel looks for modprobe
 		{Name: "root/", Typeflag: tar.TypeDir, Mode: 0o700},
 		{Name: "bin/probe", Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(program))},
 	}

@@ -116,6 +116,9 @@ func TestSystemd(t *testing.T) {
 	if state != "running" {
 		t.Errorf("systemd says %q: %s", state, b.run("exec", "web", "--", "systemctl", "--failed").out)
 	}
+	if out := b.ok("exec", "web", "--", "dmesg"); strings.Contains(out, "Failed to find module") {
+		t.Errorf("systemd misses modules of the kernel: %s", out)
+	}
 	b.ok("cp", rootsFile(t, "hello.deb"), "web:/root/hello.deb")
 	b.ok("exec", "web", "--", "apt-get", "install", "--yes", "/root/hello.deb")
 	b.ok("restart", "web", "--start-timeout", bootTime)

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestDeviceOf(t *testing.T) {
@@ -75,5 +77,26 @@ func TestModuleDir(t *testing.T) {
 	}
 	if _, err := moduleDir(root, "6.1.1"); err == nil {
 		t.Error("a link that leads nowhere was no error")
+	}
+}
+
+func TestParseNode(t *testing.T) {
+	for line, want := range map[string]node{
+		"fuse fuse c10:229":    {"fuse", unix.S_IFCHR | 0o600, 10, 229},
+		"tun net/tun c10:200":  {"net/tun", unix.S_IFCHR | 0o600, 10, 200},
+		"x disk b259:1048575":  {"disk", unix.S_IFBLK | 0o600, 259, 1048575},
+		"x ../etc/passwd c1:1": {},
+		"x /dev/mem c1:1":      {},
+		"x mem p1:1":           {},
+		"x mem c-1:1":          {},
+		"x mem c4096:1":        {},
+		"x mem c1:1048576":     {},
+		"x mem":                {},
+		"":                     {},
+	} {
+		got, err := parseNode(line)
+		if got != want || (err == nil) != (want != node{}) {
+			t.Errorf("%q: %+v, %v", line, got, err)
+		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 )
 
 // treeLayout is the version of what a tree of modules holds: raise it with that.
-const treeLayout = 1
+const treeLayout = 2
 
 // maxTree bounds the unpacked modules of one kernel.
 const maxTree = 4 << 30

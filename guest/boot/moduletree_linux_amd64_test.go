@@ -31,7 +31,7 @@ func TestPrepareTree(t *testing.T) {
 	}
 	for _, name := range []string{
 		"kernel/net/dummy.ko", "kernel/fs/btrfs/btrfs.ko", "modules.builtin", "modules.order",
-		"modules.dep", "modules.dep.bin", "modules.alias.bin", "modules.symbols.bin", "modules.builtin.bin", "modules.softdep", "modules.devname",
+		"modules.dep", "modules.dep.bin", "modules.alias.bin", "modules.symbols.bin", "modules.builtin.bin", "modules.softdep", "modules.nodes",
 	} {
 		if m := files[name]; m.Mode != 0o100644 || m.UID != 0 || m.GID != 0 {
 			t.Errorf("%s: %+v", name, m)

@@ -10,8 +10,12 @@
 //
 // and as a trie, modules.*.bin, which is all that libkmod reads, and with it kmod,
 // systemd and udev. modules.builtin.bin and modules.builtin.alias.bin say what needs
-// no module, modules.softdep what else should be loaded, and modules.devname which
-// device nodes there are before their module is.
+// no module, and modules.softdep what else should be loaded.
+//
+// depmod's modules.devname, the device nodes that are there before their module is
+// and have it loaded when they are opened, is called modules.nodes here and is the
+// agent's to read: where there is one of the other name, systemd calls kmod to read
+// it, and counts an image without kmod as degraded.
 //
 // # The trie
 //

@@ -30,6 +30,9 @@ type Builtin struct {
 	Modinfo []byte // modules.builtin.modinfo
 }
 
+// NodesFile has a device node a line: module, name below /dev, kind and numbers.
+const NodesFile = "modules.nodes"
+
 // ErrUnfit is for modules that can't be indexed.
 var ErrUnfit = errors.New("these modules can't be indexed")
 
@@ -56,7 +59,7 @@ func Files(modules []Module, builtin Builtin) (map[string][]byte, error) {
 		"modules.dep": ix.dep.Bytes(), "modules.dep.bin": ix.deps.bytes(),
 		"modules.alias": ix.alias.Bytes(), "modules.alias.bin": ix.aliases.bytes(),
 		"modules.symbols": ix.symbol.Bytes(), "modules.symbols.bin": ix.symbols.bytes(),
-		"modules.softdep": ix.softdep.Bytes(), "modules.devname": ix.devname.Bytes(),
+		"modules.softdep": ix.softdep.Bytes(), NodesFile: ix.devname.Bytes(),
 		"modules.builtin.bin": names.bytes(), "modules.builtin.alias.bin": aliases.bytes(),
 	}
 	for name, data := range files {
@@ -166,8 +169,8 @@ func normal(alias string) (string, bool) {
 	return string(b), !within
 }
 
-// devnode is the device node that a module wants before it is loaded, as
-// modules.devname has it: name, kind, numbers. "" = none.
+// devnode is the device node that a module wants before it is loaded: name, kind,
+// numbers. "" = none.
 func devnode(aliases []string) string {
 	var name, numbers string
 	for _, a := range aliases {

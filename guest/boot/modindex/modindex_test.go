@@ -139,7 +139,7 @@ func TestModules(t *testing.T) {
 	}
 	for name, line := range map[string]string{
 		"modules.alias": "alias virtio:d0000_0002v[0-9]* libcrc32c\n", "modules.softdep": "softdep btrfs pre: crc32c\n",
-		"modules.devname": "btrfs btrfs-control c10:234\n", "modules.symbols": "alias symbol:xor_blocks xor\n",
+		NodesFile: "btrfs btrfs-control c10:234\n", "modules.symbols": "alias symbol:xor_blocks xor\n",
 	} {
 		if !strings.HasSuffix(string(files[name]), line) {
 			t.Errorf("%s ends with %q, want %q", name, files[name], line)
