@@ -16,7 +16,7 @@ func BenchmarkList1000(b *testing.B) {
 			Spec: &wire.Spec{Cpus: 2, Memory: 4 << 30, Backend: "qemu"}, CreatedUnixNanos: 1})
 	}
 	for b.Loop() {
-		if err := a.printMachines(ms, nil); err != nil {
+		if err := a.printMachines(machineListing(a), ms, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

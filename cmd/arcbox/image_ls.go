@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -10,53 +11,68 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/guest/image"
 )
 
-var imageHeader = []string{"NAME", "DISTRIBUTION", "VERSION", "ARCH", "SIZE", "AGE", "DIGEST"}
-
 func newImageList(a *app) *cobra.Command {
-	return &cobra.Command{
+	l := imageListing(a)
+	cmd := &cobra.Command{
 		Use:     "ls",
 		Aliases: []string{"list"},
 		Short:   "List images",
 		Long: "List the images that are here, the newest first. One that has several names has a\n" +
 			"line for each. -q prints names only, the digest where there is none; --format\n" +
 			"json one array. What is damaged is said, and the others are listed nevertheless.",
-		Args: noArgs,
-		RunE: a.imageVerb(func(_ context.Context, s *image.Store, _ []string) error {
-			list, err := s.List()
-			if printErr := a.printImages(list); printErr != nil {
-				return printErr
-			}
-			return err
-		}),
+		Example: "  arcbox image ls --filter distribution=debian --sort -size",
+		Args:    noArgs,
 	}
+	listFlags(a, cmd, l)
+	cmd.RunE = a.imageVerb(func(_ context.Context, s *image.Store, _ []string) error {
+		if err := l.check(); err != nil {
+			return usage(cmd, err)
+		}
+		list, err := s.List()
+		if printErr := l.print(a, namedImages(list), "no images yet; arcbox image pull debian brings one"); printErr != nil {
+			return printErr
+		}
+		return err
+	})
+	return cmd
 }
 
-func (a *app) printImages(list []image.Image) error {
-	switch {
-	case a.json():
-		return a.printJSON(list)
-	case a.quiet:
-		var b strings.Builder
-		for _, i := range list {
-			for _, name := range namesOrDigest(i, i.Digest) {
-				b.WriteString(printable(name) + "\n")
-			}
-		}
-		_, err := fmt.Fprint(a.stdout, b.String())
-		return err
-	case len(list) == 0:
-		a.note("no images yet; arcbox image pull debian brings one")
-	}
-	var rows [][]string
+// namedImage is an image under one of its names, or under none.
+type namedImage struct {
+	image.Image
+	name string
+}
+
+func namedImages(list []image.Image) []namedImage {
+	var rows []namedImage
 	for _, i := range list {
 		for _, name := range namesOrDigest(i, "") {
-			o := i.Origin
-			rows = append(rows, []string{
-				name, o.Distribution, o.Version, o.Architecture, roundSize(i.Size), age(a.now().Sub(i.Created)), short(i.Digest),
-			})
+			rows = append(rows, namedImage{i, name})
 		}
 	}
-	return a.printTable(imageHeader, rows)
+	return rows
+}
+
+func imageListing(a *app) *listing[namedImage] {
+	type row = namedImage
+	name := func(r row) string { return r.name }
+	distribution := func(r row) string { return r.Origin.Distribution }
+	version := func(r row) string { return r.Origin.Version }
+	arch := func(r row) string { return r.Origin.Architecture }
+	return &listing[row]{
+		names: func(r row) []string { return []string{cmp.Or(r.name, r.Digest)} },
+		view:  func(r row) any { return r.Image },
+		same:  func(r row) string { return r.Digest },
+		columns: []column[row]{
+			{name: "name", text: name, match: like(name)},
+			{name: "distribution", text: distribution, match: like(distribution)},
+			{name: "version", text: version, match: like(version)},
+			{name: "arch", text: arch, match: like(arch)},
+			{name: "size", text: func(r row) string { return roundSize(r.Size) }, rank: func(r row) int64 { return r.Size }},
+			{name: "age", text: func(r row) string { return age(a.now().Sub(r.Created)) }, rank: func(r row) int64 { return -r.Created.UnixNano() }},
+			{name: "digest", text: func(r row) string { return short(r.Digest) }, match: func(r row, w wanted) bool { return w.is(r.Digest) || w.is(short(r.Digest)) }},
+		},
+	}
 }
 
 // namesOrDigest are the names of an image, or what stands for it without one.

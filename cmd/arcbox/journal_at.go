@@ -106,7 +106,7 @@ func (a *app) printPast(at time.Time, p *wire.PastMachines, one bool) error {
 	}
 	if len(p.GetMachines()) == 0 {
 		a.note("there were no machines")
-		return then.printTable(listHeader, nil)
+		return machineListing(&then).table(&then, nil)
 	}
-	return then.printMachines(byName(p.GetMachines()), &wire.EngineInfo{})
+	return then.printMachines(machineListing(&then), byName(p.GetMachines()), &wire.EngineInfo{})
 }

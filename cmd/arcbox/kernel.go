@@ -218,7 +218,8 @@ func (a *app) defaultKernel(s *kernel.Store) (kernelJSON, error) {
 }
 
 func newKernelList(a *app) *cobra.Command {
-	return &cobra.Command{
+	l := kernelListing()
+	cmd := &cobra.Command{
 		Use:     "ls",
 		Aliases: []string{"list"},
 		Short:   "List kernels",
@@ -226,45 +227,49 @@ func newKernelList(a *app) *cobra.Command {
 			"leaves it to its kernel; BOOTS how many of how many boots came up, on either, and\n" +
 			"how long half of them took at most. * marks the kernel of machines that name none.",
 		Args: noArgs,
-		RunE: a.kernelVerb(func(_ context.Context, s *kernel.Store, _ []string) error {
-			all := []kernelJSON{}
-			if own, err := a.defaultKernel(s); err == nil {
-				all = append(all, own)
-			} else if !errors.Is(err, boot.ErrNotPrepared) {
-				return err
-			}
-			list, err := s.List()
-			for _, b := range list {
-				all = append(all, kernelView(b))
-			}
-			if printErr := a.printKernels(all); printErr != nil {
-				return printErr
-			}
-			return err
-		}),
 	}
+	listFlags(a, cmd, l)
+	cmd.RunE = a.kernelVerb(func(_ context.Context, s *kernel.Store, _ []string) error {
+		if err := l.check(); err != nil {
+			return usage(cmd, err)
+		}
+		all := []kernelJSON{}
+		if own, err := a.defaultKernel(s); err == nil {
+			all = append(all, own)
+		} else if !errors.Is(err, boot.ErrNotPrepared) {
+			return err
+		}
+		list, err := s.List()
+		for _, b := range list {
+			all = append(all, kernelView(b))
+		}
+		if printErr := l.print(a, all, "no kernels yet; ./task assets prepares the distribution's"); printErr != nil {
+			return printErr
+		}
+		return err
+	})
+	return cmd
 }
 
-var kernelHeader = []string{"", "NAME", "RELEASE", "ARCH", "SIZE", "MACHINE", "BOOTS"}
-
-func (a *app) printKernels(all []kernelJSON) error {
-	if a.json() {
-		return a.printJSON(all)
+func kernelListing() *listing[kernelJSON] {
+	type row = kernelJSON
+	name := func(k row) string { return k.Name }
+	release := func(k row) string { return k.Release }
+	arch := func(k row) string { return k.Arch }
+	board := func(k row) string { return k.Board }
+	return &listing[row]{
+		names: func(k row) []string { return []string{k.Name} },
+		view:  func(k row) any { return k },
+		columns: []column[row]{
+			{name: "used", bare: true, text: func(k row) string { return ifSet(k.Used, "*") }},
+			{name: "name", text: name, match: like(name)},
+			{name: "release", text: release, match: like(release)},
+			{name: "arch", text: arch, match: like(arch)},
+			{name: "size", text: func(k row) string { return roundSize(k.Size) }, rank: func(k row) int64 { return k.Size }},
+			{name: "machine", text: board, match: like(board)},
+			{name: "boots", text: func(k row) string { return bootsText(k.Boots) }, bends: true},
+		},
 	}
-	var rows [][]string
-	for _, k := range all {
-		if a.quiet {
-			if _, err := fmt.Fprintln(a.stdout, k.Name); err != nil {
-				return err
-			}
-			continue
-		}
-		rows = append(rows, []string{ifSet(k.Used, "*"), k.Name, k.Release, k.Arch, roundSize(k.Size), k.Board, bootsText(k.Boots)})
-	}
-	if a.quiet {
-		return nil
-	}
-	return a.printTable(kernelHeader, rows)
 }
 
 // bootsText is what boots showed, in a few words.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -15,30 +14,38 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 )
 
-var listHeader = []string{"NAME", "STATE", "DESIRED", "HEALTH", "IP", "CPUS", "MEM", "BACKEND", "AGE", "CAUSE"}
-
 func newList(a *app) *cobra.Command {
-	return &cobra.Command{
+	l := machineListing(a)
+	cmd := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls", "ps"},
 		Short:   "List machines",
-		Long: "List every machine, sorted by name. Nothing is probed for it: a machine that hangs\n" +
-			"delays no list. BACKEND sim marks a machine in which nothing really runs. -q\n" +
-			"prints names only, --format json one array.",
+		Long: "List machines, sorted by name. Nothing is probed for it: a machine that hangs delays no\n" +
+			"list, and one that is broken hides no other. HEALTH (sim) marks a machine in which\n" +
+			"nothing really runs. -q prints names only, --format json one array, and a template a\n" +
+			"line for each, with the names of the JSON. Of filters with one key any must hold, of\n" +
+			"different keys all.",
+		Example: "  arcbox list --filter state=running --filter 'name=web*'\n  arcbox list --sort -mem --columns name,mem,image\n" +
+			"  arcbox list --format '{{.name}} {{.address}}'",
 		Args: noArgs,
-		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, _ []string) error {
-			e, err := a.engine(ctx)
-			if err != nil {
-				return err
-			}
-			defer e.Close()
-			all, err := allMachines(ctx, e)
-			if err != nil {
-				return err
-			}
-			return a.printMachines(byName(all.GetMachines()), all.GetEngine())
-		}),
 	}
+	listFlags(a, cmd, l)
+	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+		if err := l.check(); err != nil {
+			return usage(cmd, err)
+		}
+		e, err := a.engine(ctx)
+		if err != nil {
+			return err
+		}
+		defer e.Close()
+		all, err := allMachines(ctx, e)
+		if err != nil {
+			return err
+		}
+		return a.printMachines(l, byName(all.GetMachines()), all.GetEngine())
+	})
+	return cmd
 }
 
 // allMachines asks for all machines.
@@ -85,45 +92,9 @@ func byName(ms []*wire.Machine) []*wire.Machine {
 	return ms
 }
 
-func (a *app) printMachines(ms []*wire.Machine, info *wire.EngineInfo) error {
+func (a *app) printMachines(l *listing[*wire.Machine], ms []*wire.Machine, info *wire.EngineInfo) error {
 	if info.GetDamaged() > 0 {
 		a.note("the journal is damaged for %d machines; see arcbox journal verify", info.GetDamaged())
 	}
-	switch {
-	case a.json():
-		views := make([]machineJSON, len(ms))
-		for i, m := range ms {
-			views[i] = machineView(m)
-		}
-		return a.printJSON(views)
-	case a.quiet:
-		var names strings.Builder
-		for _, m := range ms {
-			names.WriteString(printable(m.GetName()) + "\n")
-		}
-		_, err := fmt.Fprint(a.stdout, names.String())
-		return err
-	case len(ms) == 0:
-		a.note("no machines yet; arcbox up makes one")
-	}
-	rows := make([][]string, len(ms))
-	for i, m := range ms {
-		rows[i] = a.listRow(m)
-	}
-	return a.printTable(listHeader, rows)
-}
-
-func (a *app) listRow(m *wire.Machine) []string {
-	s := m.GetSpec()
-	cause := m.GetCause()
-	if m.GetState() == "Running" || m.GetState() == "Starting" {
-		cause = "" // of an earlier life
-	}
-	if m.GetResting() {
-		cause += " (resting)"
-	}
-	return []string{
-		m.GetName(), m.GetState(), m.GetDesired(), shorten(healthText(m), 40), m.GetAddress(),
-		fmt.Sprint(s.GetCpus()), formatSize(s.GetMemory()), s.GetBackend(), a.since(m.GetCreatedUnixNanos()), cause,
-	}
+	return l.print(a, ms, "no machines yet; arcbox up makes one")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"slices"
@@ -99,7 +100,7 @@ func (a *app) setPorts(ctx context.Context, name string, what func(*wire.Machine
 	if err := settled(ctx, e, done.GetMachine()); err != nil {
 		return err
 	}
-	return a.listPorts(ctx, e, name)
+	return a.listPorts(ctx, e, name, portListing())
 }
 
 // settled waits for a moment until a machine that runs has tried each forward.
@@ -123,6 +124,7 @@ func settled(ctx context.Context, e engine, m *wire.Machine) error {
 }
 
 func newPortLs(a *app) *cobra.Command {
+	l := portListing()
 	cmd := &cobra.Command{
 		Use:               "ls NAME",
 		Short:             "List the forwards of a machine",
@@ -130,38 +132,48 @@ func newPortLs(a *app) *cobra.Command {
 		Args:              named(1, 1),
 		ValidArgsFunction: a.completeNames(1),
 	}
-	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
+	listFlags(a, cmd, l)
+	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		if err := l.check(); err != nil {
+			return usage(cmd, err)
+		}
 		e, err := a.engine(ctx)
 		if err != nil {
 			return err
 		}
 		defer e.Close()
-		return a.listPorts(ctx, e, args[0])
+		return a.listPorts(ctx, e, args[0], l)
 	})
 	return cmd
 }
 
-func (a *app) listPorts(ctx context.Context, e engine, name string) error {
+func (a *app) listPorts(ctx context.Context, e engine, name string, l *listing[portJSON]) error {
 	m, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
 	if err != nil {
 		return err
 	}
-	if a.json() {
-		ports := []portJSON{}
-		if v := networkView(m); v != nil {
-			ports = append(ports, v.Ports...)
-		}
-		return a.printJSON(ports)
+	var ports []portJSON
+	if v := networkView(m); v != nil {
+		ports = v.Ports
 	}
-	var rows [][]string
-	for _, p := range m.GetNetwork().GetPorts() {
-		state := "listens"
-		if p.GetError() != "" {
-			state = p.GetError()
-		}
-		rows = append(rows, []string{p.GetPort().GetProtocol(), p.GetPort().GetListen(), p.GetPort().GetTo(), state})
+	return l.print(a, ports, "no forwards yet; arcbox port add "+name+" 8080:80 makes one")
+}
+
+func portListing() *listing[portJSON] {
+	type row = portJSON
+	protocol := func(p row) string { return p.Protocol }
+	host := func(p row) string { return p.Listen }
+	state := func(p row) string { return cmp.Or(p.Error, "listens") }
+	return &listing[row]{
+		names: func(p row) []string { return []string{p.Listen} },
+		view:  func(p row) any { return p },
+		columns: []column[row]{
+			{name: "protocol", text: protocol, match: like(protocol)},
+			{name: "host", text: host, match: like(host)},
+			{name: "guest", text: func(p row) string { return p.To }},
+			{name: "state", text: state, match: like(state), bends: true},
+		},
 	}
-	return a.printTable([]string{"PROTOCOL", "HOST", "GUEST", "STATE"}, rows)
 }
 
 // parseForward reads a port or two paths.

@@ -20,14 +20,14 @@ func newRoot(a *app) *cobra.Command {
 		Version:       buildVersion(),
 		Example:       "  arcbox up                       # a machine called default, running\n  arcbox shell\n  arcbox exec default -- uname -a\n  arcbox journal why default",
 		SilenceErrors: true, SilenceUsage: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkGlobals() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.checkGlobals(cmd) },
 	}
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	f := root.PersistentFlags()
 	f.StringVar(&a.homeFlag, "home", "", "directory with everything of one engine (ARCBOX_HOME)")
-	f.StringVar(&a.format, "format", "table", "table or json")
+	f.StringVar(&a.format, "format", "table", "table or json, for lists also a template: '{{.name}}'")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "names and answers only, no notes and no progress")
 	f.BoolVar(&a.noAutostart, "no-autostart", false, "never start the engine")
 	a.complete(root, "format", "table", "json")
@@ -47,15 +47,25 @@ func newRoot(a *app) *cobra.Command {
 	return root
 }
 
-func (a *app) checkGlobals() error {
+func (a *app) checkGlobals(cmd *cobra.Command) error {
 	if a.format == "text" {
 		a.format = "table"
 	}
-	if !slices.Contains([]string{"table", "json"}, a.format) {
-		bad := a.format
-		a.format = "table" // for the error itself
-		return badInput("format", "format %q: table or json", bad)
+	if slices.Contains([]string{"table", "json"}, a.format) {
+		return nil
 	}
+	bad := a.format
+	a.format = "table" // for the error itself
+	if !isTemplate(bad) {
+		return badInput("format", "format %q: table or json, or a template where rows are listed", shorten(bad, 80))
+	}
+	if cmd.Annotations[ownTemplate] == "" {
+		return badInput("format", "format %q: %s takes table or json, and no template", shorten(bad, 80), cmd.CommandPath())
+	}
+	if _, err := parseTemplate(bad); err != nil {
+		return badTemplate(bad, err)
+	}
+	a.format = bad
 	return nil
 }
 

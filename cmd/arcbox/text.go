@@ -49,9 +49,11 @@ func shorten(s string, n int) string {
 }
 
 // plain is a table without lines: columns two blanks apart.
+const gap = "  "
+
 var plain = table.Style{
 	Name:    "plain",
-	Box:     table.BoxStyle{PaddingRight: "  "},
+	Box:     table.BoxStyle{PaddingRight: gap},
 	Options: table.OptionsNoBordersAndSeparators,
 }
 

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"cmp"
+	"strings"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+// machineListing is how machines are listed. A machine of which nothing more is
+// known than its name is a row like any other.
+func machineListing(a *app) *listing[*wire.Machine] {
+	type m = *wire.Machine
+	state, desired := m.GetState, m.GetDesired
+	return &listing[m]{
+		names: func(x m) []string { return []string{x.GetName()} },
+		view:  func(x m) any { return machineView(x) },
+		columns: []column[m]{
+			{name: "name", text: m.GetName, match: like(m.GetName)},
+			{name: "state", text: state, match: like(state)},
+			{name: "desired", text: desired, match: like(desired)},
+			{name: "health", text: healthCell, bends: true, match: func(x m, w wanted) bool { return w.is(x.GetHealth()) || w.is(healthWhy(x)) }},
+			{name: "ip", text: m.GetAddress, match: like(m.GetAddress)},
+			{name: "cpus", text: func(x m) string { return count(x.GetSpec().GetCpus()) }, rank: func(x m) int64 { return int64(x.GetSpec().GetCpus()) }},
+			{name: "mem", text: func(x m) string { return formatSize(x.GetSpec().GetMemory()) }, rank: func(x m) int64 { return x.GetSpec().GetMemory() }},
+			{name: "disk", text: func(x m) string { return sizeOf(x.GetSpec().GetDisk()) }, rank: func(x m) int64 { return x.GetSpec().GetDisk() }},
+			{name: "age", text: func(x m) string { return a.since(x.GetCreatedUnixNanos()) }, rank: func(x m) int64 { return -x.GetCreatedUnixNanos() }},
+			{name: "cause", text: causeCell, bends: true, match: func(x m, w wanted) bool { return w.is(x.GetCause()) }},
+			{name: "image", text: imageCell, extra: true, match: func(x m, w wanted) bool {
+				return w.is(x.GetSpec().GetImageName()) || w.is(x.GetSpec().GetImage()) || w.is(short(x.GetSpec().GetImage()))
+			}},
+			{name: "backend", text: backendOf, extra: true, match: like(backendOf)},
+			{name: "restart", text: func(x m) string { return x.GetSpec().GetRestart() }, extra: true, match: func(x m, w wanted) bool { return w.is(x.GetSpec().GetRestart()) }},
+			{name: "network", text: networkCell, extra: true, match: like(networkCell)},
+			{name: "id", text: m.GetId, extra: true, match: like(m.GetId)},
+			{name: "since", text: func(x m) string { return a.since(x.GetSinceUnixNanos()) }, extra: true, rank: func(x m) int64 { return -x.GetSinceUnixNanos() }},
+		},
+	}
+}
+
+func backendOf(m *wire.Machine) string { return m.GetSpec().GetBackend() }
+
+func networkCell(m *wire.Machine) string { return cmp.Or(m.GetSpec().GetNetwork(), "none") }
+
+func imageCell(m *wire.Machine) string {
+	return cmp.Or(m.GetSpec().GetImageName(), short(m.GetSpec().GetImage()))
+}
+
+// healthCell is health, and whether anything runs there at all.
+func healthCell(m *wire.Machine) string {
+	text := healthText(m)
+	if isSim(m) {
+		text = strings.TrimSpace(text + " (sim)")
+	}
+	return text
+}
+
+// causeCell is the cause of the last end; of one that runs it would be of an earlier life.
+func causeCell(m *wire.Machine) string {
+	cause := m.GetCause()
+	if m.GetState() == "Running" || m.GetState() == "Starting" {
+		cause = ""
+	}
+	if m.GetResting() {
+		cause += " (resting)"
+	}
+	return cause
+}
