@@ -22,28 +22,32 @@ type change struct {
 	do    func(ctx context.Context, e engine, name string) (*wire.Done, error)
 }
 
-type outcome struct {
-	done *wire.Done
+type outcome[T any] struct {
+	what T
 	err  error
 }
 
 // change carries out a verb on machines, at once, and prints the outcomes in
 // the order of the names.
-func (a *app) change(ctx context.Context, names []string, c change) error {
+func (a *app) change(ctx context.Context, w which, c change) error {
 	e, err := a.engine(ctx)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
+	names, err := w(ctx, e)
+	if err != nil || len(names) == 0 {
+		return err
+	}
 	stop := a.progress(ctx, e, c.doing, names)
 	defer stop()
-	outcomes := c.begin(ctx, e, names)
-	var first error
+	outcomes := each(names, func(name string) (*wire.Done, error) { return c.do(ctx, e, name) })
+	worst := 0
 	for i, name := range names {
 		o := <-outcomes[i]
 		if o.err == nil {
 			stop()
-			if err := a.printDone(name, o.done, len(names) > 1); err != nil {
+			if err := a.printDone(name, o.what, len(names) > 1); err != nil {
 				return err
 			}
 			continue
@@ -55,25 +59,32 @@ func (a *app) change(ctx context.Context, names []string, c change) error {
 		stop()
 		f := understood(err)
 		a.printFailure(f)
-		if first == nil {
-			first = exitWith(f.code)
-		}
+		worst = max(worst, f.code)
 	}
-	return first
+	return worstOf(worst)
 }
 
-// begin starts the verb for each name; the outcome of each is its channel's
-// only value.
-func (c change) begin(ctx context.Context, e engine, names []string) []chan outcome {
-	outcomes := make([]chan outcome, len(names))
+// worstOf ends a command with the highest code of its parts, each of which has
+// said its own.
+func worstOf(code int) error {
+	if code == 0 {
+		return nil
+	}
+	return exitWith(code)
+}
+
+// each does something for each name, some of them at once; the outcome of each is
+// its channel's only value.
+func each[T any](names []string, do func(name string) (T, error)) []chan outcome[T] {
+	outcomes := make([]chan outcome[T], len(names))
 	free := make(chan struct{}, atOnce)
 	for i, name := range names {
-		outcomes[i] = make(chan outcome, 1)
+		outcomes[i] = make(chan outcome[T], 1)
 		go func() {
 			free <- struct{}{}
 			defer func() { <-free }()
-			done, err := c.do(ctx, e, name)
-			outcomes[i] <- outcome{done, err}
+			what, err := do(name)
+			outcomes[i] <- outcome[T]{what, err}
 		}()
 	}
 	return outcomes

@@ -13,7 +13,7 @@ func newCreate(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create [NAME]",
 		Short: "Create a machine",
-		Long: "Create a machine, without starting it; \"" + defaultName + "\" where none is named. Its name is\n" +
+		Long: "Create a machine, without starting it; the default one where none is named. Its name is\n" +
 			"free again once it is removed; upper and lower case are the same name. With an image\n" +
 			"it is a whole system with a disk of its own; without, a kernel and a rescue userland.",
 		Example: "  arcbox create web --image debian:12\n  arcbox create ci --cpus 2 --memory 2G --restart on-failure\n" +
@@ -29,7 +29,7 @@ func newCreate(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.change(ctx, []string{s.nameOf(args)}, change{doing: "creating", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
+		return a.change(ctx, one(s.nameOf(a, args)), change{doing: "creating", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
 			return a.create(ctx, e, name, spec)
 		}})
 	})

@@ -49,7 +49,11 @@ func newDiskCompact(a *app) *cobra.Command {
 	}
 	cmd.Flags().Var(&limit, "timeout", "how long the guest may take")
 	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
-		return a.compact(ctx, nameOf(args), time.Duration(limit))
+		name, err := a.nameOf(args)
+		if err != nil {
+			return err
+		}
+		return a.compact(ctx, name, time.Duration(limit))
 	})
 	return cmd
 }

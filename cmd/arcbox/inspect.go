@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -19,37 +20,102 @@ import (
 func newInspect(a *app) *cobra.Command {
 	limit := limitValue(diskUseTime)
 	cmd := &cobra.Command{
-		Use:   "inspect [NAME]",
-		Short: "Show everything that is known of a machine",
-		Long: "Show everything that is known of a machine (\"" + defaultName + "\" where none is named). --format json prints\n" +
-			"one object. How full the disk of a machine that runs is, its guest is asked: where\n" +
+		Use:   "inspect [NAME...]",
+		Short: "Show everything that is known of machines",
+		Long: "Show everything that is known of machines (the default one where none is named).\n" +
+			"--format json prints one object, of several machines or --all an array; a template a\n" +
+			"line for each. How full the disk of a machine that runs is, its guest is asked: where\n" +
 			"it does not answer in time, that is unknown, and the rest is shown.",
-		Args:              named(0, 1),
-		ValidArgsFunction: a.completeNames(1),
+		Example: "  arcbox inspect web\n  arcbox inspect web --format '{{.address}}'\n  arcbox inspect --all --format json",
 	}
+	chosen := a.machinesFlag(cmd, 0)
+	takesTemplate(cmd)
 	cmd.Flags().Var(&limit, "timeout", "how long to wait for the guest's word on its disk")
-	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
+	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 		e, err := a.engine(ctx)
 		if err != nil {
 			return err
 		}
 		defer e.Close()
-		m, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: nameOf(args)})
+		names, err := chosen(args)(ctx, e)
 		if err != nil {
 			return err
 		}
-		use := a.diskUse(ctx, e, m, time.Duration(limit))
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if a.json() {
-			view := machineView(m)
-			view.DiskUse = use
-			return a.printJSON(view)
-		}
-		return a.printInspect(m, use)
+		outcomes := each(names, func(name string) (inspected, error) {
+			m, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
+			if err != nil {
+				return inspected{}, err
+			}
+			use := a.diskUse(ctx, e, m, time.Duration(limit))
+			if ctx.Err() != nil {
+				return inspected{}, context.Cause(ctx)
+			}
+			return inspected{m, use}, nil
+		})
+		return a.printInspected(outcomes, cmd.Flags().Changed("all"))
 	})
 	return cmd
+}
+
+// inspected is a machine, and how full its disk is.
+type inspected struct {
+	m   *wire.Machine
+	use *diskUseJSON
+}
+
+func (i inspected) view() any {
+	view := machineView(i.m)
+	view.DiskUse = i.use
+	return view
+}
+
+// printInspected prints what became of each, those first of which nothing is known.
+func (a *app) printInspected(outcomes []chan outcome[inspected], array bool) error {
+	worst, array := 0, array || len(outcomes) > 1
+	var all []inspected
+	for _, c := range outcomes {
+		o := <-c
+		if o.err == nil {
+			all = append(all, o.what)
+			continue
+		}
+		if !array || errors.Is(o.err, errInterrupted) {
+			return o.err
+		}
+		f := understood(o.err)
+		a.printFailure(f)
+		worst = max(worst, f.code)
+	}
+	var err error
+	switch {
+	case a.template():
+		err = printTemplate(a, all, inspected.view)
+	case a.json() && array:
+		views := []any{}
+		for _, i := range all {
+			views = append(views, i.view())
+		}
+		err = a.printJSON(views)
+	case a.json():
+		err = a.printJSON(all[0].view())
+	default:
+		err = a.printTexts(all)
+	}
+	return cmp.Or(err, worstOf(worst))
+}
+
+func (a *app) printTexts(all []inspected) error {
+	for i, one := range all {
+		if i > 0 {
+			if _, err := io.WriteString(a.stdout, "\n"); err != nil {
+				return err
+			}
+		}
+		if err := a.printInspect(one.m, one.use); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fact is a line of inspect; an empty value leaves it out.

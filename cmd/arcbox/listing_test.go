@@ -63,7 +63,7 @@ func TestListRefuses(t *testing.T) {
 		})
 	}
 	b := newBench(t, &fakeEngine{answer: world})
-	if code := b.run(t, "inspect", "web", "--format", "{{.name}}"); code != exitUsage || !strings.Contains(b.err.String(), "no template") {
+	if code := b.run(t, "version", "--format", "{{.name}}"); code != exitUsage || !strings.Contains(b.err.String(), "no template") {
 		t.Errorf("exit %d, err %q", code, b.err.String())
 	}
 }

@@ -23,7 +23,7 @@ func newLogs(a *app) *cobra.Command {
 		Use:   "logs [NAME]",
 		Short: "Print what a machine printed",
 		Long: "Print the console (or, with --agent, the agent's log, with\n" +
-			"--provision the output of its set-up) of a machine (\"" + defaultName + "\" where none is named).\n" +
+			"--provision the output of its set-up) of a machine (the default one where none is named).\n" +
 			"It is there also when the machine has stopped. On a terminal, sequences that\n" +
 			"would drive it are left out.",
 		Example:           "  arcbox logs web --tail 50\n  arcbox logs web -f",
@@ -41,6 +41,10 @@ func newLogs(a *app) *cobra.Command {
 		if cmd.Flags().Changed("tail") && tail < 1 {
 			return usage(cmd, badInput("tail", "--tail %d: at least 1 line", tail))
 		}
+		name, err := a.nameOf(args)
+		if err != nil {
+			return err
+		}
 		e, err := a.engine(ctx)
 		if err != nil {
 			return err
@@ -53,7 +57,7 @@ func newLogs(a *app) *cobra.Command {
 		case setUp:
 			which = "provision"
 		}
-		return a.printLog(ctx, e, &wire.OpenLog{Name: nameOf(args), Which: which, Follow: follow}, tail)
+		return a.printLog(ctx, e, &wire.OpenLog{Name: name, Which: which, Follow: follow}, tail)
 	})
 	return cmd
 }

@@ -208,9 +208,9 @@ func (s *specFlags) place(err error) error {
 
 // nameOf is the name that was given on the command line, in the file, or the
 // default machine's.
-func (s *specFlags) nameOf(args []string) string {
+func (s *specFlags) nameOf(a *app, args []string) (string, error) {
 	if len(args) == 0 && s.file != nil && s.file.name != "" {
-		return s.file.name
+		return s.file.name, nil
 	}
-	return nameOf(args)
+	return a.nameOf(args)
 }

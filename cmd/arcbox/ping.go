@@ -30,7 +30,10 @@ func newPing(a *app) *cobra.Command {
 	}
 	cmd.Flags().Var(&limit, "timeout", "how long to wait for the answer")
 	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
-		name := nameOf(args)
+		name, err := a.nameOf(args)
+		if err != nil {
+			return err
+		}
 		ctx, cancel := withAgentTime(ctx, name, time.Duration(limit))
 		defer cancel()
 		return a.withGuest(ctx, name, func(ctx context.Context, c *guest.Client) error {

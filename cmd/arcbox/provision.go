@@ -20,7 +20,7 @@ func newProvision(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "provision [NAME]",
 		Short: "Wait for a machine's set-up, or have it set up again",
-		Long: "Wait until the set-up of a machine (\"" + defaultName + "\" where none is named) has a result, and say\n" +
+		Long: "Wait until the set-up of a machine (the default one where none is named) has a result, and say\n" +
 			"which: exit 1 where it failed, with the last lines of its output (arcbox logs\n" +
 			"--provision has all of it). It is run once, after the machine's first boot. One that\n" +
 			"was interrupted, because the machine ended in its middle, counts as failed, and is not\n" +
@@ -32,7 +32,7 @@ func newProvision(a *app) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&again, "again", false, "run the script once more")
 	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
-		return a.change(ctx, []string{nameOf(args)}, change{doing: "setting up", until: untilProvisioned, do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
+		return a.change(ctx, one(a.nameOf(args)), change{doing: "setting up", until: untilProvisioned, do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
 			if !again {
 				m, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
 				if err != nil {

@@ -8,8 +8,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const defaultName = "default"
-
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "arcbox",
@@ -33,7 +31,7 @@ func newRoot(a *app) *cobra.Command {
 	a.complete(root, "format", "table", "json")
 	group(root)
 	root.AddCommand(
-		newCreate(a), newStart(a), newStop(a), newRestart(a), newRemove(a), newUp(a), newRun(a), newSet(a), newPort(a), newProvision(a),
+		newCreate(a), newStart(a), newStop(a), newRestart(a), newRemove(a), newUp(a), newRun(a), newSet(a), newDefault(a), newPort(a), newProvision(a),
 		newList(a), newInspect(a), newWait(a), newLogs(a),
 		newExec(a), newShell(a), newSSH(a), newSSHConfig(a), newSSHProxy(a), newCopy(a), newPing(a), newInfo(a),
 		newImage(a), newDisk(a), newKernel(a), newJournal(a), newEngine(a), newVersion(a),
@@ -130,14 +128,6 @@ func named(least, most int) cobra.PositionalArgs {
 		}
 		return nil
 	}
-}
-
-// nameOf is the name that was given, or the default machine's.
-func nameOf(args []string) string {
-	if len(args) == 0 {
-		return defaultName
-	}
-	return args[0]
 }
 
 // manyNames is how many machines one command may name.

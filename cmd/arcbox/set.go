@@ -14,19 +14,18 @@ func newSet(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set [NAME...]",
 		Short: "Change what machines are to be",
-		Long: "Change what machines (\"" + defaultName + "\" where none is named) are to be. What a machine that runs\n" +
+		Long: "Change what machines (the default one where none is named) are to be. What a machine that runs\n" +
 			"can't take over counts from its next start on: that is said, and arcbox inspect\n" +
 			"shows both. Nothing is interrupted.",
-		Example:           "  arcbox set web --memory 2G\n  arcbox set web db --cpus 4 && arcbox restart web db\n  arcbox set web --disk 80G",
-		Args:              named(0, manyNames),
-		ValidArgsFunction: a.completeNames(manyNames),
+		Example: "  arcbox set web --memory 2G\n  arcbox set web db --cpus 4 && arcbox restart web db\n  arcbox set web --disk 80G",
 	}
+	chosen := a.machinesFlag(cmd, 0)
 	s.add(cmd)
 	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 		if err := s.check(cmd); err != nil {
 			return usage(cmd, err)
 		}
-		return a.change(ctx, namesOf(args), change{doing: "changing", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
+		return a.change(ctx, chosen(args), change{doing: "changing", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
 			return command(ctx, e, &wire.SetMachine{Request: request(), Name: name, Cpus: uint32(s.cpus), Memory: int64(s.memory), Disk: int64(s.disk)}) //nolint:gosec // checked
 		}})
 	})

@@ -15,7 +15,7 @@ func newShell(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shell [NAME] [flags] [-- PROGRAM [ARG...]]",
 		Short: "Open a shell in a machine",
-		Long: "Open the login shell of a user in a machine (\"" + defaultName + "\" where none is named), in the\n" +
+		Long: "Open the login shell of a user in a machine (the default one where none is named), in the\n" +
 			"user's home, or have that shell run a program, whose arguments it takes as they are.\n" +
 			"Where standard input and output are a terminal, the shell has one too, as with\n" +
 			"arcbox exec -t; else the streams are joined as they are.\n\n" +
@@ -25,7 +25,7 @@ func newShell(a *app) *cobra.Command {
 		Example: "  arcbox shell\n  arcbox shell web -u www-data\n  arcbox shell web -w /srv -- make test\n  arcbox shell --start web <script.sh",
 		Args: func(cmd *cobra.Command, args []string) (err error) {
 			if len(args) == 0 || cmd.ArgsLenAtDash() == 0 {
-				x.name, x.argv = defaultName, args
+				x.argv = args
 				return nil
 			}
 			x.name, x.argv, err = execArgs(cmd, args)
@@ -37,6 +37,13 @@ func newShell(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&start, "start", false, "start a machine that does not run (default: only at a terminal)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		a.ran = true
+		if x.name == "" {
+			name, err := a.defaultMachine()
+			if err != nil {
+				return err
+			}
+			x.name = name
+		}
 		_, err := a.terminal()
 		x.tty = err == nil
 		if !cmd.Flags().Changed("start") {

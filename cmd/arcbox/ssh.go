@@ -33,11 +33,11 @@ type sshFlags struct {
 func newSSH(a *app) *cobra.Command {
 	var x sshFlags
 	var argv []string
-	name := defaultName
+	var name string
 	cmd := &cobra.Command{
 		Use:   "ssh [NAME] [flags] [-- COMMAND...]",
 		Short: "Log in to a machine by SSH",
-		Long: "Run this system's ssh against a machine (\"" + defaultName + "\" where none is named). The machine\n" +
+		Long: "Run this system's ssh against a machine (the default one where none is named). The machine\n" +
 			"needs no sshd and no network: its agent serves SSH over vsock, with keys that\n" +
 			"the engine made for this machine alone.\n\n" +
 			"COMMAND is for the user's shell in the guest, as with ssh itself; arcbox shell\n" +
@@ -67,6 +67,12 @@ func newSSH(a *app) *cobra.Command {
 	f.BoolVarP(&x.noCommand, "no-command", "N", false, "run nothing, only forward, as ssh -N")
 	f.BoolVarP(&x.tty, "tty", "t", false, "a terminal for a command too, as ssh -t")
 	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, _ []string) error {
+		if name == "" {
+			var err error
+			if name, err = a.defaultMachine(); err != nil {
+				return err
+			}
+		}
 		return a.ssh(ctx, name, &x, argv)
 	})
 	return cmd

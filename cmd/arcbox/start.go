@@ -18,15 +18,14 @@ func newStart(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "start [NAME...]",
 		Short: "Start machines, and wait until they are usable",
-		Long: "Start machines (\"" + defaultName + "\" where none is named) and wait until each is Running, which means\n" +
+		Long: "Start machines (the default one where none is named) and wait until each is Running, which means\n" +
 			"that its agent answers; with --wait booted, until the init of its image is ready; with\n" +
 			"--wait provisioned, until its set-up has a result, and exit 1 where that failed.\n" +
 			"A machine that is not there in time is stopped again, with\n" +
 			"a cause. Ctrl-C detaches: the engine goes on.",
-		Example:           "  arcbox start web\n  arcbox start a b c --timeout 2m",
-		Args:              named(0, manyNames),
-		ValidArgsFunction: a.completeNames(manyNames),
+		Example: "  arcbox start web\n  arcbox start a b c --timeout 2m",
 	}
+	chosen := a.machinesFlag(cmd, 0)
 	addStartTimeout(cmd, &limit, "timeout")
 	cmd.Flags().StringVar(&until, "wait", untilRunning, "what to wait for: "+strings.Join(startUntil, " or "))
 	a.complete(cmd, "wait", startUntil...)
@@ -34,7 +33,7 @@ func newStart(a *app) *cobra.Command {
 		if !slices.Contains(startUntil, until) {
 			return usage(cmd, badInput("wait", "--wait %q: one of %s", shorten(until, 80), strings.Join(startUntil, ", ")))
 		}
-		return a.change(ctx, namesOf(args), a.starting(time.Duration(limit), until))
+		return a.change(ctx, chosen(args), a.starting(time.Duration(limit), until))
 	})
 	return cmd
 }
@@ -64,20 +63,4 @@ func (a *app) starting(limit time.Duration, until string) change {
 		}
 		return await(ctx, e, name, until, limit)
 	}}
-}
-
-// namesOf is the names that were given, each once, or the default machine's.
-func namesOf(args []string) []string {
-	if len(args) == 0 {
-		return []string{defaultName}
-	}
-	var out []string
-	seen := map[string]bool{}
-	for _, name := range args {
-		if key := strings.ToLower(name); !seen[key] {
-			seen[key] = true
-			out = append(out, name)
-		}
-	}
-	return out
 }

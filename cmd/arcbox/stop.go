@@ -17,14 +17,13 @@ func newStop(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stop [NAME...]",
 		Short: "Stop machines",
-		Long: "Ask machines (\"" + defaultName + "\" where none is named) to shut down, and wait until each is Stopped. A\n" +
+		Long: "Ask machines (the default one where none is named) to shut down, and wait until each is Stopped. A\n" +
 			"guest that takes longer than --timeout is killed, which is said and is no error.\n" +
 			"With --no-kill it goes on running instead (exit 5). A stopped machine is no error\n" +
 			"either. Ctrl-C detaches: the engine goes on.",
-		Example:           "  arcbox stop web\n  arcbox stop web --kill",
-		Args:              named(0, manyNames),
-		ValidArgsFunction: a.completeNames(manyNames),
+		Example: "  arcbox stop web\n  arcbox stop web --kill",
 	}
+	chosen := a.machinesFlag(cmd, 0)
 	f := cmd.Flags()
 	f.Var(&limit, "timeout", "time for the guest to shut down")
 	f.BoolVar(&kill, "kill", false, "kill it at once")
@@ -32,7 +31,7 @@ func newStop(a *app) *cobra.Command {
 	oneOf(cmd, "kill", "no-kill")
 	oneOf(cmd, "kill", "timeout")
 	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
-		return a.change(ctx, namesOf(args), change{doing: "stopping", until: "stopped", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
+		return a.change(ctx, chosen(args), change{doing: "stopping", until: "stopped", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
 			return command(ctx, e, &wire.StopMachine{Request: request(), Name: name, TimeoutNanos: int64(limit), Kill: kill, NoKill: noKill})
 		}})
 	})

@@ -18,7 +18,7 @@ func newUp(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up [NAME]",
 		Short: "Create a machine if it is missing, and start it",
-		Long: "Make sure that a machine (\"" + defaultName + "\" where none is named) is there and is Running, and that\n" +
+		Long: "Make sure that a machine (the default one where none is named) is there and is Running, and that\n" +
 			"the init of its image is ready, and its set-up done: exit 1 where that failed. The\n" +
 			"flags of create count only where it is created now. A second up is harmless. Ctrl-C\n" +
 			"detaches: the engine goes on.",
@@ -49,7 +49,7 @@ func newUp(a *app) *cobra.Command {
 			}
 			return awaitSetUp(ctx, e, name, done.GetMachine())
 		}
-		return a.change(ctx, []string{s.nameOf(args)}, c)
+		return a.change(ctx, one(s.nameOf(a, args)), c)
 	})
 	return cmd
 }

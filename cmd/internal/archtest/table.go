@@ -89,8 +89,8 @@ var table = map[string]row{
 	"cmd/internal/faults":     {},
 
 	// The commands wire packages together. Drivers go into arcbox-vmhost alone.
-	"cmd/arcbox": {may: []string{
-		"actors/client", "actors/wire", "cmd/internal/home", "guest", "guest/boot", "guest/disk", "guest/image", "guest/image/pull", "guest/image/rootfs", "guest/kernel", "guest/tree", "guest/wire",
+	"cmd/arcbox": {tests: []string{"fsm"}, may: []string{
+		"actors/client", "actors/wire", "cmd/internal/home", "guest", "guest/boot", "guest/disk", "guest/files", "guest/image", "guest/image/pull", "guest/image/rootfs", "guest/kernel", "guest/tree", "guest/wire",
 	}},
 	"cmd/arcbox-engine": {tests: []string{"actors/client"}, may: []string{
 		"actors", "actors/endpoint", "actors/hosts", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "guest/image", "guest/kernel", "hv", "journal",

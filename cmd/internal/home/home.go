@@ -30,7 +30,9 @@ type Home struct {
 	Data string
 	Run  string
 	Log  string
-	boot []string
+	// Config is the user's own choices; "" where nothing says where it goes.
+	Config string
+	boot   []string
 }
 
 // Find reads the environment through env (os.Getenv, or a map in tests).
@@ -50,7 +52,7 @@ func find(env func(string) string) (Home, error) {
 		if err != nil {
 			return Home{}, fmt.Errorf("home: %s %q: %w", Var, root, err)
 		}
-		h := Home{Root: abs, Data: filepath.Join(abs, "data"), Run: filepath.Join(abs, "run"), Log: filepath.Join(abs, "log")}
+		h := Home{Root: abs, Data: filepath.Join(abs, "data"), Run: filepath.Join(abs, "run"), Log: filepath.Join(abs, "log"), Config: filepath.Join(abs, "config")}
 		h.boot = []string{filepath.Join(abs, "boot")}
 		if cacheErr == nil { // without HOME there is no cache, and no need for one
 			h.boot = append(h.boot, filepath.Join(cache, "boot"))
@@ -64,7 +66,8 @@ func find(env func(string) string) (Home, error) {
 	if err := errors.Join(cacheErr, dataErr, stateErr, runErr); err != nil {
 		return Home{}, ErrNoHome
 	}
-	h := Home{Data: data, Run: run, Log: state}
+	config, _ := xdg(env, "XDG_CONFIG_HOME", ".config") // only choices: everything else does without
+	h := Home{Data: data, Run: run, Log: state, Config: config}
 	h.boot = []string{filepath.Join(data, "boot"), filepath.Join(cache, "boot"), system}
 	return h, nil
 }

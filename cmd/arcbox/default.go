@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
+	whole "github.com/arcboxlabs/arcbox-engine/guest/files"
+)
+
+// defaultName is the machine of commands that name none, where nobody chose another.
+const defaultName = "default"
+
+type defaultJSON struct {
+	Name   string `json:"name"`
+	Chosen bool   `json:"chosen"` // by arcbox default
+}
+
+func newDefault(a *app) *cobra.Command {
+	var unset bool
+	cmd := &cobra.Command{
+		Use:   "default [NAME | --unset]",
+		Short: "Show or choose the machine of commands that name none",
+		Long: "Show which machine commands mean that could name one and do not, or choose it. It is\n" +
+			"\"" + defaultName + "\" until another is chosen, and again after --unset. What removes or runs\n" +
+			"a program (rm, exec, cp, run) always needs a name. The choice is this user's, and kept\n" +
+			"in the user's configuration; a machine that is removed stays the choice.",
+		Example:           "  arcbox default web\n  arcbox shell\n  arcbox default --unset",
+		Args:              named(0, 1),
+		ValidArgsFunction: a.completeNames(1),
+	}
+	cmd.Flags().BoolVar(&unset, "unset", false, "back to \""+defaultName+"\"")
+	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		switch {
+		case unset && len(args) > 0:
+			return usage(cmd, badInput("unset", "--unset and %s: one of them at a time", args[0]))
+		case unset:
+			return a.unsetDefault()
+		case len(args) > 0:
+			return a.chooseDefault(ctx, args[0])
+		}
+		name, err := a.defaultMachine()
+		if err != nil {
+			return err
+		}
+		if a.json() {
+			file, err := a.defaultFile()
+			if err != nil {
+				return err
+			}
+			_, err = os.Lstat(file)
+			return a.printJSON(defaultJSON{Name: name, Chosen: err == nil})
+		}
+		_, err = fmt.Fprintln(a.stdout, name)
+		return err
+	})
+	return cmd
+}
+
+func (a *app) defaultFile() (string, error) {
+	h, err := a.home()
+	if err != nil || h.Config == "" {
+		return "", err
+	}
+	return filepath.Join(h.Config, "default-machine"), nil
+}
+
+// maxDefault is more than a name and a line end need.
+const maxDefault = 256
+
+// defaultMachine is the machine of commands that name none. A choice that can't be
+// read is an error: another machine would be the wrong one.
+func (a *app) defaultMachine() (string, error) {
+	file, err := a.defaultFile()
+	if err != nil {
+		return "", err
+	}
+	if file == "" {
+		return defaultName, nil
+	}
+	text, err := whole.Read(file, maxDefault)
+	if errors.Is(err, fs.ErrNotExist) {
+		return defaultName, nil
+	}
+	name := strings.TrimSuffix(string(text), "\n")
+	if err == nil {
+		err = checkName(name)
+	}
+	if err != nil {
+		return "", &failure{code: exitGeneral, kind: "failed", message: fmt.Sprintf("the default machine: %s: %v", file, rootCause(err)), hint: "arcbox default --unset", cause: err}
+	}
+	return name, nil
+}
+
+// chooseDefault keeps a choice, of a machine that is there.
+func (a *app) chooseDefault(ctx context.Context, name string) error {
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	m, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
+	if err != nil {
+		return err
+	}
+	file, err := a.defaultFile()
+	if err == nil && file == "" {
+		err = home.ErrNoHome
+	}
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(file), 0o700)
+	}
+	if err == nil {
+		err = whole.Replace(file, []byte(m.GetName()+"\n"), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the default machine: %w", err)
+	}
+	a.note("%s is the default machine", m.GetName())
+	return nil
+}
+
+func (a *app) unsetDefault() error {
+	file, err := a.defaultFile()
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget the default machine: %w", err)
+	}
+	a.note("%s is the default machine", defaultName)
+	return nil
+}
