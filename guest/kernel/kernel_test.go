@@ -406,3 +406,28 @@ func TestLockedStore(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// What is known of a kernel holds where nothing else is recorded of it.
+func TestKnownBoots(t *testing.T) {
+	for what, boots := range known {
+		for _, b := range boots {
+			if err := b.check(); err != nil || b.Count < Enough || b.Made.IsZero() || b.Median == 0 {
+				t.Errorf("%s: %+v, %v", what, b, err)
+			}
+		}
+	}
+	const release = "6.1.0-56-cloud-amd64"
+	s := Open(t.TempDir())
+	if board, accel := Choose(s.DefaultBoots(release)); board != "microvm" || accel != "tcg" {
+		t.Errorf("it is built as %s under %q", board, accel)
+	}
+	if err := s.Record(t.Context(), Default, release, Boots{Board: "microvm", Accel: "tcg", Count: 3, Hung: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if board, _ := Choose(s.DefaultBoots(release)); board != "q35" {
+		t.Errorf("one that hung here is built as %s", board)
+	}
+	if all := s.DefaultBoots("6.1.0-57-cloud-amd64"); all != nil {
+		t.Errorf("of a release that nobody tried: %+v", all)
+	}
+}

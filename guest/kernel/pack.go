@@ -45,6 +45,7 @@ func Pack(dir, arch, source string, made time.Time) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("kernel tree %s: %w", dir, err)
 	}
 	m.Digest, m.Modules = digestOf(m.Files), m.modulesDigest()
+	m.Boots = knownBoots(m.Config, nil)
 	if err := m.check(); err != nil {
 		return Manifest{}, fmt.Errorf("kernel tree %s: %w", dir, err)
 	}

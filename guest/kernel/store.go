@@ -246,9 +246,10 @@ func (s *Store) sweep() {
 	}
 }
 
-// DefaultBoots are the records of a release of the distribution's kernel.
+// DefaultBoots are the records of a release of the distribution's kernel: those made
+// here, else what is known of it.
 func (s *Store) DefaultBoots(release string) []Boots {
-	return s.defaultBoots()[release]
+	return knownBoots(release, s.defaultBoots()[release])
 }
 
 func (s *Store) defaultBoots() map[string][]Boots {

@@ -82,7 +82,7 @@ var table = map[string]row{
 
 	// It measures from outside, and makes journals and command lines for that.
 	"cmd/internal/bench": {may: []string{
-		"actors/client", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "guest/kernel", "hv", "hv/qemu", "hv/vmhost/client", "journal",
+		"actors/client", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "guest/image", "guest/kernel", "hv", "hv/qemu", "hv/vmhost/client", "journal",
 	}},
 	"cmd/internal/bench/idle": {},
 	"cmd/internal/bench/pour": {},

@@ -93,15 +93,11 @@ func (b *bench) boot(ctx context.Context) error {
 // ownKernel makes a machine with the kernel of ./task kernel, and boots it once.
 // Where none was built there is none.
 func (e *engine) ownKernel(ctx context.Context) (bool, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return false, fmt.Errorf("cache: %w", err)
-	}
-	found, err := filepath.Glob(filepath.Join(cache, "arcbox", "kernel-bundles", runtime.GOARCH+"-*"))
-	if err != nil || len(found) == 0 {
+	bundle, err := ownBundle()
+	if err != nil || bundle == "" {
 		return false, err
 	}
-	if _, err := kernel.Open(e.home.Kernels()).Import(ctx, found[len(found)-1], "own"); err != nil {
+	if _, err := kernel.Open(e.home.Kernels()).Import(ctx, bundle, "own"); err != nil {
 		return false, err
 	}
 	m := machine(ownName, "qemu")
@@ -111,6 +107,22 @@ func (e *engine) ownKernel(ctx context.Context) (bool, error) {
 	}
 	_, err = e.bootOnce(ctx, ownName) // it makes the boot assets
 	return err == nil, err
+}
+
+// ownBundle is the kernel that ./task kernel made last; "" = none.
+func ownBundle() (newest string, err error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("cache: %w", err)
+	}
+	found, err := filepath.Glob(filepath.Join(cache, "arcbox", "kernel-bundles", runtime.GOARCH+"-*"))
+	var made time.Time
+	for _, f := range found {
+		if info, err := os.Stat(filepath.Join(f, "manifest.json")); err == nil && info.ModTime().After(made) {
+			newest, made = f, info.ModTime()
+		}
+	}
+	return newest, err
 }
 
 // ownRow holds a start with the kernel of ./task kernel against the naive line.

@@ -58,6 +58,14 @@ func (b *bench) importing(ctx context.Context, root, archive string) *exec.Cmd {
 // unpackRoot takes the root file system that .ci/roots made: as a plain tar, and
 // as files; devices need root, and are not what takes time.
 func unpackRoot(ctx context.Context, archive, root string) error {
+	if err := plainRoot(ctx, archive); err != nil {
+		return err
+	}
+	return shell(ctx, `tar -C "$2" --exclude='./dev/*' -xf "$1"`, archive, root)
+}
+
+// plainRoot unpacks that root to a plain tar.
+func plainRoot(ctx context.Context, archive string) error {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return err
@@ -66,10 +74,7 @@ func unpackRoot(ctx context.Context, archive, root string) error {
 	if err != nil || len(found) == 0 {
 		return errors.Join(errors.New("no root file system: .ci/roots makes one"), err)
 	}
-	if err := shell(ctx, `xz -dc "$1" >"$2"`, found[0], archive); err != nil {
-		return err
-	}
-	return shell(ctx, `tar -C "$2" --exclude='./dev/*' -xf "$1"`, archive, root)
+	return shell(ctx, `xz -dc "$1" >"$2"`, found[0], archive)
 }
 
 func shell(ctx context.Context, script string, args ...string) error {

@@ -35,8 +35,8 @@ func (e *engine) lines(m *wire.Machine) (lines, error) {
 		khz = qemu.TSCKHz()
 	}
 	argv, err := qemu.Cmdline(hv.Spec{
-		Version: hv.SpecVersion, Machine: m.GetId(), Name: m.GetName(), Launch: m.GetId(), CID: hv.CIDFirst,
-		Backend: hv.BackendQEMU, Accel: hv.Accel(m.GetAccel()), CPUs: int(m.GetSpec().GetCpus()), Memory: m.GetSpec().GetMemory(), TSCKHz: khz,
+		Version: hv.SpecVersionBoards, Machine: m.GetId(), Name: m.GetName(), Launch: m.GetId(), CID: hv.CIDFirst,
+		Backend: hv.BackendQEMU, Accel: hv.Accel(m.GetAccel()), Board: hv.Board(m.GetBoard()), CPUs: int(m.GetSpec().GetCpus()), Memory: m.GetSpec().GetMemory(), TSCKHz: khz,
 		Kernel: a.Kernel, Initrd: initrd, Cmdline: "arcbox.name=" + m.GetName(),
 		Dir: m.GetDir(), RunDir: m.GetRunDir(), TokenFile: filepath.Join(m.GetDir(), "token"),
 	})

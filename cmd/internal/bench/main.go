@@ -29,6 +29,7 @@ type part struct {
 
 var parts = []part{
 	{"boot", (*bench).boot},
+	{"kernels", (*bench).kernels},
 	{"exec", (*bench).execs},
 	{"stream", (*bench).stream},
 	{"image", (*bench).images},
