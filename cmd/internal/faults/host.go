@@ -148,4 +148,33 @@ var hostFaults = []fault{
 		now: ``,
 		pkg: "./actors/endpoint", run: "TestTicketOfAnother",
 	},
+	{
+		name:   "modules: what is needed first is loaded last",
+		breaks: "modprobe works in machines with an image",
+		file:   "guest/boot/modindex/modindex.go",
+		was: `	slices.Reverse(paths)
+`,
+		now: ``,
+		pkg: "./guest/boot/modindex", run: "TestModules",
+	},
+	{
+		name:   "kernel probe: a host without time makes a kernel hang",
+		breaks: "what boots showed of a kernel is what the kernel did",
+		file:   "cmd/arcbox/kernel_probe.go",
+		was: `		if r.starved && starved < p.count {
+`,
+		now: `		if r.starved && starved < 0 {
+`,
+		pkg: "./cmd/arcbox", run: "TestProbeOnABusyHost",
+	},
+	{
+		name:   "kernel: a few boots are trusted",
+		breaks: "a machine is a microvm only where all of 200 boots came up",
+		file:   "guest/kernel/boots.go",
+		was: `		if b.Board == "microvm" && b.Hung == 0 && b.Count >= Enough {
+`,
+		now: `		if b.Board == "microvm" && b.Hung == 0 {
+`,
+		pkg: "./guest/kernel", run: "TestRecordAndChoose",
+	},
 }
