@@ -50,7 +50,7 @@ func BenchmarkDial(b *testing.B) {
 }
 
 func askOnce(t testing.TB, socket string) error {
-	c, err := client.Dial(t.Context(), socket)
+	c, err := client.Dial(t.Context(), client.Socket(socket))
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -35,7 +34,7 @@ const greeting = 5 * time.Second
 
 // Client is one connection to an engine.
 type Client struct {
-	socket string
+	door   Door
 	system *actor.ActorSystem
 	conn   *grpc.ClientConn
 	cancel context.CancelFunc // of the stream
@@ -49,14 +48,14 @@ type Client struct {
 	err  error // set before done is closed
 }
 
-// Dial connects to the engine on a unix socket. Where nobody listens it fails
-// at once with ErrNoEngine.
-func Dial(ctx context.Context, socket string) (*Client, error) {
-	raw, err := dial(ctx, socket)
+// Dial connects to an engine. Where nobody listens it fails at once with
+// ErrNoEngine.
+func Dial(ctx context.Context, door Door) (*Client, error) {
+	raw, err := door.Endpoint(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c, err := newClient(socket, raw)
+	c, err := newClient(door, raw)
 	if err != nil {
 		return nil, errors.Join(err, raw.Close())
 	}
@@ -68,22 +67,9 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 	return c, nil
 }
 
-func dial(ctx context.Context, socket string) (*net.UnixConn, error) {
-	raw, err := new(net.Dialer).DialContext(ctx, "unix", socket)
-	switch {
-	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("%w (%s)", ErrNoEngine, socket)
-	case errors.Is(err, syscall.EINVAL):
-		return nil, fmt.Errorf("client: the socket path %q has %d bytes, which is too long: set ARCBOX_HOME to a shorter directory: %w", socket, len(socket), err)
-	case err != nil:
-		return nil, fmt.Errorf("client: connect to the engine: %w", err)
-	}
-	return raw.(*net.UnixConn), nil
-}
-
 // newClient puts gRPC on a connection that is there already: it gets this one
 // and no other, since a new connection would be a new address.
-func newClient(socket string, raw net.Conn) (*Client, error) {
+func newClient(door Door, raw net.Conn) (*Client, error) {
 	first := make(chan net.Conn, 1)
 	first <- raw
 	conn, err := grpc.NewClient("passthrough:///"+wire.Engine,
@@ -105,7 +91,7 @@ func newClient(socket string, raw net.Conn) (*Client, error) {
 		return nil, fmt.Errorf("client: connect to the engine: %w", err)
 	}
 	return &Client{
-		socket: socket, conn: conn, done: make(chan struct{}), read: make(chan struct{}),
+		door: door, conn: conn, done: make(chan struct{}), read: make(chan struct{}),
 		system: actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 			return slog.New(slog.DiscardHandler)
 		})),
@@ -124,7 +110,7 @@ func (c *Client) connect(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("client: connect to the engine: %w", context.Cause(ctx))
 	case hello.Err() != nil:
-		return fmt.Errorf("%w (%s)", ErrMute, c.socket)
+		return fmt.Errorf("%w (%s)", ErrMute, c.door)
 	case err != nil: // it is going down, or has too many clients
 		return fmt.Errorf("%w: %w", ErrDisconnected, err)
 	}

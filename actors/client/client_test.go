@@ -72,14 +72,14 @@ func TestNoEngine(t *testing.T) {
 	lis.(*net.UnixListener).SetUnlinkOnClose(false)
 	_ = lis.Close()
 	for _, socket := range []string{stale, filepath.Join(dir, "none.sock")} {
-		if _, err := client.Dial(t.Context(), socket); !errors.Is(err, client.ErrNoEngine) {
+		if _, err := client.Dial(t.Context(), client.Socket(socket)); !errors.Is(err, client.ErrNoEngine) {
 			t.Errorf("%s: %v", socket, err)
 		}
-		if _, err := client.Command(t.Context(), socket, &wire.StartMachine{Name: "web"}); !errors.Is(err, client.ErrNoEngine) {
+		if _, err := client.Command(t.Context(), client.Socket(socket), &wire.StartMachine{Name: "web"}); !errors.Is(err, client.ErrNoEngine) {
 			t.Errorf("%s: %v", socket, err)
 		}
 	}
-	_, err = client.Dial(t.Context(), filepath.Join(dir, strings.Repeat("x", 200)))
+	_, err = client.Dial(t.Context(), client.Socket(filepath.Join(dir, strings.Repeat("x", 200))))
 	if err == nil || errors.Is(err, client.ErrNoEngine) || !strings.Contains(err.Error(), "ARCBOX_HOME") {
 		t.Errorf("a path that is too long: %v", err)
 	}
@@ -94,7 +94,7 @@ func TestMuteEngine(t *testing.T) {
 	defer lis.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := client.Dial(ctx, socket); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := client.Dial(ctx, client.Socket(socket)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -177,7 +177,7 @@ func TestCommandResumes(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	given := &wire.StartMachine{Name: "web"}
-	go func() { d, err := client.Command(ctx, socket, given); ended <- outcome{d, err} }()
+	go func() { d, err := client.Command(ctx, client.Socket(socket), given); ended <- outcome{d, err} }()
 	before := <-requests
 	first.stop()
 	startEngine(t, socket, newHistory(0), func(ctx actor.Context) {
@@ -206,9 +206,12 @@ func TestCommandGivesUp(t *testing.T) {
 	})
 	ended := make(chan error, 2)
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { _, err := client.Command(ctx, socket, &wire.StartMachine{Name: "web"}); ended <- err }()
+	go func() {
+		_, err := client.Command(ctx, client.Socket(socket), &wire.StartMachine{Name: "web"})
+		ended <- err
+	}()
 	<-asked
-	go func() { _, err := client.Command(t.Context(), socket, &wire.StopEngine{}); ended <- err }()
+	go func() { _, err := client.Command(t.Context(), client.Socket(socket), &wire.StopEngine{}); ended <- err }()
 	<-asked
 	e.stop()
 	if err := <-ended; !errors.Is(err, client.ErrDisconnected) { // StopEngine, which is not repeated
@@ -218,7 +221,7 @@ func TestCommandGivesUp(t *testing.T) {
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)
 	}
-	if _, err := client.Command(t.Context(), socket, &wire.ListMachines{}); err == nil || !strings.Contains(err.Error(), "no command") {
+	if _, err := client.Command(t.Context(), client.Socket(socket), &wire.ListMachines{}); err == nil || !strings.Contains(err.Error(), "no command") {
 		t.Errorf("a question as a command: %v", err)
 	}
 }
@@ -228,7 +231,7 @@ func TestDialRefusesOtherErrors(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Dial(t.Context(), filepath.Join(file, "x.sock")); err == nil || errors.Is(err, client.ErrNoEngine) {
+	if _, err := client.Dial(t.Context(), client.Socket(filepath.Join(file, "x.sock"))); err == nil || errors.Is(err, client.ErrNoEngine) {
 		t.Errorf("got %v", err)
 	}
 }

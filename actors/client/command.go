@@ -17,15 +17,15 @@ import (
 // again and sends it again, until ctx is over: the engine knows the id, and
 // does nothing twice. StopEngine is not sent again, since it would stop the
 // next engine. Where no engine runs to begin with the error is ErrNoEngine.
-func Command(ctx context.Context, socket string, msg proto.Message) (*wire.Done, error) {
+func Command(ctx context.Context, door Door, msg proto.Message) (*wire.Done, error) {
 	msg, err := identified(ctx, msg)
 	if err != nil {
 		return nil, err
 	}
 	wait := newBackoff()
-	c, err := Dial(ctx, socket)
+	c, err := Dial(ctx, door)
 	if errors.Is(err, ErrDisconnected) { // an engine that is going down
-		c, err = redial(ctx, socket, wait)
+		c, err = redial(ctx, door, wait)
 	}
 	for err == nil {
 		done, asked := Call[*wire.Done](ctx, c, msg)
@@ -33,7 +33,7 @@ func Command(ctx context.Context, socket string, msg proto.Message) (*wire.Done,
 		if _, once := msg.(*wire.StopEngine); once || !errors.Is(asked, ErrDisconnected) {
 			return done, errors.Join(asked, closed)
 		}
-		if c, err = redial(ctx, socket, wait); err != nil {
+		if c, err = redial(ctx, door, wait); err != nil {
 			err = fmt.Errorf("%w; it may have been carried out", errors.Join(asked, err))
 		}
 	}
@@ -68,7 +68,7 @@ type backoff struct{ next time.Duration }
 func newBackoff() *backoff { return &backoff{20 * time.Millisecond} }
 
 // redial tries until an engine answers or ctx is over.
-func redial(ctx context.Context, socket string, b *backoff) (*Client, error) {
+func redial(ctx context.Context, door Door, b *backoff) (*Client, error) {
 	for {
 		timer := time.NewTimer(b.next)
 		b.next = min(2*b.next, time.Second)
@@ -78,7 +78,7 @@ func redial(ctx context.Context, socket string, b *backoff) (*Client, error) {
 			return nil, context.Cause(ctx)
 		case <-timer.C:
 		}
-		if c, err := Dial(ctx, socket); err == nil {
+		if c, err := Dial(ctx, door); err == nil {
 			b.next = newBackoff().next
 			return c, nil
 		}

@@ -53,7 +53,7 @@ func (c *Client) Follow(ctx context.Context, q *wire.QueryJournal, each func([]*
 		if f.patience > 0 {
 			again, cancel = context.WithTimeoutCause(ctx, f.patience, err)
 		}
-		cur, err = redial(again, c.socket, wait)
+		cur, err = redial(again, c.door, wait)
 		cancel()
 		if err != nil {
 			return fmt.Errorf("client: follow: %w", err)

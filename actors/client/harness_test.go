@@ -197,7 +197,7 @@ func socketOf(t testing.TB) string { return filepath.Join(t.TempDir(), "run", "e
 
 func dial(t testing.TB, socket string) *client.Client {
 	t.Helper()
-	c, err := client.Dial(t.Context(), socket)
+	c, err := client.Dial(t.Context(), client.Socket(socket))
 	if err != nil {
 		t.Fatal(err)
 	}

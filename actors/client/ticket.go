@@ -13,10 +13,10 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 )
 
-// OpenTicket opens the byte stream that a ticket stands for. The connection is
-// a *net.UnixConn and can be closed in one direction.
+// OpenTicket opens the byte stream that a ticket stands for. The connection can
+// be closed in one direction; an engine's on this host is a *net.UnixConn.
 func (c *Client) OpenTicket(ctx context.Context, t *wire.Ticket) (net.Conn, error) {
-	conn, err := dial(ctx, t.GetSocket())
+	conn, err := c.door.Stream(ctx, t.GetSocket())
 	if err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ func newRig(t *testing.T, dir string) *rig {
 		_ = log.Close()
 	})
 	r.within("the engine answers", func() bool {
-		r.client, err = client.Dial(t.Context(), h.Socket())
+		r.client, err = client.Dial(t.Context(), client.Socket(h.Socket()))
 		return err == nil
 	})
 	return r

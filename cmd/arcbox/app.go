@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/arcboxlabs/arcbox-engine/actors/client"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
 )
@@ -44,12 +45,15 @@ type app struct {
 	env     func(string) string
 	environ func() []string
 	now     func() time.Time
-	connect func(ctx context.Context, socket string) (engine, error)
+	connect func(ctx context.Context, door client.Door) (engine, error)
 	launch  func(ctx context.Context, h home.Home, flags []string) (*child, error)
 	replace func(path string, argv, env []string) error // exec(2)
 	signals func(...os.Signal) (<-chan os.Signal, func())
 
 	homeFlag    string
+	contextFlag string
+	chosen      *choice // what they and the environment say; nil = not asked yet
+	silent      bool    // nobody is asked for a password
 	format      string
 	quiet       bool
 	noAutostart bool
@@ -109,7 +113,15 @@ func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
 }
 
 // home finds the engine's home; --home stands above the environment.
+// It is of this host: what is about a home's files is refused for an engine elsewhere.
 func (a *app) home() (home.Home, error) {
+	p, err := a.choice()
+	if err != nil {
+		return home.Home{}, err
+	}
+	if p.remote != nil {
+		return home.Home{}, p.elsewhere()
+	}
 	if a.homeFlag == "" {
 		return asUsage(home.Find(a.env))
 	}

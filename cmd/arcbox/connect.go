@@ -28,9 +28,12 @@ const (
 	winnerGrace = 8 * time.Second
 )
 
-// engine connects to the engine of this home, and starts it where nobody
-// listens, unless that was forbidden.
+// engine connects to the engine that was chosen. This host's is started where
+// nobody listens, unless that was forbidden.
 func (a *app) engine(ctx context.Context) (engine, error) {
+	if e, far, err := a.far(ctx); far || err != nil {
+		return e, err
+	}
 	h, err := a.home()
 	if err != nil {
 		return nil, err
@@ -42,8 +45,38 @@ func (a *app) engine(ctx context.Context) (engine, error) {
 	return a.startEngine(ctx, h, nil)
 }
 
-// running connects to an engine that is there, and never starts one.
+// far connects to an engine elsewhere, where one was chosen.
+func (a *app) far(ctx context.Context) (e engine, far bool, err error) {
+	p, err := a.choice()
+	if err != nil || p.remote == nil {
+		return nil, false, err
+	}
+	at, err := parseEndpoint(p.remote.Endpoint)
+	if err != nil {
+		return nil, true, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, stdioTime, &failure{
+		code: exitNoEngine, kind: "unavailable", hint: "arcbox context list",
+		message: fmt.Sprintf("the engine of the context %q (%s) does not answer after %s", p.name, p.remote.Endpoint, stdioTime),
+	})
+	defer cancel()
+	door := sshDoor{at: at, text: p.remote.Endpoint, silent: a.silent}
+	if a.noAutostart {
+		door.flags = []string{"--no-autostart"}
+	}
+	e, err = a.connect(ctx, door)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return e, true, err
+}
+
+// running connects to an engine that is there, and starts none on this host.
+// The home is empty where the engine is elsewhere.
 func (a *app) running(ctx context.Context) (engine, home.Home, error) {
+	if e, far, err := a.far(ctx); far || err != nil {
+		return e, home.Home{}, err
+	}
 	h, err := a.home()
 	if err != nil {
 		return nil, h, err
@@ -55,7 +88,7 @@ func (a *app) running(ctx context.Context) (engine, home.Home, error) {
 func (a *app) dial(ctx context.Context, h home.Home) (engine, error) {
 	dialCtx, cancel := context.WithTimeoutCause(ctx, dialTime, errMute)
 	defer cancel()
-	e, err := a.connect(dialCtx, h.Socket())
+	e, err := a.connect(dialCtx, client.Socket(h.Socket()))
 	// An engine that is just dying takes the connection and resets it: a moment
 	// later nobody listens, or the next one does.
 	for range dyingTries {
@@ -66,7 +99,7 @@ func (a *app) dial(ctx context.Context, h home.Home) (engine, error) {
 		case <-time.After(engineStartStep):
 		case <-dialCtx.Done():
 		}
-		e, err = a.connect(dialCtx, h.Socket())
+		e, err = a.connect(dialCtx, client.Socket(h.Socket()))
 	}
 	if err == nil {
 		return e, nil

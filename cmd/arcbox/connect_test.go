@@ -26,7 +26,7 @@ import (
 func starting(t *testing.T, n, code int) (*bench, *int) {
 	b := newBench(t, nil)
 	dials, launched := 0, 0
-	b.connect = func(context.Context, string) (engine, error) {
+	b.connect = func(context.Context, client.Door) (engine, error) {
 		if dials++; n > 0 && dials >= n {
 			return &fakeEngine{answer: world}, nil
 		}

@@ -79,6 +79,9 @@ const maxDefault = 256
 // defaultMachine is the machine of commands that name none. A choice that can't be
 // read is an error: another machine would be the wrong one.
 func (a *app) defaultMachine() (string, error) {
+	if p, err := a.choice(); err != nil || p.remote != nil { // choices are about machines here
+		return defaultName, err
+	}
 	file, err := a.defaultFile()
 	if err != nil {
 		return "", err

@@ -9,6 +9,10 @@
 //
 // # Which engine
 //
+// A context (--context, ARCBOX_CONTEXT, context use) names the engine of another
+// host. It is reached through the system's ssh, which runs "engine dial-stdio"
+// there: once for the endpoint, and once for each byte stream.
+//
 // One engine serves one home (package cmd/internal/home): ARCBOX_HOME or
 // --home, else the XDG directories. Where nobody listens, arcbox starts
 // arcbox-engine in a session of its own and waits until it answers; two

@@ -23,7 +23,7 @@ func newEngine(a *app) *cobra.Command {
 		Long: "The engine is the daemon that looks after machines. Most commands start it where\n" +
 			"none runs. Machines outlive it.",
 	})
-	cmd.AddCommand(newEngineStatus(a), newEngineStart(a), newEngineStop(a))
+	cmd.AddCommand(newEngineStatus(a), newEngineStart(a), newEngineStop(a), newEngineStdio(a))
 	return cmd
 }
 
@@ -105,6 +105,14 @@ func newEngineStop(a *app) *cobra.Command {
 func (a *app) stopEngine(ctx context.Context, e engine, msg *wire.StopEngine) error {
 	info, err := ask[*wire.EngineInfo](ctx, e, &wire.EngineStatus{})
 	if err != nil {
+		return err
+	}
+	p, err := a.choice()
+	if err != nil {
+		return err
+	}
+	if p.remote != nil { // its process is not ours to watch
+		_, err := command(ctx, e, msg)
 		return err
 	}
 	gone, err := watchProcess(int(info.GetPid()))

@@ -93,7 +93,7 @@ func newBench(t *testing.T, e engine) *bench {
 	b.environ = func() []string { return nil }
 	b.now = func() time.Time { return noon }
 	b.signals = func(...os.Signal) (<-chan os.Signal, func()) { return b.sent, func() {} }
-	b.connect = func(context.Context, string) (engine, error) {
+	b.connect = func(context.Context, client.Door) (engine, error) {
 		if e == nil {
 			return nil, client.ErrNoEngine
 		}

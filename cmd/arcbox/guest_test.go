@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/arcboxlabs/arcbox-engine/actors/client"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	guestwire "github.com/arcboxlabs/arcbox-engine/guest/wire"
 )
@@ -310,7 +311,7 @@ func TestLogsFollowEndsByInterrupt(t *testing.T) {
 	b := newBench(t, answers(&wire.Ticket{}, nil))
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
-	b.connect = func(context.Context, string) (engine, error) {
+	b.connect = func(context.Context, client.Door) (engine, error) {
 		return &fakeEngine{answer: func(context.Context, proto.Message) (proto.Message, error) { return &wire.Ticket{}, nil },
 			open: func(*wire.Ticket) (net.Conn, error) { return ours, nil }}, nil
 	}

@@ -11,20 +11,20 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 )
 
-// liveEngine is the engine behind a socket.
+// liveEngine is the engine behind a door.
 type liveEngine struct {
-	c      *client.Client
-	socket string
+	c    *client.Client
+	door client.Door
 }
 
 var _ engine = (*liveEngine)(nil)
 
-func dialEngine(ctx context.Context, socket string) (engine, error) {
-	c, err := client.Dial(ctx, socket)
+func dialEngine(ctx context.Context, door client.Door) (engine, error) {
+	c, err := client.Dial(ctx, door)
 	if err != nil {
 		return nil, err
 	}
-	return &liveEngine{c, socket}, nil
+	return &liveEngine{c, door}, nil
 }
 
 // Ask implements engine.
@@ -35,7 +35,7 @@ func (e *liveEngine) Ask(ctx context.Context, question proto.Message) (proto.Mes
 // Command implements engine. It has a connection of its own, since it outlives
 // the engine that it began with.
 func (e *liveEngine) Command(ctx context.Context, command proto.Message) (*wire.Done, error) {
-	return client.Command(ctx, e.socket, command)
+	return client.Command(ctx, e.door, command)
 }
 
 // Open implements engine.

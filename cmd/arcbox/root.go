@@ -25,16 +25,23 @@ func newRoot(a *app) *cobra.Command {
 	root.SetErr(a.stderr)
 	f := root.PersistentFlags()
 	f.StringVar(&a.homeFlag, "home", "", "directory with everything of one engine (ARCBOX_HOME)")
+	f.StringVar(&a.contextFlag, "context", "", "the engine of another host, by its name (ARCBOX_CONTEXT; see arcbox context)")
 	f.StringVar(&a.format, "format", "table", "table or json, for lists also a template: '{{.name}}'")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "names and answers only, no notes and no progress")
 	f.BoolVar(&a.noAutostart, "no-autostart", false, "never start the engine")
+	err := root.RegisterFlagCompletionFunc("context", func(cmd *cobra.Command, _ []string, part string) ([]string, cobra.ShellCompDirective) {
+		return a.completeContexts(cmd, nil, part)
+	})
+	if err != nil {
+		panic(err) // a flag that is not there
+	}
 	a.complete(root, "format", "table", "json")
 	group(root)
 	root.AddCommand(
 		newCreate(a), newStart(a), newStop(a), newRestart(a), newRemove(a), newUp(a), newRun(a), newSet(a), newDefault(a), newPort(a), newProvision(a),
 		newList(a), newInspect(a), newWait(a), newLogs(a),
 		newExec(a), newShell(a), newSSH(a), newSSHConfig(a), newSSHProxy(a), newCopy(a), newPing(a), newInfo(a),
-		newImage(a), newDisk(a), newKernel(a), newJournal(a), newEngine(a), newVersion(a),
+		newImage(a), newDisk(a), newKernel(a), newJournal(a), newEngine(a), newContext(a), newVersion(a),
 	)
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {

@@ -220,7 +220,7 @@ func (h *histories) walkJournal() {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), linearWait)
 	defer cancel()
-	c, err := client.Dial(ctx, h.socket())
+	c, err := client.Dial(ctx, client.Socket(h.socket()))
 	if err != nil {
 		h.t.Fatal(err)
 	}

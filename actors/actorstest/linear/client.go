@@ -157,7 +157,7 @@ const redialPause = 10 * time.Millisecond
 // connect reaches the engine, however often it has to try.
 func (c *Client) connect(ctx context.Context) error {
 	for c.conn == nil {
-		conn, err := client.Dial(ctx, c.Socket)
+		conn, err := client.Dial(ctx, client.Socket(c.Socket))
 		if err == nil {
 			c.conn = conn
 			return nil

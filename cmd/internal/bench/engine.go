@@ -94,7 +94,7 @@ func (e *engine) list(ctx context.Context) (*wire.Machines, error) {
 // connect tries until the engine listens.
 func (e *engine) connect(ctx context.Context) error {
 	for {
-		c, err := client.Dial(ctx, e.home.Socket())
+		c, err := client.Dial(ctx, client.Socket(e.home.Socket()))
 		if err == nil {
 			e.Client = c
 			return nil
