@@ -279,6 +279,19 @@ func (c *Client) Trim(ctx context.Context) (uint64, error) {
 	return reply.GetTrimmed(), nil
 }
 
+// Grow has the guest wait until its own disk has so many bytes, and use them all.
+// It returns the size of the file system.
+func (c *Client) Grow(ctx context.Context, size int64) (uint64, error) {
+	if err := c.need(wire.AbilityGrow); err != nil {
+		return 0, err
+	}
+	reply, err := c.agent.Grow(ctx, &wire.GrowRequest{Size: uint64(max(size, 0))})
+	if err != nil {
+		return 0, callError(ctx, "grow", err)
+	}
+	return reply.GetSize(), nil
+}
+
 // Shutdown has the guest power off: it returns once the guest has begun.
 // Processes get SIGTERM, and after the grace SIGKILL; 0 = the agent's default.
 func (c *Client) Shutdown(ctx context.Context, grace time.Duration) error {

@@ -14,6 +14,9 @@ func TestTrimWithoutADisk(t *testing.T) {
 	if _, err := c.Trim(ctx); err == nil || !strings.Contains(err.Error(), "no disk of its own") {
 		t.Errorf("trim: %v", err)
 	}
+	if _, err := c.Grow(ctx, 1<<30); err == nil || !strings.Contains(err.Error(), "no disk of its own") {
+		t.Errorf("grow: %v", err)
+	}
 	info, err := c.SystemInfo(ctx)
 	if err != nil || info.GetData() != nil {
 		t.Errorf("its disk is %v, %v", info.GetData(), err)
@@ -29,5 +32,8 @@ func TestTrimOfAnOlderAgent(t *testing.T) {
 	defer c.Close()
 	if _, err := c.Trim(t.Context()); !errors.Is(err, ErrUnable) {
 		t.Errorf("trim: %v", err)
+	}
+	if _, err := c.Grow(t.Context(), 1<<30); !errors.Is(err, ErrUnable) {
+		t.Errorf("grow: %v", err)
 	}
 }

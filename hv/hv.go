@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -138,6 +139,9 @@ type NIC struct {
 const (
 	MaxDisks  = 16
 	maxSerial = 20 // bytes; what virtio has room for
+
+	// SectorSize is what the size of a disk is a multiple of.
+	SectorSize = 512
 )
 
 // Env is what a VM host lends to the driver.
@@ -198,9 +202,10 @@ type Event struct {
 
 // Capabilities says what a backend can do.
 type Capabilities struct {
-	PowerButton bool    `json:"power_button"` // ACPI
-	Reboot      bool    `json:"reboot"`       // implements Rebooter
-	Listen      bool    `json:"listen"`       // guests can dial the host
+	PowerButton bool    `json:"power_button"`   // ACPI
+	Reboot      bool    `json:"reboot"`         // implements Rebooter
+	Listen      bool    `json:"listen"`         // guests can dial the host
+	Grow        bool    `json:"grow,omitempty"` // implements Grower
 	Accels      []Accel `json:"accels,omitempty"`
 }
 
@@ -237,6 +242,14 @@ type VM interface {
 // AllowReboot it ends the VM, after it the guest reboots.
 type Rebooter interface {
 	AllowReboot(ctx context.Context) error
+}
+
+// Grower is a VM whose disks can become larger while it runs.
+type Grower interface {
+	// GrowDisk makes the file of the disk with that serial at least as large as
+	// size, and tells the guest. It never makes one smaller; what was done is done
+	// again without harm.
+	GrowDisk(ctx context.Context, serial string, size int64) error
 }
 
 // Accelerated is a VM that can say what it was built of: which accelerator auto
@@ -315,6 +328,20 @@ func (s Spec) validateDisks() error {
 		serials[d.Serial] = true
 	}
 	return nil
+}
+
+// Growable is the place of the disk that GrowDisk may make as large as size.
+func Growable(disks []Disk, serial string, size int64) (int, error) {
+	i := slices.IndexFunc(disks, func(d Disk) bool { return d.Serial == serial })
+	switch {
+	case i < 0:
+		return 0, fmt.Errorf("hv: no disk of this VM has the serial %q", serial)
+	case disks[i].ReadOnly || disks[i].Device:
+		return 0, fmt.Errorf("hv: disk %q is no file that may be written to: it keeps its size", serial)
+	case size <= 0 || size%SectorSize != 0:
+		return 0, fmt.Errorf("hv: disk %q of %d bytes: whole sectors of %d bytes are needed", serial, size, SectorSize)
+	}
+	return i, nil
 }
 
 func isSerial(s string) bool {

@@ -54,6 +54,8 @@ type Options struct {
 	Booted <-chan struct{}
 	// Root is the machine's root directory, where set-ups are known; "" = "/".
 	Root string
+	// Replayed says that the machine's own disk was not unmounted before this boot.
+	Replayed bool
 	// Orphans says that all processes without a parent become ours.
 	Orphans bool
 }
@@ -174,9 +176,10 @@ func (a *Agent) Hello(_ context.Context, req *wire.HelloRequest) (*wire.HelloRep
 		BootId:   a.bootID,
 		Cid:      a.cid(),
 		Phases:   a.opts.Phases.all(),
+		Data:     a.dataState(),
 
 		Abilities: []string{wire.AbilityTerminal, wire.AbilityLogin, wire.AbilityCopy, wire.AbilityBeside, wire.AbilityBoot, wire.AbilityProvision,
-			wire.AbilityForward, wire.AbilityAddress, wire.AbilityTrim},
+			wire.AbilityForward, wire.AbilityAddress, wire.AbilityTrim, wire.AbilityGrow},
 	}, nil
 }
 

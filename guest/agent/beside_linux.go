@@ -27,6 +27,8 @@ type legacy struct {
 	Phases map[string]int64 `json:"phases"`
 	Path   string           `json:"path"` // of the init
 	Kind   initKind         `json:"kind"`
+	// Replays says that the machine's own disk had a log to be replayed.
+	Replays bool `json:"replays"`
 }
 
 // The descriptors of the agent beside the init.
@@ -85,7 +87,7 @@ func (m *machine) startBeside(notify int) error {
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(w).Encode(legacy{Token: m.token, SSH: m.ssh, Phases: m.phases.all(), Path: m.init.path, Kind: m.init.kind})
+	return json.NewEncoder(w).Encode(legacy{Token: m.token, SSH: m.ssh, Phases: m.phases.all(), Path: m.init.path, Kind: m.init.kind, Replays: m.replays})
 }
 
 // sparePort keeps systemd from putting a login prompt on the console that takes
@@ -133,7 +135,7 @@ func (m *machine) inherit(f *os.File) error {
 		return fmt.Errorf("what process 1 left: %w", err)
 	}
 	m.token, m.ssh, m.init = l.Token, l.SSH, distribution{l.Path, l.Kind}
-	m.phases.at = l.Phases
+	m.phases.at, m.replays = l.Phases, l.Replays
 	return nil
 }
 

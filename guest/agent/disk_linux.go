@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"math"
 	"os"
 	"unsafe"
@@ -59,4 +61,64 @@ func trim(dir string) (uint64, error) {
 		return 0, errno
 	}
 	return all.length, nil // what it was, becomes what was trimmed
+}
+
+// needsReplay tells whether a Btrfs, not yet mounted, has a log of what was written
+// last: it was not unmounted, and mounting it takes that from there.
+func needsReplay(device string) (bool, error) {
+	const (
+		super   = 64 << 10
+		atMagic = 0x40
+		atLog   = 0x60
+		magic   = "_BHRfS_M"
+	)
+	f, err := os.Open(device)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	head := make([]byte, 4096)
+	if _, err := f.ReadAt(head, super); err != nil {
+		return false, err
+	}
+	if string(head[atMagic:atMagic+len(magic)]) != magic {
+		return false, errors.New("it has no superblock of Btrfs")
+	}
+	return binary.LittleEndian.Uint64(head[atLog:]) != 0, nil
+}
+
+// diskErrors is how many errors a Btrfs counts: of writing, reading, flushing, of
+// checksums, and of blocks that are older than they should be.
+func diskErrors(dir string) (uint64, error) {
+	const request = 0xc4089434
+	d, err := os.Open(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer d.Close()
+	stats := struct {
+		device, items, flags uint64
+		values               [126]uint64
+	}{device: 1, items: 5}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, d.Fd(), request, uintptr(unsafe.Pointer(&stats))); errno != 0 {
+		return 0, errno
+	}
+	var sum uint64
+	for _, n := range stats.values[:min(stats.items, 5)] {
+		sum += n
+	}
+	return sum, nil
+}
+
+// dataState is how the machine's own disk was found, nil where it has none.
+func (a *Agent) dataState() *wire.DiskState {
+	if dataUse() == nil {
+		return nil
+	}
+	n, err := diskErrors(keptData)
+	if err != nil {
+		a.opts.Log.Warn("the disk's errors", "err", err)
+		return nil
+	}
+	return &wire.DiskState{Replayed: a.opts.Replayed, Errors: n}
 }

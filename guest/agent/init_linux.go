@@ -42,6 +42,7 @@ type machine struct {
 	ssh     sshFiles
 	seed    seed
 	phases  Phases
+	replays bool // the machine's own disk had a log to be replayed
 	log     *slog.Logger
 	lines   *lateLog
 	end     chan ending
@@ -117,7 +118,7 @@ func (m *machine) mount(list []early.Mount) {
 // the image's init. It returns where there is none. Without its root a machine is
 // not what it should be: it ends, and the console says why.
 func (m *machine) enter() {
-	err := enterRoot(&m.phases)
+	err := m.enterRoot()
 	if err == nil {
 		if m.args.modules {
 			if err := mountModules("/"); err != nil {
@@ -187,7 +188,7 @@ func (m *machine) serve(ctx context.Context) {
 	a, err := New(Options{
 		Version: m.version, Token: m.token, Log: m.log, Phases: &m.phases,
 		Admit: fromHost, CID: ownCID, PowerOff: m.shutdown, Orphans: m.init.path == "",
-		Init: m.init.path, Booted: m.booted,
+		Init: m.init.path, Booted: m.booted, Replayed: m.replays,
 	})
 	if err != nil {
 		m.complain(err)

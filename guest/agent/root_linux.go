@@ -33,7 +33,7 @@ const (
 
 // enterRoot puts the machine's root together from its image and its data disk,
 // and makes it the root of this process. What the initramfs held is freed.
-func enterRoot(marks *Phases) error {
+func (m *machine) enterRoot() error {
 	image, err := awaitDevice(wire.SerialImage)
 	if err != nil {
 		return err
@@ -41,6 +41,9 @@ func enterRoot(marks *Phases) error {
 	data, err := awaitDevice(wire.SerialData)
 	if err != nil {
 		return err
+	}
+	if m.replays, err = needsReplay(data); err != nil {
+		m.log.Warn("the data disk's log", "err", err) // mounting it says more
 	}
 	for _, step := range []struct {
 		what string
@@ -58,7 +61,7 @@ func enterRoot(marks *Phases) error {
 			return fmt.Errorf("%s: %w", step.what, err)
 		}
 	}
-	marks.Mark("root")
+	m.phases.Mark("root")
 	return nil
 }
 
@@ -109,11 +112,11 @@ func growBtrfs(on, device string) error {
 	if err := unix.Statfs(on, &st); err != nil {
 		return err
 	}
-	sectors, err := strconv.ParseInt(oneLine("/sys/class/block/"+filepath.Base(device)+"/size"), 10, 54)
+	size, err := diskSize(filepath.Base(device))
 	if err != nil {
 		return err
 	}
-	if has := int64(st.Blocks) * st.Bsize; sectors*512-has < 1<<20 {
+	if has := int64(st.Blocks) * st.Bsize; int64(size)-has < 1<<20 {
 		return nil // Btrfs leaves the rest of a mebibyte
 	}
 	return resizeBtrfs(on)

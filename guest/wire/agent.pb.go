@@ -77,7 +77,7 @@ func (x CopyEntry_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CopyEntry_Kind.Descriptor instead.
 func (CopyEntry_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{21, 0}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{22, 0}
 }
 
 type AwaitBootRequest struct {
@@ -234,7 +234,8 @@ type HelloReply struct {
 	// "terminal" and "login" of ExecStart, "copy", both ways, "beside" of
 	// ExecStarted, "provision", and "trim". Those pass over what they don't know,
 	// so a client must look here first.
-	Abilities     []string `protobuf:"bytes,7,rep,name=abilities,proto3" json:"abilities,omitempty"`
+	Abilities     []string   `protobuf:"bytes,7,rep,name=abilities,proto3" json:"abilities,omitempty"`
+	Data          *DiskState `protobuf:"bytes,8,opt,name=data,proto3" json:"data,omitempty"` // how the machine's own disk was found; absent = it has none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -318,6 +319,66 @@ func (x *HelloReply) GetAbilities() []string {
 	return nil
 }
 
+func (x *HelloReply) GetData() *DiskState {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// DiskState is what the guest found when it mounted a disk.
+type DiskState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Replayed      bool                   `protobuf:"varint,1,opt,name=replayed,proto3" json:"replayed,omitempty"` // what was written last was in its log, and was taken from there
+	Errors        uint64                 `protobuf:"varint,2,opt,name=errors,proto3" json:"errors,omitempty"`     // that the file system counts: reading, writing, checksums
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiskState) Reset() {
+	*x = DiskState{}
+	mi := &file_guest_wire_agent_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiskState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiskState) ProtoMessage() {}
+
+func (x *DiskState) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiskState.ProtoReflect.Descriptor instead.
+func (*DiskState) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *DiskState) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
+func (x *DiskState) GetErrors() uint64 {
+	if x != nil {
+		return x.Errors
+	}
+	return 0
+}
+
 type PingRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Payload       []byte                 `protobuf:"bytes,1,opt,name=payload,proto3" json:"payload,omitempty"` // at most 64 KiB, echoed
@@ -327,7 +388,7 @@ type PingRequest struct {
 
 func (x *PingRequest) Reset() {
 	*x = PingRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[4]
+	mi := &file_guest_wire_agent_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -339,7 +400,7 @@ func (x *PingRequest) String() string {
 func (*PingRequest) ProtoMessage() {}
 
 func (x *PingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[4]
+	mi := &file_guest_wire_agent_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -352,7 +413,7 @@ func (x *PingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
 func (*PingRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{4}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PingRequest) GetPayload() []byte {
@@ -373,7 +434,7 @@ type PingReply struct {
 
 func (x *PingReply) Reset() {
 	*x = PingReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[5]
+	mi := &file_guest_wire_agent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +446,7 @@ func (x *PingReply) String() string {
 func (*PingReply) ProtoMessage() {}
 
 func (x *PingReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[5]
+	mi := &file_guest_wire_agent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +459,7 @@ func (x *PingReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingReply.ProtoReflect.Descriptor instead.
 func (*PingReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{5}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PingReply) GetPayload() []byte {
@@ -430,7 +491,7 @@ type SystemInfoRequest struct {
 
 func (x *SystemInfoRequest) Reset() {
 	*x = SystemInfoRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[6]
+	mi := &file_guest_wire_agent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -442,7 +503,7 @@ func (x *SystemInfoRequest) String() string {
 func (*SystemInfoRequest) ProtoMessage() {}
 
 func (x *SystemInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[6]
+	mi := &file_guest_wire_agent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -455,7 +516,7 @@ func (x *SystemInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SystemInfoRequest.ProtoReflect.Descriptor instead.
 func (*SystemInfoRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{6}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{7}
 }
 
 type SystemInfoReply struct {
@@ -480,7 +541,7 @@ type SystemInfoReply struct {
 
 func (x *SystemInfoReply) Reset() {
 	*x = SystemInfoReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[7]
+	mi := &file_guest_wire_agent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -492,7 +553,7 @@ func (x *SystemInfoReply) String() string {
 func (*SystemInfoReply) ProtoMessage() {}
 
 func (x *SystemInfoReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[7]
+	mi := &file_guest_wire_agent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -505,7 +566,7 @@ func (x *SystemInfoReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SystemInfoReply.ProtoReflect.Descriptor instead.
 func (*SystemInfoReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{7}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SystemInfoReply) GetKernelVersion() string {
@@ -618,7 +679,7 @@ type DiskUse struct {
 
 func (x *DiskUse) Reset() {
 	*x = DiskUse{}
-	mi := &file_guest_wire_agent_proto_msgTypes[8]
+	mi := &file_guest_wire_agent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -630,7 +691,7 @@ func (x *DiskUse) String() string {
 func (*DiskUse) ProtoMessage() {}
 
 func (x *DiskUse) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[8]
+	mi := &file_guest_wire_agent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -643,7 +704,7 @@ func (x *DiskUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskUse.ProtoReflect.Descriptor instead.
 func (*DiskUse) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{8}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DiskUse) GetSize() uint64 {
@@ -679,7 +740,7 @@ type Interface struct {
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_guest_wire_agent_proto_msgTypes[9]
+	mi := &file_guest_wire_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +752,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[9]
+	mi := &file_guest_wire_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +765,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{9}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Interface) GetName() string {
@@ -751,7 +812,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[10]
+	mi := &file_guest_wire_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +824,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[10]
+	mi := &file_guest_wire_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +837,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{10}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExecRequest) GetMsg() isExecRequest_Msg {
@@ -888,7 +949,7 @@ type ExecStart struct {
 
 func (x *ExecStart) Reset() {
 	*x = ExecStart{}
-	mi := &file_guest_wire_agent_proto_msgTypes[11]
+	mi := &file_guest_wire_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +961,7 @@ func (x *ExecStart) String() string {
 func (*ExecStart) ProtoMessage() {}
 
 func (x *ExecStart) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[11]
+	mi := &file_guest_wire_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +974,7 @@ func (x *ExecStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStart.ProtoReflect.Descriptor instead.
 func (*ExecStart) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{11}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ExecStart) GetArgv() []string {
@@ -975,7 +1036,7 @@ type TerminalSize struct {
 
 func (x *TerminalSize) Reset() {
 	*x = TerminalSize{}
-	mi := &file_guest_wire_agent_proto_msgTypes[12]
+	mi := &file_guest_wire_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -987,7 +1048,7 @@ func (x *TerminalSize) String() string {
 func (*TerminalSize) ProtoMessage() {}
 
 func (x *TerminalSize) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[12]
+	mi := &file_guest_wire_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1000,7 +1061,7 @@ func (x *TerminalSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminalSize.ProtoReflect.Descriptor instead.
 func (*TerminalSize) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{12}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TerminalSize) GetRows() uint32 {
@@ -1034,7 +1095,7 @@ type ExecReply struct {
 
 func (x *ExecReply) Reset() {
 	*x = ExecReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[13]
+	mi := &file_guest_wire_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1046,7 +1107,7 @@ func (x *ExecReply) String() string {
 func (*ExecReply) ProtoMessage() {}
 
 func (x *ExecReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[13]
+	mi := &file_guest_wire_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1059,7 +1120,7 @@ func (x *ExecReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecReply.ProtoReflect.Descriptor instead.
 func (*ExecReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{13}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExecReply) GetMsg() isExecReply_Msg {
@@ -1180,7 +1241,7 @@ type ExecStarted struct {
 
 func (x *ExecStarted) Reset() {
 	*x = ExecStarted{}
-	mi := &file_guest_wire_agent_proto_msgTypes[14]
+	mi := &file_guest_wire_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1253,7 @@ func (x *ExecStarted) String() string {
 func (*ExecStarted) ProtoMessage() {}
 
 func (x *ExecStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[14]
+	mi := &file_guest_wire_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1266,7 @@ func (x *ExecStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStarted.ProtoReflect.Descriptor instead.
 func (*ExecStarted) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{14}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExecStarted) GetPid() int32 {
@@ -1237,7 +1298,7 @@ type ExecDone struct {
 
 func (x *ExecDone) Reset() {
 	*x = ExecDone{}
-	mi := &file_guest_wire_agent_proto_msgTypes[15]
+	mi := &file_guest_wire_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1310,7 @@ func (x *ExecDone) String() string {
 func (*ExecDone) ProtoMessage() {}
 
 func (x *ExecDone) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[15]
+	mi := &file_guest_wire_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1323,7 @@ func (x *ExecDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecDone.ProtoReflect.Descriptor instead.
 func (*ExecDone) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{15}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ExecDone) GetStatus() int32 {
@@ -1318,7 +1379,7 @@ type CopyOutRequest struct {
 
 func (x *CopyOutRequest) Reset() {
 	*x = CopyOutRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[16]
+	mi := &file_guest_wire_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1330,7 +1391,7 @@ func (x *CopyOutRequest) String() string {
 func (*CopyOutRequest) ProtoMessage() {}
 
 func (x *CopyOutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[16]
+	mi := &file_guest_wire_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1343,7 +1404,7 @@ func (x *CopyOutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyOutRequest.ProtoReflect.Descriptor instead.
 func (*CopyOutRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{16}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CopyOutRequest) GetPath() []byte {
@@ -1373,7 +1434,7 @@ type CopyInRequest struct {
 
 func (x *CopyInRequest) Reset() {
 	*x = CopyInRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[17]
+	mi := &file_guest_wire_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1446,7 @@ func (x *CopyInRequest) String() string {
 func (*CopyInRequest) ProtoMessage() {}
 
 func (x *CopyInRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[17]
+	mi := &file_guest_wire_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1459,7 @@ func (x *CopyInRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInRequest.ProtoReflect.Descriptor instead.
 func (*CopyInRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{17}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CopyInRequest) GetMsg() isCopyInRequest_Msg {
@@ -1456,7 +1517,7 @@ type CopyInStart struct {
 
 func (x *CopyInStart) Reset() {
 	*x = CopyInStart{}
-	mi := &file_guest_wire_agent_proto_msgTypes[18]
+	mi := &file_guest_wire_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1468,7 +1529,7 @@ func (x *CopyInStart) String() string {
 func (*CopyInStart) ProtoMessage() {}
 
 func (x *CopyInStart) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[18]
+	mi := &file_guest_wire_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1481,7 +1542,7 @@ func (x *CopyInStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInStart.ProtoReflect.Descriptor instead.
 func (*CopyInStart) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{18}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CopyInStart) GetPath() []byte {
@@ -1520,7 +1581,7 @@ type CopyInReply struct {
 
 func (x *CopyInReply) Reset() {
 	*x = CopyInReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[19]
+	mi := &file_guest_wire_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +1593,7 @@ func (x *CopyInReply) String() string {
 func (*CopyInReply) ProtoMessage() {}
 
 func (x *CopyInReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[19]
+	mi := &file_guest_wire_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +1606,7 @@ func (x *CopyInReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInReply.ProtoReflect.Descriptor instead.
 func (*CopyInReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{19}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{20}
 }
 
 // CopyPart is a step of a copy. A file is entry, data, end; a directory is
@@ -1564,7 +1625,7 @@ type CopyPart struct {
 
 func (x *CopyPart) Reset() {
 	*x = CopyPart{}
-	mi := &file_guest_wire_agent_proto_msgTypes[20]
+	mi := &file_guest_wire_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1637,7 @@ func (x *CopyPart) String() string {
 func (*CopyPart) ProtoMessage() {}
 
 func (x *CopyPart) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[20]
+	mi := &file_guest_wire_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1650,7 @@ func (x *CopyPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyPart.ProtoReflect.Descriptor instead.
 func (*CopyPart) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{20}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CopyPart) GetPart() isCopyPart_Part {
@@ -1665,7 +1726,7 @@ type CopyEntry struct {
 
 func (x *CopyEntry) Reset() {
 	*x = CopyEntry{}
-	mi := &file_guest_wire_agent_proto_msgTypes[21]
+	mi := &file_guest_wire_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1677,7 +1738,7 @@ func (x *CopyEntry) String() string {
 func (*CopyEntry) ProtoMessage() {}
 
 func (x *CopyEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[21]
+	mi := &file_guest_wire_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1690,7 +1751,7 @@ func (x *CopyEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyEntry.ProtoReflect.Descriptor instead.
 func (*CopyEntry) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{21}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CopyEntry) GetName() []byte {
@@ -1753,7 +1814,7 @@ type CopyData struct {
 
 func (x *CopyData) Reset() {
 	*x = CopyData{}
-	mi := &file_guest_wire_agent_proto_msgTypes[22]
+	mi := &file_guest_wire_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1765,7 +1826,7 @@ func (x *CopyData) String() string {
 func (*CopyData) ProtoMessage() {}
 
 func (x *CopyData) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[22]
+	mi := &file_guest_wire_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1778,7 +1839,7 @@ func (x *CopyData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyData.ProtoReflect.Descriptor instead.
 func (*CopyData) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{22}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CopyData) GetOffset() int64 {
@@ -1804,7 +1865,7 @@ type CopyEnd struct {
 
 func (x *CopyEnd) Reset() {
 	*x = CopyEnd{}
-	mi := &file_guest_wire_agent_proto_msgTypes[23]
+	mi := &file_guest_wire_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1816,7 +1877,7 @@ func (x *CopyEnd) String() string {
 func (*CopyEnd) ProtoMessage() {}
 
 func (x *CopyEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[23]
+	mi := &file_guest_wire_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1829,7 +1890,7 @@ func (x *CopyEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyEnd.ProtoReflect.Descriptor instead.
 func (*CopyEnd) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{23}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CopyEnd) GetSize() int64 {
@@ -1850,7 +1911,7 @@ type ClockRequest struct {
 
 func (x *ClockRequest) Reset() {
 	*x = ClockRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[24]
+	mi := &file_guest_wire_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +1923,7 @@ func (x *ClockRequest) String() string {
 func (*ClockRequest) ProtoMessage() {}
 
 func (x *ClockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[24]
+	mi := &file_guest_wire_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +1936,7 @@ func (x *ClockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockRequest.ProtoReflect.Descriptor instead.
 func (*ClockRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{24}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ClockRequest) GetUnixNanos() int64 {
@@ -1896,7 +1957,7 @@ type ClockReply struct {
 
 func (x *ClockReply) Reset() {
 	*x = ClockReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[25]
+	mi := &file_guest_wire_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1908,7 +1969,7 @@ func (x *ClockReply) String() string {
 func (*ClockReply) ProtoMessage() {}
 
 func (x *ClockReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[25]
+	mi := &file_guest_wire_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1921,7 +1982,7 @@ func (x *ClockReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockReply.ProtoReflect.Descriptor instead.
 func (*ClockReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{25}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ClockReply) GetUnixNanos() int64 {
@@ -1955,7 +2016,7 @@ type AddressRequest struct {
 
 func (x *AddressRequest) Reset() {
 	*x = AddressRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[26]
+	mi := &file_guest_wire_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +2028,7 @@ func (x *AddressRequest) String() string {
 func (*AddressRequest) ProtoMessage() {}
 
 func (x *AddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[26]
+	mi := &file_guest_wire_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +2041,7 @@ func (x *AddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressRequest.ProtoReflect.Descriptor instead.
 func (*AddressRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{26}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AddressRequest) GetMac() string {
@@ -2006,7 +2067,7 @@ type AddressReply struct {
 
 func (x *AddressReply) Reset() {
 	*x = AddressReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[27]
+	mi := &file_guest_wire_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2079,7 @@ func (x *AddressReply) String() string {
 func (*AddressReply) ProtoMessage() {}
 
 func (x *AddressReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[27]
+	mi := &file_guest_wire_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2092,7 @@ func (x *AddressReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressReply.ProtoReflect.Descriptor instead.
 func (*AddressReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{27}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AddressReply) GetAddresses() []string {
@@ -2049,7 +2110,7 @@ type TrimRequest struct {
 
 func (x *TrimRequest) Reset() {
 	*x = TrimRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[28]
+	mi := &file_guest_wire_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2122,7 @@ func (x *TrimRequest) String() string {
 func (*TrimRequest) ProtoMessage() {}
 
 func (x *TrimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[28]
+	mi := &file_guest_wire_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2135,7 @@ func (x *TrimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrimRequest.ProtoReflect.Descriptor instead.
 func (*TrimRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{28}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{29}
 }
 
 type TrimReply struct {
@@ -2086,7 +2147,7 @@ type TrimReply struct {
 
 func (x *TrimReply) Reset() {
 	*x = TrimReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	mi := &file_guest_wire_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2159,7 @@ func (x *TrimReply) String() string {
 func (*TrimReply) ProtoMessage() {}
 
 func (x *TrimReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	mi := &file_guest_wire_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,12 +2172,100 @@ func (x *TrimReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrimReply.ProtoReflect.Descriptor instead.
 func (*TrimReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{29}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TrimReply) GetTrimmed() uint64 {
 	if x != nil {
 		return x.Trimmed
+	}
+	return 0
+}
+
+type GrowRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Size          uint64                 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"` // of the disk, in bytes, that is waited for
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrowRequest) Reset() {
+	*x = GrowRequest{}
+	mi := &file_guest_wire_agent_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrowRequest) ProtoMessage() {}
+
+func (x *GrowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrowRequest.ProtoReflect.Descriptor instead.
+func (*GrowRequest) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *GrowRequest) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+type GrowReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Size          uint64                 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"` // of the file system now
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrowReply) Reset() {
+	*x = GrowReply{}
+	mi := &file_guest_wire_agent_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrowReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrowReply) ProtoMessage() {}
+
+func (x *GrowReply) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrowReply.ProtoReflect.Descriptor instead.
+func (*GrowReply) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *GrowReply) GetSize() uint64 {
+	if x != nil {
+		return x.Size
 	}
 	return 0
 }
@@ -2130,7 +2279,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[30]
+	mi := &file_guest_wire_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2142,7 +2291,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[30]
+	mi := &file_guest_wire_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2155,7 +2304,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{30}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ShutdownRequest) GetGraceNanos() int64 {
@@ -2173,7 +2322,7 @@ type ShutdownReply struct {
 
 func (x *ShutdownReply) Reset() {
 	*x = ShutdownReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[31]
+	mi := &file_guest_wire_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2185,7 +2334,7 @@ func (x *ShutdownReply) String() string {
 func (*ShutdownReply) ProtoMessage() {}
 
 func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[31]
+	mi := &file_guest_wire_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2198,7 +2347,7 @@ func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownReply.ProtoReflect.Descriptor instead.
 func (*ShutdownReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{31}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{34}
 }
 
 type ProvisionRequest struct {
@@ -2213,7 +2362,7 @@ type ProvisionRequest struct {
 
 func (x *ProvisionRequest) Reset() {
 	*x = ProvisionRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[32]
+	mi := &file_guest_wire_agent_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2225,7 +2374,7 @@ func (x *ProvisionRequest) String() string {
 func (*ProvisionRequest) ProtoMessage() {}
 
 func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[32]
+	mi := &file_guest_wire_agent_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2238,7 +2387,7 @@ func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionRequest.ProtoReflect.Descriptor instead.
 func (*ProvisionRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{32}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ProvisionRequest) GetKey() string {
@@ -2282,7 +2431,7 @@ type ProvisionReply struct {
 
 func (x *ProvisionReply) Reset() {
 	*x = ProvisionReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[33]
+	mi := &file_guest_wire_agent_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2294,7 +2443,7 @@ func (x *ProvisionReply) String() string {
 func (*ProvisionReply) ProtoMessage() {}
 
 func (x *ProvisionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[33]
+	mi := &file_guest_wire_agent_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2307,7 +2456,7 @@ func (x *ProvisionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionReply.ProtoReflect.Descriptor instead.
 func (*ProvisionReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{33}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ProvisionReply) GetMsg() isProvisionReply_Msg {
@@ -2366,7 +2515,7 @@ type ProvisionDone struct {
 
 func (x *ProvisionDone) Reset() {
 	*x = ProvisionDone{}
-	mi := &file_guest_wire_agent_proto_msgTypes[34]
+	mi := &file_guest_wire_agent_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2378,7 +2527,7 @@ func (x *ProvisionDone) String() string {
 func (*ProvisionDone) ProtoMessage() {}
 
 func (x *ProvisionDone) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[34]
+	mi := &file_guest_wire_agent_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2391,7 +2540,7 @@ func (x *ProvisionDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionDone.ProtoReflect.Descriptor instead.
 func (*ProvisionDone) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{34}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ProvisionDone) GetStatus() int32 {
@@ -2457,7 +2606,7 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"D\n" +
 	"\fHelloRequest\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\"\xa2\x02\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"\xd2\x02\n" +
 	"\n" +
 	"HelloReply\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
@@ -2466,10 +2615,14 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\aboot_id\x18\x04 \x01(\tR\x06bootId\x12\x10\n" +
 	"\x03cid\x18\x05 \x01(\rR\x03cid\x12?\n" +
 	"\x06phases\x18\x06 \x03(\v2'.arcbox.agent.v1.HelloReply.PhasesEntryR\x06phases\x12\x1c\n" +
-	"\tabilities\x18\a \x03(\tR\tabilities\x1a9\n" +
+	"\tabilities\x18\a \x03(\tR\tabilities\x12.\n" +
+	"\x04data\x18\b \x01(\v2\x1a.arcbox.agent.v1.DiskStateR\x04data\x1a9\n" +
 	"\vPhasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"'\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"?\n" +
+	"\tDiskState\x12\x1a\n" +
+	"\breplayed\x18\x01 \x01(\bR\breplayed\x12\x16\n" +
+	"\x06errors\x18\x02 \x01(\x04R\x06errors\"'\n" +
 	"\vPingRequest\x12\x18\n" +
 	"\apayload\x18\x01 \x01(\fR\apayload\"^\n" +
 	"\tPingReply\x12\x18\n" +
@@ -2604,7 +2757,11 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\taddresses\x18\x01 \x03(\tR\taddresses\"\r\n" +
 	"\vTrimRequest\"%\n" +
 	"\tTrimReply\x12\x18\n" +
-	"\atrimmed\x18\x01 \x01(\x04R\atrimmed\"2\n" +
+	"\atrimmed\x18\x01 \x01(\x04R\atrimmed\"!\n" +
+	"\vGrowRequest\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x04R\x04size\"\x1f\n" +
+	"\tGrowReply\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x04R\x04size\"2\n" +
 	"\x0fShutdownRequest\x12\x1f\n" +
 	"\vgrace_nanos\x18\x01 \x01(\x03R\n" +
 	"graceNanos\"\x0f\n" +
@@ -2627,7 +2784,7 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x05error\x18\x05 \x01(\tR\x05error\x12\x1d\n" +
 	"\n" +
 	"took_nanos\x18\x06 \x01(\x03R\ttookNanos\x12\x12\n" +
-	"\x04tail\x18\a \x01(\fR\x04tail2\xff\x06\n" +
+	"\x04tail\x18\a \x01(\fR\x04tail2\xc1\a\n" +
 	"\x05Agent\x12C\n" +
 	"\x05Hello\x12\x1d.arcbox.agent.v1.HelloRequest\x1a\x1b.arcbox.agent.v1.HelloReply\x12@\n" +
 	"\x04Ping\x12\x1c.arcbox.agent.v1.PingRequest\x1a\x1a.arcbox.agent.v1.PingReply\x12R\n" +
@@ -2638,7 +2795,8 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x06CopyIn\x12\x1e.arcbox.agent.v1.CopyInRequest\x1a\x1c.arcbox.agent.v1.CopyInReply(\x01\x12C\n" +
 	"\x05Clock\x12\x1d.arcbox.agent.v1.ClockRequest\x1a\x1b.arcbox.agent.v1.ClockReply\x12I\n" +
 	"\aAddress\x12\x1f.arcbox.agent.v1.AddressRequest\x1a\x1d.arcbox.agent.v1.AddressReply\x12@\n" +
-	"\x04Trim\x12\x1c.arcbox.agent.v1.TrimRequest\x1a\x1a.arcbox.agent.v1.TrimReply\x12L\n" +
+	"\x04Trim\x12\x1c.arcbox.agent.v1.TrimRequest\x1a\x1a.arcbox.agent.v1.TrimReply\x12@\n" +
+	"\x04Grow\x12\x1c.arcbox.agent.v1.GrowRequest\x1a\x1a.arcbox.agent.v1.GrowReply\x12L\n" +
 	"\bShutdown\x12 .arcbox.agent.v1.ShutdownRequest\x1a\x1e.arcbox.agent.v1.ShutdownReply\x12O\n" +
 	"\tAwaitBoot\x12!.arcbox.agent.v1.AwaitBootRequest\x1a\x1f.arcbox.agent.v1.AwaitBootReply\x12Q\n" +
 	"\tProvision\x12!.arcbox.agent.v1.ProvisionRequest\x1a\x1f.arcbox.agent.v1.ProvisionReply0\x01B0Z.github.com/arcboxlabs/arcbox-engine/guest/wireb\x06proto3"
@@ -2656,95 +2814,101 @@ func file_guest_wire_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_guest_wire_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_guest_wire_agent_proto_goTypes = []any{
 	(CopyEntry_Kind)(0),       // 0: arcbox.agent.v1.CopyEntry.Kind
 	(*AwaitBootRequest)(nil),  // 1: arcbox.agent.v1.AwaitBootRequest
 	(*AwaitBootReply)(nil),    // 2: arcbox.agent.v1.AwaitBootReply
 	(*HelloRequest)(nil),      // 3: arcbox.agent.v1.HelloRequest
 	(*HelloReply)(nil),        // 4: arcbox.agent.v1.HelloReply
-	(*PingRequest)(nil),       // 5: arcbox.agent.v1.PingRequest
-	(*PingReply)(nil),         // 6: arcbox.agent.v1.PingReply
-	(*SystemInfoRequest)(nil), // 7: arcbox.agent.v1.SystemInfoRequest
-	(*SystemInfoReply)(nil),   // 8: arcbox.agent.v1.SystemInfoReply
-	(*DiskUse)(nil),           // 9: arcbox.agent.v1.DiskUse
-	(*Interface)(nil),         // 10: arcbox.agent.v1.Interface
-	(*ExecRequest)(nil),       // 11: arcbox.agent.v1.ExecRequest
-	(*ExecStart)(nil),         // 12: arcbox.agent.v1.ExecStart
-	(*TerminalSize)(nil),      // 13: arcbox.agent.v1.TerminalSize
-	(*ExecReply)(nil),         // 14: arcbox.agent.v1.ExecReply
-	(*ExecStarted)(nil),       // 15: arcbox.agent.v1.ExecStarted
-	(*ExecDone)(nil),          // 16: arcbox.agent.v1.ExecDone
-	(*CopyOutRequest)(nil),    // 17: arcbox.agent.v1.CopyOutRequest
-	(*CopyInRequest)(nil),     // 18: arcbox.agent.v1.CopyInRequest
-	(*CopyInStart)(nil),       // 19: arcbox.agent.v1.CopyInStart
-	(*CopyInReply)(nil),       // 20: arcbox.agent.v1.CopyInReply
-	(*CopyPart)(nil),          // 21: arcbox.agent.v1.CopyPart
-	(*CopyEntry)(nil),         // 22: arcbox.agent.v1.CopyEntry
-	(*CopyData)(nil),          // 23: arcbox.agent.v1.CopyData
-	(*CopyEnd)(nil),           // 24: arcbox.agent.v1.CopyEnd
-	(*ClockRequest)(nil),      // 25: arcbox.agent.v1.ClockRequest
-	(*ClockReply)(nil),        // 26: arcbox.agent.v1.ClockReply
-	(*AddressRequest)(nil),    // 27: arcbox.agent.v1.AddressRequest
-	(*AddressReply)(nil),      // 28: arcbox.agent.v1.AddressReply
-	(*TrimRequest)(nil),       // 29: arcbox.agent.v1.TrimRequest
-	(*TrimReply)(nil),         // 30: arcbox.agent.v1.TrimReply
-	(*ShutdownRequest)(nil),   // 31: arcbox.agent.v1.ShutdownRequest
-	(*ShutdownReply)(nil),     // 32: arcbox.agent.v1.ShutdownReply
-	(*ProvisionRequest)(nil),  // 33: arcbox.agent.v1.ProvisionRequest
-	(*ProvisionReply)(nil),    // 34: arcbox.agent.v1.ProvisionReply
-	(*ProvisionDone)(nil),     // 35: arcbox.agent.v1.ProvisionDone
-	nil,                       // 36: arcbox.agent.v1.AwaitBootReply.PhasesEntry
-	nil,                       // 37: arcbox.agent.v1.HelloReply.PhasesEntry
-	nil,                       // 38: arcbox.agent.v1.ExecStart.EnvEntry
+	(*DiskState)(nil),         // 5: arcbox.agent.v1.DiskState
+	(*PingRequest)(nil),       // 6: arcbox.agent.v1.PingRequest
+	(*PingReply)(nil),         // 7: arcbox.agent.v1.PingReply
+	(*SystemInfoRequest)(nil), // 8: arcbox.agent.v1.SystemInfoRequest
+	(*SystemInfoReply)(nil),   // 9: arcbox.agent.v1.SystemInfoReply
+	(*DiskUse)(nil),           // 10: arcbox.agent.v1.DiskUse
+	(*Interface)(nil),         // 11: arcbox.agent.v1.Interface
+	(*ExecRequest)(nil),       // 12: arcbox.agent.v1.ExecRequest
+	(*ExecStart)(nil),         // 13: arcbox.agent.v1.ExecStart
+	(*TerminalSize)(nil),      // 14: arcbox.agent.v1.TerminalSize
+	(*ExecReply)(nil),         // 15: arcbox.agent.v1.ExecReply
+	(*ExecStarted)(nil),       // 16: arcbox.agent.v1.ExecStarted
+	(*ExecDone)(nil),          // 17: arcbox.agent.v1.ExecDone
+	(*CopyOutRequest)(nil),    // 18: arcbox.agent.v1.CopyOutRequest
+	(*CopyInRequest)(nil),     // 19: arcbox.agent.v1.CopyInRequest
+	(*CopyInStart)(nil),       // 20: arcbox.agent.v1.CopyInStart
+	(*CopyInReply)(nil),       // 21: arcbox.agent.v1.CopyInReply
+	(*CopyPart)(nil),          // 22: arcbox.agent.v1.CopyPart
+	(*CopyEntry)(nil),         // 23: arcbox.agent.v1.CopyEntry
+	(*CopyData)(nil),          // 24: arcbox.agent.v1.CopyData
+	(*CopyEnd)(nil),           // 25: arcbox.agent.v1.CopyEnd
+	(*ClockRequest)(nil),      // 26: arcbox.agent.v1.ClockRequest
+	(*ClockReply)(nil),        // 27: arcbox.agent.v1.ClockReply
+	(*AddressRequest)(nil),    // 28: arcbox.agent.v1.AddressRequest
+	(*AddressReply)(nil),      // 29: arcbox.agent.v1.AddressReply
+	(*TrimRequest)(nil),       // 30: arcbox.agent.v1.TrimRequest
+	(*TrimReply)(nil),         // 31: arcbox.agent.v1.TrimReply
+	(*GrowRequest)(nil),       // 32: arcbox.agent.v1.GrowRequest
+	(*GrowReply)(nil),         // 33: arcbox.agent.v1.GrowReply
+	(*ShutdownRequest)(nil),   // 34: arcbox.agent.v1.ShutdownRequest
+	(*ShutdownReply)(nil),     // 35: arcbox.agent.v1.ShutdownReply
+	(*ProvisionRequest)(nil),  // 36: arcbox.agent.v1.ProvisionRequest
+	(*ProvisionReply)(nil),    // 37: arcbox.agent.v1.ProvisionReply
+	(*ProvisionDone)(nil),     // 38: arcbox.agent.v1.ProvisionDone
+	nil,                       // 39: arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	nil,                       // 40: arcbox.agent.v1.HelloReply.PhasesEntry
+	nil,                       // 41: arcbox.agent.v1.ExecStart.EnvEntry
 }
 var file_guest_wire_agent_proto_depIdxs = []int32{
-	36, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
-	37, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
-	10, // 2: arcbox.agent.v1.SystemInfoReply.interfaces:type_name -> arcbox.agent.v1.Interface
-	9,  // 3: arcbox.agent.v1.SystemInfoReply.data:type_name -> arcbox.agent.v1.DiskUse
-	12, // 4: arcbox.agent.v1.ExecRequest.start:type_name -> arcbox.agent.v1.ExecStart
-	13, // 5: arcbox.agent.v1.ExecRequest.resize:type_name -> arcbox.agent.v1.TerminalSize
-	38, // 6: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
-	13, // 7: arcbox.agent.v1.ExecStart.terminal:type_name -> arcbox.agent.v1.TerminalSize
-	15, // 8: arcbox.agent.v1.ExecReply.started:type_name -> arcbox.agent.v1.ExecStarted
-	16, // 9: arcbox.agent.v1.ExecReply.done:type_name -> arcbox.agent.v1.ExecDone
-	19, // 10: arcbox.agent.v1.CopyInRequest.start:type_name -> arcbox.agent.v1.CopyInStart
-	21, // 11: arcbox.agent.v1.CopyInRequest.part:type_name -> arcbox.agent.v1.CopyPart
-	22, // 12: arcbox.agent.v1.CopyPart.entry:type_name -> arcbox.agent.v1.CopyEntry
-	23, // 13: arcbox.agent.v1.CopyPart.data:type_name -> arcbox.agent.v1.CopyData
-	24, // 14: arcbox.agent.v1.CopyPart.end:type_name -> arcbox.agent.v1.CopyEnd
-	0,  // 15: arcbox.agent.v1.CopyEntry.kind:type_name -> arcbox.agent.v1.CopyEntry.Kind
-	35, // 16: arcbox.agent.v1.ProvisionReply.done:type_name -> arcbox.agent.v1.ProvisionDone
-	3,  // 17: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
-	5,  // 18: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
-	7,  // 19: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
-	11, // 20: arcbox.agent.v1.Agent.Exec:input_type -> arcbox.agent.v1.ExecRequest
-	17, // 21: arcbox.agent.v1.Agent.CopyOut:input_type -> arcbox.agent.v1.CopyOutRequest
-	18, // 22: arcbox.agent.v1.Agent.CopyIn:input_type -> arcbox.agent.v1.CopyInRequest
-	25, // 23: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
-	27, // 24: arcbox.agent.v1.Agent.Address:input_type -> arcbox.agent.v1.AddressRequest
-	29, // 25: arcbox.agent.v1.Agent.Trim:input_type -> arcbox.agent.v1.TrimRequest
-	31, // 26: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
-	1,  // 27: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
-	33, // 28: arcbox.agent.v1.Agent.Provision:input_type -> arcbox.agent.v1.ProvisionRequest
-	4,  // 29: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
-	6,  // 30: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
-	8,  // 31: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
-	14, // 32: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
-	21, // 33: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
-	20, // 34: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
-	26, // 35: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
-	28, // 36: arcbox.agent.v1.Agent.Address:output_type -> arcbox.agent.v1.AddressReply
-	30, // 37: arcbox.agent.v1.Agent.Trim:output_type -> arcbox.agent.v1.TrimReply
-	32, // 38: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
-	2,  // 39: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
-	34, // 40: arcbox.agent.v1.Agent.Provision:output_type -> arcbox.agent.v1.ProvisionReply
-	29, // [29:41] is the sub-list for method output_type
-	17, // [17:29] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	39, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	40, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
+	5,  // 2: arcbox.agent.v1.HelloReply.data:type_name -> arcbox.agent.v1.DiskState
+	11, // 3: arcbox.agent.v1.SystemInfoReply.interfaces:type_name -> arcbox.agent.v1.Interface
+	10, // 4: arcbox.agent.v1.SystemInfoReply.data:type_name -> arcbox.agent.v1.DiskUse
+	13, // 5: arcbox.agent.v1.ExecRequest.start:type_name -> arcbox.agent.v1.ExecStart
+	14, // 6: arcbox.agent.v1.ExecRequest.resize:type_name -> arcbox.agent.v1.TerminalSize
+	41, // 7: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
+	14, // 8: arcbox.agent.v1.ExecStart.terminal:type_name -> arcbox.agent.v1.TerminalSize
+	16, // 9: arcbox.agent.v1.ExecReply.started:type_name -> arcbox.agent.v1.ExecStarted
+	17, // 10: arcbox.agent.v1.ExecReply.done:type_name -> arcbox.agent.v1.ExecDone
+	20, // 11: arcbox.agent.v1.CopyInRequest.start:type_name -> arcbox.agent.v1.CopyInStart
+	22, // 12: arcbox.agent.v1.CopyInRequest.part:type_name -> arcbox.agent.v1.CopyPart
+	23, // 13: arcbox.agent.v1.CopyPart.entry:type_name -> arcbox.agent.v1.CopyEntry
+	24, // 14: arcbox.agent.v1.CopyPart.data:type_name -> arcbox.agent.v1.CopyData
+	25, // 15: arcbox.agent.v1.CopyPart.end:type_name -> arcbox.agent.v1.CopyEnd
+	0,  // 16: arcbox.agent.v1.CopyEntry.kind:type_name -> arcbox.agent.v1.CopyEntry.Kind
+	38, // 17: arcbox.agent.v1.ProvisionReply.done:type_name -> arcbox.agent.v1.ProvisionDone
+	3,  // 18: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
+	6,  // 19: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
+	8,  // 20: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
+	12, // 21: arcbox.agent.v1.Agent.Exec:input_type -> arcbox.agent.v1.ExecRequest
+	18, // 22: arcbox.agent.v1.Agent.CopyOut:input_type -> arcbox.agent.v1.CopyOutRequest
+	19, // 23: arcbox.agent.v1.Agent.CopyIn:input_type -> arcbox.agent.v1.CopyInRequest
+	26, // 24: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
+	28, // 25: arcbox.agent.v1.Agent.Address:input_type -> arcbox.agent.v1.AddressRequest
+	30, // 26: arcbox.agent.v1.Agent.Trim:input_type -> arcbox.agent.v1.TrimRequest
+	32, // 27: arcbox.agent.v1.Agent.Grow:input_type -> arcbox.agent.v1.GrowRequest
+	34, // 28: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
+	1,  // 29: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
+	36, // 30: arcbox.agent.v1.Agent.Provision:input_type -> arcbox.agent.v1.ProvisionRequest
+	4,  // 31: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
+	7,  // 32: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
+	9,  // 33: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
+	15, // 34: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
+	22, // 35: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
+	21, // 36: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
+	27, // 37: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
+	29, // 38: arcbox.agent.v1.Agent.Address:output_type -> arcbox.agent.v1.AddressReply
+	31, // 39: arcbox.agent.v1.Agent.Trim:output_type -> arcbox.agent.v1.TrimReply
+	33, // 40: arcbox.agent.v1.Agent.Grow:output_type -> arcbox.agent.v1.GrowReply
+	35, // 41: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
+	2,  // 42: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
+	37, // 43: arcbox.agent.v1.Agent.Provision:output_type -> arcbox.agent.v1.ProvisionReply
+	31, // [31:44] is the sub-list for method output_type
+	18, // [18:31] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_guest_wire_agent_proto_init() }
@@ -2752,14 +2916,14 @@ func file_guest_wire_agent_proto_init() {
 	if File_guest_wire_agent_proto != nil {
 		return
 	}
-	file_guest_wire_agent_proto_msgTypes[10].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[11].OneofWrappers = []any{
 		(*ExecRequest_Start)(nil),
 		(*ExecRequest_Stdin)(nil),
 		(*ExecRequest_CloseStdin)(nil),
 		(*ExecRequest_Signal)(nil),
 		(*ExecRequest_Resize)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[13].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[14].OneofWrappers = []any{
 		(*ExecReply_Started)(nil),
 		(*ExecReply_Stdout)(nil),
 		(*ExecReply_Stderr)(nil),
@@ -2767,16 +2931,16 @@ func file_guest_wire_agent_proto_init() {
 		(*ExecReply_StdinTaken)(nil),
 		(*ExecReply_StdoutBeside)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[17].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[18].OneofWrappers = []any{
 		(*CopyInRequest_Start)(nil),
 		(*CopyInRequest_Part)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[20].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[21].OneofWrappers = []any{
 		(*CopyPart_Entry)(nil),
 		(*CopyPart_Data)(nil),
 		(*CopyPart_End)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[33].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[36].OneofWrappers = []any{
 		(*ProvisionReply_Output)(nil),
 		(*ProvisionReply_Done)(nil),
 	}
@@ -2786,7 +2950,7 @@ func file_guest_wire_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_guest_wire_agent_proto_rawDesc), len(file_guest_wire_agent_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   38,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,6 +32,7 @@ const (
 	Agent_Clock_FullMethodName      = "/arcbox.agent.v1.Agent/Clock"
 	Agent_Address_FullMethodName    = "/arcbox.agent.v1.Agent/Address"
 	Agent_Trim_FullMethodName       = "/arcbox.agent.v1.Agent/Trim"
+	Agent_Grow_FullMethodName       = "/arcbox.agent.v1.Agent/Grow"
 	Agent_Shutdown_FullMethodName   = "/arcbox.agent.v1.Agent/Shutdown"
 	Agent_AwaitBoot_FullMethodName  = "/arcbox.agent.v1.Agent/AwaitBoot"
 	Agent_Provision_FullMethodName  = "/arcbox.agent.v1.Agent/Provision"
@@ -59,6 +60,9 @@ type AgentClient interface {
 	// Trim tells the host which parts of the machine's own disk hold nothing, so
 	// that they take no room there.
 	Trim(ctx context.Context, in *TrimRequest, opts ...grpc.CallOption) (*TrimReply, error)
+	// Grow makes the file system of the machine's own disk as large as the disk, once
+	// that has a size. It is able to where it says "grow".
+	Grow(ctx context.Context, in *GrowRequest, opts ...grpc.CallOption) (*GrowReply, error)
 	// Shutdown ends every process, unmounts, and powers off. The reply comes
 	// before that.
 	Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownReply, error)
@@ -185,6 +189,16 @@ func (c *agentClient) Trim(ctx context.Context, in *TrimRequest, opts ...grpc.Ca
 	return out, nil
 }
 
+func (c *agentClient) Grow(ctx context.Context, in *GrowRequest, opts ...grpc.CallOption) (*GrowReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GrowReply)
+	err := c.cc.Invoke(ctx, Agent_Grow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *agentClient) Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ShutdownReply)
@@ -246,6 +260,9 @@ type AgentServer interface {
 	// Trim tells the host which parts of the machine's own disk hold nothing, so
 	// that they take no room there.
 	Trim(context.Context, *TrimRequest) (*TrimReply, error)
+	// Grow makes the file system of the machine's own disk as large as the disk, once
+	// that has a size. It is able to where it says "grow".
+	Grow(context.Context, *GrowRequest) (*GrowReply, error)
 	// Shutdown ends every process, unmounts, and powers off. The reply comes
 	// before that.
 	Shutdown(context.Context, *ShutdownRequest) (*ShutdownReply, error)
@@ -293,6 +310,9 @@ func (UnimplementedAgentServer) Address(context.Context, *AddressRequest) (*Addr
 }
 func (UnimplementedAgentServer) Trim(context.Context, *TrimRequest) (*TrimReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Trim not implemented")
+}
+func (UnimplementedAgentServer) Grow(context.Context, *GrowRequest) (*GrowReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Grow not implemented")
 }
 func (UnimplementedAgentServer) Shutdown(context.Context, *ShutdownRequest) (*ShutdownReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Shutdown not implemented")
@@ -457,6 +477,24 @@ func _Agent_Trim_Handler(srv interface{}, ctx context.Context, dec func(interfac
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Agent_Grow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GrowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServer).Grow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Agent_Grow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServer).Grow(ctx, req.(*GrowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Agent_Shutdown_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ShutdownRequest)
 	if err := dec(in); err != nil {
@@ -534,6 +572,10 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Trim",
 			Handler:    _Agent_Trim_Handler,
+		},
+		{
+			MethodName: "Grow",
+			Handler:    _Agent_Grow_Handler,
 		},
 		{
 			MethodName: "Shutdown",

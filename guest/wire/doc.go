@@ -56,6 +56,7 @@ const (
 	AbilityAddress  = "address"  // Address
 	AbilityTrim     = "trim"     // Trim
 	AbilityBoot     = "boot"     // AwaitBoot
+	AbilityGrow     = "grow"     // Grow
 	// AbilityProvision is Provision.
 	AbilityProvision = "provision"
 )

@@ -49,6 +49,7 @@ func Run(t *testing.T, subject func(t *testing.T) Subject) {
 		{"kill with nobody reading", testKillUnread},
 		{"power button", testPowerButton},
 		{"capabilities", testCapabilities},
+		{"grow a disk", testGrow},
 		{"dial", testDial},
 		{"connections end with the VM", testConnectionsEnd},
 		{"listen", testListen},
@@ -101,7 +102,12 @@ func (s *suite) env() hv.Env {
 // start runs a VM that is killed and read to its end after the test.
 func (s *suite) start() hv.VM {
 	s.Helper()
-	vm, err := s.Driver.Start(s.ctx(), s.Spec(s.T), s.env())
+	return s.startOf(s.Spec(s.T))
+}
+
+func (s *suite) startOf(spec hv.Spec) hv.VM {
+	s.Helper()
+	vm, err := s.Driver.Start(s.ctx(), spec, s.env())
 	if err != nil {
 		s.Fatalf("start: %v", err)
 	}

@@ -104,7 +104,7 @@ func machine(s hv.Spec) string {
 // The host's page cache is used, so that machines of one image hold it in memory
 // once; what the guest flushes is synced. What the guest discards becomes a hole.
 func diskArgs(i int, d hv.Disk) []string {
-	node, driver := fmt.Sprintf("disk%d", i), "file"
+	node, driver := diskNode(i), "file"
 	if d.Device {
 		driver = "host_device"
 	}
@@ -127,6 +127,9 @@ func nicArgs(fd int, n hv.NIC) []string {
 		"-device", fmt.Sprintf("virtio-net-pci,netdev=net,mac=%s,host_mtu=%d,rx_queue_size=1024,romfile=", n.MAC, n.MTU),
 	}
 }
+
+// diskNode names a disk for QMP.
+func diskNode(i int) string { return fmt.Sprintf("disk%d", i) }
 
 // diskName is how QEMU calls the disk whose descriptor it got.
 func diskName(i int) string { return fmt.Sprintf("/dev/fdset/%d", i) }

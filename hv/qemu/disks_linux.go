@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -79,6 +80,29 @@ func fits(d hv.Disk, info fs.FileInfo) error {
 		return errors.New("it is empty")
 	}
 	return nil
+}
+
+// GrowDisk makes a disk's file larger, and tells the guest. QEMU would make it
+// smaller as readily, and cut off what is there: so its length is looked at
+// first, by one caller at a time.
+func (v *vm) GrowDisk(ctx context.Context, serial string, size int64) error {
+	i, err := hv.Growable(v.disks, serial, size)
+	if err != nil {
+		return err
+	}
+	v.grows.Lock()
+	defer v.grows.Unlock()
+	info, err := os.Lstat(v.disks[i].Path)
+	if err != nil {
+		return fmt.Errorf("hv/qemu: grow disk %q: %w", serial, err)
+	}
+	if err := fits(v.disks[i], info); err != nil {
+		return fmt.Errorf("hv/qemu: grow disk %q: %w", serial, err)
+	}
+	if info.Size() > size {
+		return nil
+	}
+	return v.command(ctx, "block_resize", map[string]any{"node-name": diskNode(i), "size": size})
 }
 
 // inPaths puts the disks' paths where QEMU names the descriptors that it got.

@@ -51,7 +51,7 @@ func (d *Driver) Name() hv.Backend { return hv.BackendQEMU }
 // Capabilities says what a VM of QEMU can do.
 func (d *Driver) Capabilities() hv.Capabilities {
 	return hv.Capabilities{
-		PowerButton: true, Reboot: true, Listen: true,
+		PowerButton: true, Reboot: true, Listen: true, Grow: true,
 		Accels: []hv.Accel{hv.AccelKVM, hv.AccelTCG},
 	}
 }

@@ -43,6 +43,7 @@ type vm struct {
 	streams sync.WaitGroup // the drains, vsock, the CONNECT socket
 
 	events chan hv.Event
+	grows  sync.Mutex // one GrowDisk at a time
 	killed atomic.Bool
 	ready  atomic.Bool      // AllowReboot was called
 	state  *os.ProcessState // set before reaped is closed; nil = it could not be had
@@ -55,6 +56,7 @@ var (
 	_ hv.Rebooter = (*vm)(nil)
 
 	_ hv.Accelerated = (*vm)(nil)
+	_ hv.Grower      = (*vm)(nil)
 )
 
 func newVM(d *Driver, spec hv.Spec, env hv.Env) *vm {

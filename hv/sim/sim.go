@@ -28,6 +28,7 @@ type Driver struct{}
 var (
 	_ hv.Driver   = Driver{}
 	_ hv.Rebooter = (*VM)(nil)
+	_ hv.Grower   = (*VM)(nil)
 )
 
 // New makes the driver.
@@ -38,7 +39,7 @@ func (Driver) Name() hv.Backend { return hv.BackendSim }
 
 // Capabilities says that a sim VM can do everything.
 func (Driver) Capabilities() hv.Capabilities {
-	return hv.Capabilities{PowerButton: true, Reboot: true, Listen: true}
+	return hv.Capabilities{PowerButton: true, Reboot: true, Listen: true, Grow: true}
 }
 
 // Start runs spec.Script.
@@ -247,6 +248,28 @@ func (vm *VM) AllowReboot(context.Context) error {
 		return hv.ErrGone
 	}
 	vm.reboots = true
+	return nil
+}
+
+// GrowDisk makes the disk's file larger; nobody has to be told.
+func (vm *VM) GrowDisk(_ context.Context, serial string, size int64) error {
+	i, err := hv.Growable(vm.spec.Disks, serial, size)
+	if err != nil {
+		return err
+	}
+	vm.mu.Lock() // one at a time, and none behind the end
+	defer vm.mu.Unlock()
+	if vm.over {
+		return hv.ErrGone
+	}
+	path := vm.spec.Disks[i].Path
+	info, err := os.Stat(path)
+	if err == nil && info.Size() < size {
+		err = os.Truncate(path, size)
+	}
+	if err != nil {
+		return fmt.Errorf("sim: grow disk: %w", err)
+	}
 	return nil
 }
 

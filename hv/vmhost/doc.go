@@ -41,6 +41,7 @@
 //	{"op":"kill"}                   → {"ok":true}: the VM is being killed; wait says when it is gone
 //	{"op":"dial","port":P}          → {"ok":true}, then the connection is the guest's
 //	{"op":"allow-reboot"}           → {"ok":true}   (announced)
+//	{"op":"grow","disk":SERIAL,"size":N} → {"ok":true}: the disk has N bytes or more  (announced)
 //	{"op":"bridge","port":P}, with one descriptor (SCM_RIGHTS) → {"ok":true}: dials P and
 //	      carries bytes between it and the descriptor, for as long as both live  (announced)
 //

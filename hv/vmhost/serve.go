@@ -132,6 +132,11 @@ func (h *host) perform(ctx context.Context, c *requester, req api.Request) error
 		if r, ok := h.vm.(hv.Rebooter); ok {
 			return h.stream(func() error { return h.short(ctx, c, r.AllowReboot) })
 		}
+	case api.OpGrow:
+		if g, ok := h.vm.(hv.Grower); ok {
+			grow := func(ctx context.Context) error { return g.GrowDisk(ctx, req.Disk, req.Size) }
+			return h.stream(func() error { return h.short(ctx, c, grow) })
+		}
 	}
 	return &refusal{api.CodeUnsupported, fmt.Errorf("operation %q is not known to this VM host", req.Op)}
 }
@@ -188,6 +193,9 @@ func (h *host) hello() *api.Hello {
 	ops := []api.Op{api.OpBridge}
 	if _, ok := h.vm.(hv.Rebooter); ok {
 		ops = append(ops, api.OpAllowReboot)
+	}
+	if _, ok := h.vm.(hv.Grower); ok {
+		ops = append(ops, api.OpGrow)
 	}
 	accel, note, board := h.spec.Accel, h.spec.AccelNote, h.spec.Board
 	if vm, ok := h.vm.(hv.Accelerated); ok {

@@ -44,6 +44,7 @@ const (
 	OpDial        Op = "dial"
 	OpAllowReboot Op = "allow-reboot" // announced
 	OpBridge      Op = "bridge"       // announced
+	OpGrow        Op = "grow"         // announced
 )
 
 // Request is one line from an engine.
@@ -54,6 +55,9 @@ type Request struct {
 	// Timeout is how long a dial or bridge may take, in milliseconds; 0 =
 	// DefaultTimeout.
 	Timeout int64 `json:"timeout_ms,omitempty"`
+	// Disk is the serial of the disk to grow, and Size what it is to have, in bytes.
+	Disk string `json:"disk,omitempty"`
+	Size int64  `json:"size,omitempty"`
 }
 
 // Code says why a request was refused.

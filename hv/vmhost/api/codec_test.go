@@ -86,6 +86,7 @@ func TestGolden(t *testing.T) {
 		api.Request{Op: api.OpPowerButton}, api.Request{Op: api.OpKill}, api.Request{Op: api.OpAllowReboot},
 		api.Request{Op: api.OpDial, Port: 1024}, api.Request{Op: api.OpDial, Port: 22, Timeout: 500},
 		api.Request{Op: api.OpBridge, Port: 1024},
+		api.Request{Op: api.OpGrow, Disk: "data", Size: 1 << 40},
 	}
 	decoded(t, golden(t, "requests.txt", requests), requests, api.DecodeRequest)
 	answers := []any{

@@ -71,10 +71,18 @@ func cutOff(err error) bool {
 // AllowReboot makes a reset of the guest a reboot, where before it was the end.
 func (h *Host) AllowReboot(ctx context.Context) error { return h.do(ctx, api.OpAllowReboot) }
 
-func (h *Host) do(ctx context.Context, op api.Op) error {
+// GrowDisk makes the disk with that serial at least as large as size, in bytes. A
+// VM host that can't is hv.ErrUnsupported.
+func (h *Host) GrowDisk(ctx context.Context, serial string, size int64) error {
+	return h.request(ctx, api.Request{Op: api.OpGrow, Disk: serial, Size: size})
+}
+
+func (h *Host) do(ctx context.Context, op api.Op) error { return h.request(ctx, api.Request{Op: op}) }
+
+func (h *Host) request(ctx context.Context, req api.Request) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	c, err := h.call(ctx, api.Request{Op: op}, nil)
+	c, err := h.call(ctx, req, nil)
 	if err != nil {
 		return err
 	}
