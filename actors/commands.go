@@ -35,8 +35,8 @@ func init() {
 			fsm.Starting: (*machine).restartLive, fsm.Running: (*machine).restartLive, fsm.Stopping: (*machine).stopAgain,
 		},
 		verbRemove: {
-			fsm.Created: (*machine).removeIdle, fsm.Stopped: (*machine).removeIdle,
-			fsm.Starting: (*machine).removeLive, fsm.Running: (*machine).removeLive, fsm.Stopping: (*machine).removeStopping,
+			fsm.Created: removable((*machine).removeIdle), fsm.Stopped: removable((*machine).removeIdle),
+			fsm.Starting: removable((*machine).removeLive), fsm.Running: removable((*machine).removeLive), fsm.Stopping: removable((*machine).removeStopping),
 		},
 		verbSet: {
 			fsm.Created: (*machine).set, fsm.Stopped: (*machine).set,

@@ -122,6 +122,7 @@ func specOnWire(s fsm.Spec) *wire.Spec {
 		Owner: s.Owner, Provision: provisionOnWire(s.Provision),
 	}
 	out.Network, out.Egress = s.Network, s.Egress
+	out.Labels, out.Protected = s.Labels, s.Protected
 	for _, p := range s.Ports {
 		out.Ports = append(out.Ports, portOnWire(p))
 	}

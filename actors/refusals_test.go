@@ -1,10 +1,14 @@
 package actors
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
 )
 
 // TestBadSpecs: each refusal names the field, the value, what is allowed and
@@ -54,6 +58,10 @@ func TestBadSpecs(t *testing.T) {
 		"unknown machine":   {spec(func(s *wire.Spec) { s.Board = "pc" }), 2, "machine", []string{`machine "pc"`, "auto, q35 or microvm"}},
 		"vz's machine":      {spec(func(s *wire.Spec) { s.Backend, s.Board = "vz", "q35" }), 2, "backend", []string{"macOS only"}},
 		"unknown policy":    {spec(func(s *wire.Spec) { s.Restart = "maybe" }), 2, "restart", []string{`restart "maybe"`, "no, on-failure or always"}},
+		"a label's key":     {spec(func(s *wire.Spec) { s.Labels = map[string]string{"a=b": ""} }), 2, "label", []string{`label "a=b"`, "1 to 63 letters"}},
+		"a label's value":   {spec(func(s *wire.Spec) { s.Labels = map[string]string{"a": "x\ny"} }), 2, "label", []string{"label a, value", "no control"}},
+		"many labels":       {spec(func(s *wire.Spec) { s.Labels = manyLabels(65) }), 2, "label", []string{"65 labels", "at most 64"}},
+		"protected, owned":  {spec(func(s *wire.Spec) { s.Owner, s.Protected = strings.Repeat("a", 32), true }), 2, "protect", []string{"with the command"}},
 		"a lonely script":   {spec(func(s *wire.Spec) { s.Script = "x" }), 2, "script", []string{"only for backend sim"}},
 	} {
 		msg := create("new")
@@ -73,5 +81,29 @@ func TestBadSpecs(t *testing.T) {
 	}
 	if d, ok := e.ask(t, create("new")).(*wire.Done); !ok {
 		t.Errorf("the name of a refused machine: %v", d)
+	}
+}
+
+func manyLabels(n int) map[string]string {
+	labels := map[string]string{}
+	for i := range n {
+		labels["k"+strconv.Itoa(i)] = ""
+	}
+	return labels
+}
+
+// TestLabelsChange: what is set and taken away counts together, and nothing that a
+// machine had is changed under whoever reads it.
+func TestLabelsChange(t *testing.T) {
+	had := fsm.Spec{Labels: map[string]string{"a": "1", "b": ""}}
+	got, r := changedLabels(had, &wire.SetMachine{Labels: map[string]string{"a": "2", "c": ""}, RemoveLabels: []string{"b", "nothing"}})
+	if d := cmp.Diff(map[string]string{"a": "2", "c": ""}, got.Labels); r != nil || d != "" || had.Labels["a"] != "1" || len(had.Labels) != 2 {
+		t.Error(r, d, had.Labels)
+	}
+	if none, r := changedLabels(had, &wire.SetMachine{RemoveLabels: []string{"a", "b"}}); r != nil || none.Labels != nil {
+		t.Errorf("%v, %v", none.Labels, r)
+	}
+	if same, r := changedLabels(fsm.Spec{}, &wire.SetMachine{Cpus: 1}); r != nil || !same.Equal(fsm.Spec{}) {
+		t.Errorf("%v, %v", same, r)
 	}
 }

@@ -34,8 +34,10 @@ func (m *machine) set(c *command) error {
 		m.finish(c, "it was so already")
 		return nil
 	}
-	if err := m.roomOnDisk(); err != nil {
-		return err
+	if freed := unprotects(st.Spec, spec); !freed { // what can't be removed would be stuck on a full disk
+		if err := m.roomOnDisk(); err != nil {
+			return err
+		}
 	}
 	if err := m.append(fsm.Record{Principal: c.principal, Request: c.request, Reason: c.reason, Fact: &fsm.SpecChangedFact{Spec: spec}}); err != nil {
 		return err
@@ -51,8 +53,8 @@ func changed(m fsm.Machine, w *wire.SetMachine, l Limits) (fsm.Spec, error) {
 	if len(w.GetAddPorts())+len(w.GetRemovePorts()) > 0 {
 		return changedPorts(s, w)
 	}
-	if w.GetCpus() == 0 && w.GetMemory() == 0 && w.GetDisk() == 0 {
-		return s, hinted(badInput("", "set: nothing to change: cpus, memory or disk is needed"), setHint)
+	if w.GetCpus() == 0 && w.GetMemory() == 0 && w.GetDisk() == 0 && len(w.GetLabels())+len(w.GetRemoveLabels()) == 0 && w.Protect == nil {
+		return s, hinted(badInput("", "set: nothing to change: cpus, memory, disk or a label is needed"), setHint)
 	}
 	if w.GetCpus() != 0 {
 		s.CPUs = int(w.GetCpus())
@@ -70,6 +72,15 @@ func changed(m fsm.Machine, w *wire.SetMachine, l Limits) (fsm.Spec, error) {
 		s.Disk = w.GetDisk()
 		if r := checkGrown(m, s); r != nil {
 			return s, hinted(r, setHint)
+		}
+	}
+	var r *Refusal
+	if s, r = changedLabels(s, w); r != nil {
+		return s, hinted(r, setHint)
+	}
+	if w.Protect != nil {
+		if s, r = protect(s, w.GetProtect()); r != nil {
+			return s, r
 		}
 	}
 	return s, nil

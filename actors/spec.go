@@ -90,6 +90,13 @@ func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
 	if s.Provision, err = checkProvision(w); err != nil {
 		return s, err
 	}
+	var r *Refusal
+	if s.Labels, r = checkLabels(w.GetLabels()); r != nil {
+		return s, r
+	}
+	if s, r = protect(s, w.GetProtected()); r != nil {
+		return s, r
+	}
 	return checkNetwork(s, w)
 }
 

@@ -122,6 +122,10 @@ type Spec struct {
 	Ports   []Port `cbor:"42,keyasint,omitempty" json:"ports,omitempty"`
 	// Provision is its first-boot set-up; nil = there is none.
 	Provision *Provision `cbor:"60,keyasint,omitempty" json:"provision,omitempty"`
+	// Labels are a person's own words, nil = there are none; Protected keeps the
+	// machine from being removed.
+	Labels    map[string]string `cbor:"80,keyasint,omitempty" json:"labels,omitempty"`
+	Protected bool              `cbor:"81,keyasint,omitempty" json:"protected,omitempty"`
 }
 
 // Networks that a machine may have. "" is none: machines made before there were

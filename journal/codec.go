@@ -21,7 +21,8 @@ import (
 //	3  a spec's further disks, owner, board, network and ports; a machine's lease;
 //	   the kernel that a VM booted; the init of booted
 //	4  a spec's set-up, and provisioned
-const format = 4
+//	5  a spec's labels, and its protection
+const format = 5
 
 // The versions of a record's value. These numbers are on disk: a number is
 // never given another meaning.

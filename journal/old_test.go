@@ -18,7 +18,7 @@ import (
 var makeOld = flag.String("make", "", "write testdata/VERSION anew: only before the first release of that format")
 
 // histories are those of each format.
-var histories = map[string]func() []fsm.Record{"v1": v1, "v2": v2, "v3": v3, "v4": v4}
+var histories = map[string]func() []fsm.Record{"v1": v1, "v2": v2, "v3": v3, "v4": v4, "v5": v5}
 
 // kindsNewIn are the kinds that older histories can't have.
 var kindsNewIn = map[string][]fsm.Kind{"v4": {fsm.KindProvisioned}}
@@ -205,6 +205,27 @@ func v4() []fsm.Record {
 		}
 	}
 	return recs
+}
+
+// v5 is one whose machines have labels, and are protected.
+func v5() []fsm.Record {
+	recs := v4()
+	for i, r := range recs {
+		switch f := r.Fact.(type) {
+		case *fsm.CreatedFact:
+			g := *f
+			g.Spec = withLabels(g.Spec)
+			recs[i].Fact = &g
+		case *fsm.SpecChangedFact:
+			recs[i].Fact = &fsm.SpecChangedFact{Spec: withLabels(f.Spec)}
+		}
+	}
+	return recs
+}
+
+func withLabels(s fsm.Spec) fsm.Spec {
+	s.Labels, s.Protected = map[string]string{"app": "shop", "tier": ""}, true
+	return s
 }
 
 func withAll(s fsm.Spec) fsm.Spec {

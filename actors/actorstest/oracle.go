@@ -347,6 +347,11 @@ func (e *Engine) again() (err error) {
 func (e *Engine) Clear() error {
 	e.Full.Store(true) // also on a full disk
 	for _, m := range e.Machines() {
+		if m.Spec.Protected {
+			off := false
+			e.Ask("uid:0", &wire.SetMachine{Name: m.Name, Protect: &off})
+			e.settle(nil)
+		}
 		name := e.Ask("uid:0", &wire.RemoveMachine{Name: m.Name, Force: true})
 		e.settle(nil)
 		if e.Answer(name) != nil {

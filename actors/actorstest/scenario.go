@@ -19,7 +19,7 @@ import (
 //
 //	create NAME [image] [provision] [restart=POLICY] [block=PATH[,ro]] [owner=WHOSE] [id=REQUEST] [as=WHO] [&]
 //	start NAME [timeout=D] …     stop NAME [timeout=D] [kill] [no-kill] [host] …
-//	set NAME [cpus=N] [memory=MIB] [disk=MIB] …
+//	set NAME [cpus=N] [memory=MIB] [disk=MIB] [label=TIER] [protect=yes|no] …
 //	again NAME …                 asks for its set-up once more
 //	restart NAME [kill] …        rm NAME [force] …        wait NAME UNTIL [timeout=D]
 //	engine-stop [machines]       why NAME                 list
@@ -111,6 +111,18 @@ func (l line) blocks() []*wire.Block {
 
 func (l line) request() *wire.Request { return &wire.Request{Id: l.words["id"]} }
 
+func (l line) set() *wire.SetMachine {
+	out := &wire.SetMachine{Request: l.request(), Name: l.name, Cpus: uint32(l.number("cpus")), Memory: l.number("memory") << 20, Disk: l.number("disk") << 20}
+	if l.has("label") {
+		out.Labels = map[string]string{"tier": l.words["label"]}
+	}
+	if l.has("protect") {
+		on := l.words["protect"] == "yes"
+		out.Protect = &on
+	}
+	return out
+}
+
 // message is the request that a line stands for, nil where it is none.
 func (l line) message() proto.Message {
 	switch l.verb {
@@ -134,7 +146,7 @@ func (l line) message() proto.Message {
 	case "rm":
 		return &wire.RemoveMachine{Request: l.request(), Name: l.name, Force: l.has("force")}
 	case "set":
-		return &wire.SetMachine{Request: l.request(), Name: l.name, Cpus: uint32(l.number("cpus")), Memory: l.number("memory") << 20, Disk: l.number("disk") << 20}
+		return l.set()
 	case "again":
 		return &wire.ProvisionMachine{Request: l.request(), Name: l.name}
 	case "wait":

@@ -95,6 +95,12 @@ func factInWords(r fsm.Record) string {
 		if f.Spec.Disk > 0 {
 			s += fmt.Sprintf(" disk %dM", f.Spec.Disk>>20)
 		}
+		if len(f.Spec.Labels) > 0 {
+			s += fmt.Sprintf(" labels %v", f.Spec.Labels)
+		}
+		if f.Spec.Protected {
+			s += " protected"
+		}
 		return s
 	case *fsm.DesiredChangedFact:
 		return " " + string(f.Desired)

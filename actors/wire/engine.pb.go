@@ -255,7 +255,9 @@ type Spec struct {
 	Network       string                 `protobuf:"bytes,40,opt,name=network,proto3" json:"network,omitempty"` // nat; "" = none
 	Egress        string                 `protobuf:"bytes,41,opt,name=egress,proto3" json:"egress,omitempty"`   // "" = allow
 	Ports         []*Port                `protobuf:"bytes,42,rep,name=ports,proto3" json:"ports,omitempty"`
-	Provision     *Provision             `protobuf:"bytes,60,opt,name=provision,proto3" json:"provision,omitempty"` // its first-boot set-up
+	Provision     *Provision             `protobuf:"bytes,60,opt,name=provision,proto3" json:"provision,omitempty"`                                                                     // its first-boot set-up
+	Labels        map[string]string      `protobuf:"bytes,80,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // a person's own words
+	Protected     bool                   `protobuf:"varint,81,opt,name=protected,proto3" json:"protected,omitempty"`                                                                    // it can't be removed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -421,6 +423,20 @@ func (x *Spec) GetProvision() *Provision {
 		return x.Provision
 	}
 	return nil
+}
+
+func (x *Spec) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Spec) GetProtected() bool {
+	if x != nil {
+		return x.Protected
+	}
+	return false
 }
 
 // Port is a socket of the host that leads to one of the guest.
@@ -1300,8 +1316,11 @@ type SetMachine struct {
 	Cpus          uint32                 `protobuf:"varint,3,opt,name=cpus,proto3" json:"cpus,omitempty"`
 	Memory        int64                  `protobuf:"varint,4,opt,name=memory,proto3" json:"memory,omitempty"`
 	Disk          int64                  `protobuf:"varint,5,opt,name=disk,proto3" json:"disk,omitempty"`
-	AddPorts      []*Port                `protobuf:"bytes,40,rep,name=add_ports,json=addPorts,proto3" json:"add_ports,omitempty"`          // a VM that runs has them at once
-	RemovePorts   []*Port                `protobuf:"bytes,41,rep,name=remove_ports,json=removePorts,proto3" json:"remove_ports,omitempty"` // as inspect shows them
+	AddPorts      []*Port                `protobuf:"bytes,40,rep,name=add_ports,json=addPorts,proto3" json:"add_ports,omitempty"`                                                       // a VM that runs has them at once
+	RemovePorts   []*Port                `protobuf:"bytes,41,rep,name=remove_ports,json=removePorts,proto3" json:"remove_ports,omitempty"`                                              // as inspect shows them
+	Labels        map[string]string      `protobuf:"bytes,80,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // those to add or to change
+	RemoveLabels  []string               `protobuf:"bytes,81,rep,name=remove_labels,json=removeLabels,proto3" json:"remove_labels,omitempty"`
+	Protect       *bool                  `protobuf:"varint,82,opt,name=protect,proto3,oneof" json:"protect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1383,6 +1402,27 @@ func (x *SetMachine) GetRemovePorts() []*Port {
 		return x.RemovePorts
 	}
 	return nil
+}
+
+func (x *SetMachine) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *SetMachine) GetRemoveLabels() []string {
+	if x != nil {
+		return x.RemoveLabels
+	}
+	return nil
+}
+
+func (x *SetMachine) GetProtect() bool {
+	if x != nil && x.Protect != nil {
+		return *x.Protect
+	}
+	return false
 }
 
 // StopEngine ends the engine; with machines, the machines first.
@@ -4229,7 +4269,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05state\x18\x06 \x01(\tR\x05state\"@\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
-	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\x9f\x04\n" +
+	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\xb4\x05\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04cpus\x18\x01 \x01(\rR\x04cpus\x12\x16\n" +
 	"\x06memory\x18\x02 \x01(\x03R\x06memory\x12\x16\n" +
@@ -4251,7 +4291,12 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\anetwork\x18( \x01(\tR\anetwork\x12\x16\n" +
 	"\x06egress\x18) \x01(\tR\x06egress\x12,\n" +
 	"\x05ports\x18* \x03(\v2\x16.arcbox.engine.v1.PortR\x05ports\x129\n" +
-	"\tprovision\x18< \x01(\v2\x1b.arcbox.engine.v1.ProvisionR\tprovision\"J\n" +
+	"\tprovision\x18< \x01(\v2\x1b.arcbox.engine.v1.ProvisionR\tprovision\x12:\n" +
+	"\x06labels\x18P \x03(\v2\".arcbox.engine.v1.Spec.LabelsEntryR\x06labels\x12\x1c\n" +
+	"\tprotected\x18Q \x01(\bR\tprotected\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"J\n" +
 	"\x04Port\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\tR\bprotocol\x12\x16\n" +
 	"\x06listen\x18\x02 \x01(\tR\x06listen\x12\x0e\n" +
@@ -4319,7 +4364,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\rRemoveMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
-	"\x05force\x18\x03 \x01(\bR\x05force\"\x85\x02\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\xd2\x03\n" +
 	"\n" +
 	"SetMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
@@ -4328,7 +4373,15 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x06memory\x18\x04 \x01(\x03R\x06memory\x12\x12\n" +
 	"\x04disk\x18\x05 \x01(\x03R\x04disk\x123\n" +
 	"\tadd_ports\x18( \x03(\v2\x16.arcbox.engine.v1.PortR\baddPorts\x129\n" +
-	"\fremove_ports\x18) \x03(\v2\x16.arcbox.engine.v1.PortR\vremovePorts\"\x82\x01\n" +
+	"\fremove_ports\x18) \x03(\v2\x16.arcbox.engine.v1.PortR\vremovePorts\x12@\n" +
+	"\x06labels\x18P \x03(\v2(.arcbox.engine.v1.SetMachine.LabelsEntryR\x06labels\x12#\n" +
+	"\rremove_labels\x18Q \x03(\tR\fremoveLabels\x12\x1d\n" +
+	"\aprotect\x18R \x01(\bH\x00R\aprotect\x88\x01\x01\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\n" +
+	"\n" +
+	"\b_protect\"\x82\x01\n" +
 	"\n" +
 	"StopEngine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x1a\n" +
@@ -4614,7 +4667,7 @@ func file_actors_wire_engine_proto_rawDescGZIP() []byte {
 }
 
 var file_actors_wire_engine_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
 var file_actors_wire_engine_proto_goTypes = []any{
 	(Code)(0),                // 0: arcbox.engine.v1.Code
 	(*Refused)(nil),          // 1: arcbox.engine.v1.Refused
@@ -4670,59 +4723,63 @@ var file_actors_wire_engine_proto_goTypes = []any{
 	(*VerifyJournal)(nil),    // 51: arcbox.engine.v1.VerifyJournal
 	(*Verified)(nil),         // 52: arcbox.engine.v1.Verified
 	(*Fault)(nil),            // 53: arcbox.engine.v1.Fault
-	nil,                      // 54: arcbox.engine.v1.Machine.PhasesEntry
-	nil,                      // 55: arcbox.engine.v1.Machine.BootPhasesEntry
-	nil,                      // 56: arcbox.engine.v1.JournalStats.KindsEntry
-	nil,                      // 57: arcbox.engine.v1.Tally.NanosEntry
+	nil,                      // 54: arcbox.engine.v1.Spec.LabelsEntry
+	nil,                      // 55: arcbox.engine.v1.SetMachine.LabelsEntry
+	nil,                      // 56: arcbox.engine.v1.Machine.PhasesEntry
+	nil,                      // 57: arcbox.engine.v1.Machine.BootPhasesEntry
+	nil,                      // 58: arcbox.engine.v1.JournalStats.KindsEntry
+	nil,                      // 59: arcbox.engine.v1.Tally.NanosEntry
 }
 var file_actors_wire_engine_proto_depIdxs = []int32{
 	0,  // 0: arcbox.engine.v1.Refused.code:type_name -> arcbox.engine.v1.Code
 	7,  // 1: arcbox.engine.v1.Spec.blocks:type_name -> arcbox.engine.v1.Block
 	4,  // 2: arcbox.engine.v1.Spec.ports:type_name -> arcbox.engine.v1.Port
 	8,  // 3: arcbox.engine.v1.Spec.provision:type_name -> arcbox.engine.v1.Provision
-	6,  // 4: arcbox.engine.v1.Network.ports:type_name -> arcbox.engine.v1.PortState
-	4,  // 5: arcbox.engine.v1.PortState.port:type_name -> arcbox.engine.v1.Port
-	2,  // 6: arcbox.engine.v1.ProvisionMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 7: arcbox.engine.v1.CreateMachine.request:type_name -> arcbox.engine.v1.Request
-	3,  // 8: arcbox.engine.v1.CreateMachine.spec:type_name -> arcbox.engine.v1.Spec
-	2,  // 9: arcbox.engine.v1.StartMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 10: arcbox.engine.v1.StopMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 11: arcbox.engine.v1.RestartMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 12: arcbox.engine.v1.RemoveMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 13: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
-	4,  // 14: arcbox.engine.v1.SetMachine.add_ports:type_name -> arcbox.engine.v1.Port
-	4,  // 15: arcbox.engine.v1.SetMachine.remove_ports:type_name -> arcbox.engine.v1.Port
-	2,  // 16: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
-	25, // 17: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
-	25, // 18: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
-	24, // 19: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
-	3,  // 20: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
-	54, // 21: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
-	26, // 22: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
-	55, // 23: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
-	3,  // 24: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
-	5,  // 25: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
-	9,  // 26: arcbox.engine.v1.Machine.provisioned:type_name -> arcbox.engine.v1.Provisioned
-	2,  // 27: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
-	2,  // 28: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
-	30, // 29: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
-	31, // 30: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
-	30, // 31: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
-	25, // 32: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
-	30, // 33: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
-	39, // 34: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
-	25, // 35: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
-	44, // 36: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
-	45, // 37: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
-	56, // 38: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
-	48, // 39: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
-	57, // 40: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
-	53, // 41: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	54, // 4: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
+	6,  // 5: arcbox.engine.v1.Network.ports:type_name -> arcbox.engine.v1.PortState
+	4,  // 6: arcbox.engine.v1.PortState.port:type_name -> arcbox.engine.v1.Port
+	2,  // 7: arcbox.engine.v1.ProvisionMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 8: arcbox.engine.v1.CreateMachine.request:type_name -> arcbox.engine.v1.Request
+	3,  // 9: arcbox.engine.v1.CreateMachine.spec:type_name -> arcbox.engine.v1.Spec
+	2,  // 10: arcbox.engine.v1.StartMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 11: arcbox.engine.v1.StopMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 12: arcbox.engine.v1.RestartMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 13: arcbox.engine.v1.RemoveMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 14: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
+	4,  // 15: arcbox.engine.v1.SetMachine.add_ports:type_name -> arcbox.engine.v1.Port
+	4,  // 16: arcbox.engine.v1.SetMachine.remove_ports:type_name -> arcbox.engine.v1.Port
+	55, // 17: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
+	2,  // 18: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
+	25, // 19: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
+	25, // 20: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
+	24, // 21: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
+	3,  // 22: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
+	56, // 23: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
+	26, // 24: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
+	57, // 25: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
+	3,  // 26: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
+	5,  // 27: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
+	9,  // 28: arcbox.engine.v1.Machine.provisioned:type_name -> arcbox.engine.v1.Provisioned
+	2,  // 29: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
+	2,  // 30: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
+	30, // 31: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
+	31, // 32: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
+	30, // 33: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
+	25, // 34: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
+	30, // 35: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
+	39, // 36: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
+	25, // 37: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
+	44, // 38: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
+	45, // 39: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
+	58, // 40: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
+	48, // 41: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
+	59, // 42: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
+	53, // 43: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
+	44, // [44:44] is the sub-list for method output_type
+	44, // [44:44] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_actors_wire_engine_proto_init() }
@@ -4730,13 +4787,14 @@ func file_actors_wire_engine_proto_init() {
 	if File_actors_wire_engine_proto != nil {
 		return
 	}
+	file_actors_wire_engine_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_wire_engine_proto_rawDesc), len(file_actors_wire_engine_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   57,
+			NumMessages:   59,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -197,6 +197,8 @@ func (a *app) facts(m *wire.Machine) []fact {
 		{"attempt", number(int64(m.GetAttempt()))},
 		{"next start", a.when(m.GetNotBeforeUnixNanos())},
 		{"resting", ifSet(m.GetResting(), "yes: it failed too often; arcbox start "+m.GetName()+" tries again")},
+		{"labels", labelsText(m)},
+		{"protected", ifSet(s.GetProtected(), "yes: arcbox unprotect "+m.GetName()+" lets it be removed")},
 		{"created", a.when(m.GetCreatedUnixNanos())},
 		{"ready", a.when(m.GetReadyUnixNanos())},
 		{"phases", phasesText(m.GetPhases())},

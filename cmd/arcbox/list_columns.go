@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
@@ -32,6 +34,8 @@ func machineListing(a *app) *listing[*wire.Machine] {
 			{name: "backend", text: backendOf, extra: true, match: like(backendOf)},
 			{name: "restart", text: func(x m) string { return x.GetSpec().GetRestart() }, extra: true, match: func(x m, w wanted) bool { return w.is(x.GetSpec().GetRestart()) }},
 			{name: "network", text: networkCell, extra: true, match: like(networkCell)},
+			{name: "label", text: labelsText, extra: true, bends: true, match: hasLabel},
+			{name: "protected", text: protectedText, extra: true, match: like(protectedText)},
 			{name: "id", text: m.GetId, extra: true, match: like(m.GetId)},
 			{name: "since", text: func(x m) string { return a.since(x.GetSinceUnixNanos()) }, extra: true, rank: func(x m) int64 { return -x.GetSinceUnixNanos() }},
 		},
@@ -44,6 +48,32 @@ func networkCell(m *wire.Machine) string { return cmp.Or(m.GetSpec().GetNetwork(
 
 func imageCell(m *wire.Machine) string {
 	return cmp.Or(m.GetSpec().GetImageName(), short(m.GetSpec().GetImage()))
+}
+
+// labelsText is labels by their keys: "app=shop, tier=web".
+func labelsText(m *wire.Machine) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(m.GetSpec().GetLabels())) {
+		parts = append(parts, strings.TrimSuffix(k+"="+m.GetSpec().GetLabels()[k], "="))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// hasLabel finds a label by its key, or by key and value.
+func hasLabel(m *wire.Machine, w wanted) bool {
+	for k, v := range m.GetSpec().GetLabels() {
+		if w.is(k) || w.is(k+"="+v) {
+			return true
+		}
+	}
+	return false
+}
+
+func protectedText(m *wire.Machine) string {
+	if m.GetSpec().GetProtected() {
+		return "yes"
+	}
+	return "no"
 }
 
 // healthCell is health, and whether anything runs there at all.

@@ -68,9 +68,11 @@ type machineJSON struct {
 	Provision *provisionJSON `json:"provision,omitempty"`
 	// LaunchedWith is what its VM has, where that is not what the machine will
 	// have from its next start on.
-	LaunchedWith *sizesJSON   `json:"launched_with,omitempty"`
-	Network      *networkJSON `json:"network,omitempty"`
-	DiskUse      *diskUseJSON `json:"disk_use,omitempty"` // of inspect
+	LaunchedWith *sizesJSON        `json:"launched_with,omitempty"`
+	Network      *networkJSON      `json:"network,omitempty"`
+	Labels       map[string]string `json:"labels,omitempty"`
+	Protected    bool              `json:"protected,omitempty"` // it can't be removed
+	DiskUse      *diskUseJSON      `json:"disk_use,omitempty"`  // of inspect
 }
 
 type sizesJSON struct {
@@ -101,7 +103,7 @@ func machineView(m *wire.Machine) machineJSON {
 		HostVersion: m.GetHostVersion(), GuestBoot: m.GetGuestBoot(), Reboots: m.GetReboots(), Attempt: m.GetAttempt(),
 		NotBefore: wireTime(m.GetNotBeforeUnixNanos()), Resting: m.GetResting(), Stray: m.GetStray(), Damaged: m.GetDamaged(),
 		Dir: m.GetDir(), RunDir: m.GetRunDir(), Seq: m.GetSeq(), Owed: owedView(m.GetOwed()), LaunchedWith: sizesView(m.GetLaunchedWith()),
-		Network: networkView(m), Provision: provisionView(m),
+		Labels: s.GetLabels(), Protected: s.GetProtected(), Network: networkView(m), Provision: provisionView(m),
 	}
 }
 

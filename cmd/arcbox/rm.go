@@ -15,7 +15,8 @@ func newRemove(a *app) *cobra.Command {
 		Aliases: []string{"delete", "remove"},
 		Short:   "Remove machines and their disks",
 		Long: "Remove machines and all that belongs to them, for good. Only their history stays\n" +
-			"in the journal. A machine that runs is removed with --force only, which kills it.",
+			"in the journal. A machine that runs is removed with --force only, which kills it;\n" +
+			"one that is protected (arcbox protect) not at all, exit 7.",
 		Example: "  arcbox rm web\n  arcbox rm -f web db",
 	}
 	chosen := a.machinesFlag(cmd, 1)

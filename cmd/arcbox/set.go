@@ -17,7 +17,7 @@ func newSet(a *app) *cobra.Command {
 		Long: "Change what machines (the default one where none is named) are to be. What a machine that runs\n" +
 			"can't take over counts from its next start on: that is said, and arcbox inspect\n" +
 			"shows both. Nothing is interrupted.",
-		Example: "  arcbox set web --memory 2G\n  arcbox set web db --cpus 4 && arcbox restart web db\n  arcbox set web --disk 80G",
+		Example: "  arcbox set web --memory 2G\n  arcbox set web db --cpus 4 && arcbox restart web db\n  arcbox set web --disk 80G\n  arcbox set web --label tier=front --unlabel old",
 	}
 	chosen := a.machinesFlag(cmd, 0)
 	s.add(cmd)
@@ -26,7 +26,7 @@ func newSet(a *app) *cobra.Command {
 			return usage(cmd, err)
 		}
 		return a.change(ctx, chosen(args), change{doing: "changing", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
-			return command(ctx, e, &wire.SetMachine{Request: request(), Name: name, Cpus: uint32(s.cpus), Memory: int64(s.memory), Disk: int64(s.disk)}) //nolint:gosec // checked
+			return command(ctx, e, &wire.SetMachine{Request: request(), Name: name, Cpus: uint32(s.cpus), Memory: int64(s.memory), Disk: int64(s.disk), Labels: s.labels, RemoveLabels: s.unlabel}) //nolint:gosec // checked
 		}})
 	})
 	return cmd
@@ -34,14 +34,18 @@ func newSet(a *app) *cobra.Command {
 
 // sizeFlags are the flags of what can be changed.
 type sizeFlags struct {
-	cpus         int
-	memory, disk sizeValue
+	cpus           int
+	memory, disk   sizeValue
+	label, unlabel []string
+	labels         map[string]string // once checked
 }
 
 func (s *sizeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&s.cpus, "cpus", 0, "virtual CPUs")
 	cmd.Flags().Var(&s.memory, "memory", "memory: a bare number is MiB; K, M, G, T are binary")
 	cmd.Flags().Var(&s.disk, "disk", "size of the machine's own disk, which can only grow")
+	cmd.Flags().StringArrayVar(&s.label, "label", nil, "set a label: KEY or KEY=VALUE; again for more")
+	cmd.Flags().StringArrayVar(&s.unlabel, "unlabel", nil, "take a label away, by its key; again for more")
 }
 
 func (s *sizeFlags) check(cmd *cobra.Command) error {
@@ -64,10 +68,12 @@ func (s *sizeFlags) check(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	if !given {
-		return badInput("", "%s: nothing to change: --cpus, --memory or --disk is needed", cmd.CommandPath())
+	if !given && len(s.label)+len(s.unlabel) == 0 {
+		return badInput("", "%s: nothing to change: --cpus, --memory, --disk, --label or --unlabel is needed", cmd.CommandPath())
 	}
-	return nil
+	var err error
+	s.labels, err = parseLabels(s.label)
+	return err
 }
 
 func checkCPUs(cpus int) error {

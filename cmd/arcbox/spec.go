@@ -41,14 +41,15 @@ type specFlags struct {
 	kernels                                                  func() (*kernel.Store, error)
 	imageFlags
 	networkFlags
-	setUp provisionFlags
+	setUp  provisionFlags
+	labels []string
 
 	path  string       // of a machine file
 	file  *machineFile // what is in it; nil = none was given
 	typed []string     // what is on the command line itself
 }
 
-var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "script", "block", "network", "egress", "port", "socket", "user-data", "provision", "provision-timeout"}
+var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "script", "block", "network", "egress", "port", "socket", "user-data", "provision", "provision-timeout", "label"}
 
 func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	s.memory, s.kernels = defaultMemory, a.kernels
@@ -67,6 +68,7 @@ func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	f.StringVar(&s.machine, "machine", "auto", "what its VM is: q35, microvm, or auto, as boots of its kernel showed")
 	f.StringVar(&s.script, "script", "", "what a sim machine does (only with --backend sim)")
 	f.StringArrayVar(&s.blocks, "block", nil, "a file or a block device as a further disk: PATH or PATH:ro; again for more")
+	f.StringArrayVar(&s.labels, "label", nil, "a word of your own to find it by: KEY or KEY=VALUE; again for more")
 	f.StringVarP(&s.path, "file", "f", "", "a machine file (YAML) with these flags as keys; - is standard input. Flags go first")
 	a.complete(cmd, "backend", backends...)
 	a.complete(cmd, "restart", policies...)
@@ -90,7 +92,8 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 	initrd, initrdErr := bootFile("initrd", s.initrd)
 	blocks, blockErr := parseBlocks(s.blocks)
 	provision, provisionErr := s.setUp.read(cmd, s.image)
-	for _, err := range []error{s.check(cmd), checkCPUs(cpus), checkMemory(s.memory), s.checkWords(), kernelErr, initrdErr, blockErr, provisionErr} {
+	labels, labelErr := parseLabels(s.labels)
+	for _, err := range []error{s.check(cmd), checkCPUs(cpus), checkMemory(s.memory), s.checkWords(), kernelErr, initrdErr, blockErr, provisionErr, labelErr} {
 		if err != nil {
 			return nil, usage(cmd, s.place(err))
 		}
@@ -98,7 +101,7 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 	spec := &wire.Spec{
 		Cpus: uint32(cpus), Memory: int64(s.memory), Kernel: image, Initrd: initrd, Cmdline: s.cmdline, //nolint:gosec // checked
 		Backend: s.backend, Restart: s.restart, Accel: s.accel, Script: s.script, Board: strings.TrimPrefix(s.machine, "auto"), Blocks: blocks,
-		Provision: provision,
+		Provision: provision, Labels: labels,
 	}
 	if err := s.connect(spec); err != nil {
 		return nil, usage(cmd, s.place(err))

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
@@ -161,6 +163,53 @@ func TestKindsOfMachines(t *testing.T) {
 	for _, kind := range kindsOfMachines {
 		if fsm.NewFact(fsm.Kind(kind)) == nil {
 			t.Errorf("there is no kind %s", kind)
+		}
+	}
+}
+
+// TestLabelsAndProtection: what is asked of the engine, and how it is shown.
+func TestLabelsAndProtection(t *testing.T) {
+	yes, no := true, false
+	for args, want := range map[string]proto.Message{
+		"set a --label tier=front --label x --unlabel old": &wire.SetMachine{Name: "a", Labels: map[string]string{"tier": "front", "x": ""}, RemoveLabels: []string{"old"}},
+		"protect a":   &wire.SetMachine{Name: "a", Protect: &yes},
+		"unprotect a": &wire.SetMachine{Name: "a", Protect: &no},
+	} {
+		e := answers(&wire.Done{Machine: &wire.Machine{Name: "a", State: "Created"}}, nil)
+		b := newBench(t, e)
+		if code := b.run(t, strings.Fields(args)...); code != 0 {
+			t.Errorf("%s: exit %d, %s", args, code, b.err.String())
+		} else if d := cmp.Diff(want, e.got[0], protocmp.Transform(), protocmp.IgnoreMessages(&wire.Request{})); d != "" {
+			t.Errorf("%s (-want +got):\n%s", args, d)
+		}
+	}
+	ms := []*wire.Machine{
+		{Name: "a", Spec: &wire.Spec{Labels: map[string]string{"tier": "front", "x": ""}, Protected: true}}, {Name: "b", Spec: &wire.Spec{Labels: map[string]string{"tier": "back"}}}, {Name: "c"},
+	}
+	for args, want := range map[string]string{
+		"-q --filter label=tier":                    "a b",
+		"-q --filter label=tier=front":              "a",
+		"-q --filter label=tier=*":                  "a b",
+		"-q --filter label=x --filter label=y":      "a",
+		"-q --filter protected=no":                  "b c",
+		"--columns name,label,protected":            "NAME LABEL PROTECTED a tier=front, x yes b tier=back no c - no",
+		"--format {{.labels.tier}} --filter name=a": "front",
+	} {
+		b := newBench(t, answers(&wire.Machines{Machines: ms}, nil))
+		code := b.run(t, append([]string{"list"}, strings.Fields(args)...)...)
+		if d := cmp.Diff(strings.Fields(want), strings.Fields(b.out.String())); code != 0 || d != "" {
+			t.Errorf("%s: exit %d, %s%s", args, code, d, b.err.String())
+		}
+	}
+	for args, want := range map[string]string{
+		"create a --label =x":                         "KEY or KEY=VALUE",
+		"create a --label a --label a=b":              "a is there twice",
+		"set a --label a=" + strings.Repeat("x", 129): "at most 128 bytes",
+		"protect": "the name of a machine is missing",
+	} {
+		b := newBench(t, answers(nil, nil))
+		if code := b.run(t, strings.Fields(args)...); code != exitUsage || !strings.Contains(b.err.String(), want) {
+			t.Errorf("%s: exit %d, %q", args, code, b.err.String())
 		}
 	}
 }
