@@ -162,6 +162,9 @@ func (m *machine) create(c *command) error {
 	if err := m.ownBlocks(spec.Blocks); err != nil {
 		return err
 	}
+	if err := m.ownShares(spec.Shares); err != nil {
+		return err
+	}
 	if spec.Ports, err = m.freePorts(spec.Ports); err != nil {
 		return err
 	}

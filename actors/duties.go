@@ -95,8 +95,11 @@ type (
 	}
 	// usurped: another launch answers where ours should.
 	usurped struct{ sight Sight }
-	ready   struct{ fact fsm.ReadyFact }
-	booted  struct{ fact fsm.BootedFact }
+	ready   struct {
+		fact   fsm.ReadyFact
+		shares sharesKnown
+	}
+	booted struct{ fact fsm.BootedFact }
 	// late: the agent did not answer in time; half of it, where the launch may
 	// yet be replaced. early: it can't be talked to, and no time will help.
 	late struct {
@@ -217,6 +220,7 @@ func (m *machine) beginReady(d fsm.Duty) {
 	if l.Relaunch > 0 {
 		allowed /= 2 // the other half went to the launch that hung
 	}
+	spec := m.state().LaunchSpec()
 	left := m.until(l.Launched.At.Add(allowed))
 	half := time.Duration(0)
 	if l.Relaunch == 0 && l.Adopted.IsZero() {
@@ -231,8 +235,9 @@ func (m *machine) beginReady(d fsm.Duty) {
 		defer cancel()
 		fact, err := s.Guests.Ready(limited, ref)
 		if err == nil {
+			known := s.knowShares(limited, ref, l.ID, spec)
 			fact.At = s.Clock.Moment()
-			return ready{fact}
+			return ready{fact, known}
 		}
 		early := limited.Err() == nil
 		return late{half: half > 0 && !early, early: early, err: err}

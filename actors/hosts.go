@@ -52,6 +52,7 @@ const (
 	VMPaused   VMEvent = "paused"
 	VMResumed  VMEvent = "resumed"
 	VMPanicked VMEvent = "panicked"
+	VMShare    VMEvent = "share" // one is lost
 )
 
 // Sight is what the lock and the VM host say of a machine: a column of Table 2

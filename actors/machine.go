@@ -38,6 +38,8 @@ type machine struct {
 	orphan    bool      // its owner was seen to have ended
 	pace      pace      // of what the guest makes us write
 	netWhy    string    // what is wrong with its network
+	shares    []string  // what is wrong with each of its VM's shares; nil = not known
+	sharesAsk bool      // they are to be asked for once more
 	done      bool      // removed and cleaned
 	void      bool      // its create was refused: it never was
 }
@@ -243,11 +245,11 @@ func (m *machine) observed(recs ...fsm.Record) {
 }
 
 func (m *machine) publish() {
-	m.view.publish(&Seen{Machine: m.state(), Unseen: m.unseen})
-	m.wantNetwork(m.state())
 	if m.state().Launch == nil {
-		m.netWhy = ""
+		m.netWhy, m.shares = "", nil
 	}
+	m.view.publish(&Seen{Machine: m.state(), Unseen: m.unseen, Shares: m.shares})
+	m.wantNetwork(m.state())
 }
 
 func (m *machine) dropLock() {

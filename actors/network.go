@@ -255,9 +255,23 @@ func (m *machine) linkIsLate() {
 }
 
 func (m *machine) networkIs(why string) {
-	was := m.netWhy
+	was := m.trouble()
 	m.netWhy = why
-	if why == was || m.unseen || !fsm.May(m.state().State, fsm.KindRebooted) {
+	m.troubleWas(was)
+}
+
+// trouble is what is wrong beside the VM and its guest; "" = nothing.
+func (m *machine) trouble() string {
+	if m.netWhy != "" {
+		return m.netWhy
+	}
+	return m.shareWhy()
+}
+
+// troubleWas makes what is wrong now a matter of the machine's health, where nothing
+// worse is.
+func (m *machine) troubleWas(was string) {
+	if m.trouble() == was || m.unseen || !fsm.May(m.state().State, fsm.KindRebooted) {
 		return
 	}
 	if h := m.latest(); h.Level == fsm.HealthOK || h.Why == was {

@@ -75,6 +75,7 @@ func machineOnWire(s *shared, m *Seen, whole bool) *wire.Machine {
 		out.Dir, out.RunDir = s.Dirs.Path(refOf(m.Machine))
 		out.Owed = owedOnWire(s, m)
 		out.Network = networkOnWire(s, m.Machine)
+		out.Shares = sharesOnWire(m)
 	}
 	return out
 }
@@ -125,6 +126,9 @@ func specOnWire(s fsm.Spec) *wire.Spec {
 	out.Labels, out.Protected = s.Labels, s.Protected
 	for _, p := range s.Ports {
 		out.Ports = append(out.Ports, portOnWire(p))
+	}
+	for _, sh := range s.Shares {
+		out.Shares = append(out.Shares, shareOnWire(sh))
 	}
 	for _, b := range s.Blocks {
 		out.Blocks = append(out.Blocks, &wire.Block{Path: b.Path, ReadOnly: b.ReadOnly, Serial: b.Serial})

@@ -38,7 +38,10 @@ type Options struct {
 	// removed until release is called. It waits for nobody.
 	HoldImage func(digest string) (release func(), err error)
 	// Booted waits until the init of a machine's image is ready.
-	Booted   func(ctx context.Context, ref Ref) (fsm.BootedFact, error)
+	Booted func(ctx context.Context, ref Ref) (fsm.BootedFact, error)
+	// Shares says how the shares of a VM do, in the order of its spec: what is wrong
+	// with each, "" = nothing. nil = nobody knows.
+	Shares   func(ctx context.Context, ref Ref, spec fsm.Spec) ([]string, error)
 	Limits   Limits
 	AllowSim bool
 	Version  string
@@ -74,6 +77,7 @@ const (
 	checkEvery    = 15 * time.Second
 	checkAgain    = time.Second // while it is not well
 	checkTime     = 5 * time.Second
+	sharesTime    = 15 * time.Second // for VM host and guest to say how the shares do
 	orphanAgain   = 5 * time.Second  // after a removal that its owner's end asked for, and that failed
 	startAgain    = 5 * time.Second  // after a refused start that the state owes
 	adoptionGrace = 10 * time.Second // after adoption, before a deadline counts

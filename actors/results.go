@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 )
@@ -54,9 +55,11 @@ func (m *machine) dutyDone(w *work, result any) {
 	case usurped:
 		m.usurped(r.sight)
 	case ready:
+		m.shares = r.shares.errs
 		if err := m.append(fsm.Record{Fact: &r.fact}); err != nil {
 			m.Log.Warn("ready", "machine", m.ref.Name, "err", err)
 		}
+		m.sharesKnown(r.shares)
 	case provisioned:
 		m.observed(fsm.Record{Fact: &r.fact})
 	case booted:
@@ -278,6 +281,9 @@ func (m *machine) vmSaid(s vmSaid) {
 		if m.latest().Level == fsm.HealthUnknown {
 			m.well()
 		}
+		m.askShares()
+	case VMShare:
+		m.askShares()
 	case VMRebooted:
 		m.rebooted()
 		m.checkSooner()
@@ -309,6 +315,9 @@ func (m *machine) checked(err error) {
 	switch {
 	case err == nil && h != well:
 		m.well()
+		if !strings.HasPrefix(h.Why, shareLost) { // that is known
+			m.askShares()
+		}
 	case err != nil && (h.Level == fsm.HealthOK || h == well):
 		m.health(fsm.HealthDegraded, "its agent does not answer: "+err.Error())
 	}
@@ -318,8 +327,8 @@ func (m *machine) checked(err error) {
 // not finished can't be taken back by that.
 func (m *machine) well() {
 	h := m.state().WellHealth()
-	if h.Level == fsm.HealthOK && m.netWhy != "" {
-		h = fsm.Health{Level: fsm.HealthDegraded, Why: m.netWhy}
+	if why := m.trouble(); h.Level == fsm.HealthOK && why != "" {
+		h = fsm.Health{Level: fsm.HealthDegraded, Why: why}
 	}
 	m.health(h.Level, h.Why)
 }

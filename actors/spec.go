@@ -87,6 +87,9 @@ func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
 	if s.Blocks, err = checkBlocks(w.GetBlocks()); err != nil {
 		return s, err
 	}
+	if s.Shares, err = checkShares(s, w.GetShares()); err != nil {
+		return s, err
+	}
 	if s.Provision, err = checkProvision(w); err != nil {
 		return s, err
 	}

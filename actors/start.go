@@ -141,6 +141,8 @@ func (m *machine) oddDone(w *work, result any) {
 		m.orphaned(r)
 	case linkLate:
 		m.linkIsLate()
+	case sharesKnown:
+		m.sharesKnown(r)
 	}
 }
 

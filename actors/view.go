@@ -14,6 +14,8 @@ type Seen struct {
 	// Unseen: no one has looked at its lock since the engine started, so that
 	// its health is unknown.
 	Unseen bool
+	// Shares is what is wrong with each of the VM's shares; nil = nobody knows yet.
+	Shares []string
 }
 
 // Health is the machine's health, unknown where nobody has looked yet.

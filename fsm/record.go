@@ -120,6 +120,8 @@ type Spec struct {
 	Network string `cbor:"40,keyasint,omitempty" json:"network,omitempty"`
 	Egress  string `cbor:"41,keyasint,omitempty" json:"egress,omitempty"`
 	Ports   []Port `cbor:"42,keyasint,omitempty" json:"ports,omitempty"`
+	// Shares are directories of the host that its guest has mounted.
+	Shares []Share `cbor:"50,keyasint,omitempty" json:"shares,omitempty"`
 	// Provision is its first-boot set-up; nil = there is none.
 	Provision *Provision `cbor:"60,keyasint,omitempty" json:"provision,omitempty"`
 	// Labels are a person's own words, nil = there are none; Protected keeps the
@@ -156,6 +158,13 @@ type Block struct {
 	Path     string `cbor:"1,keyasint" json:"path"` // absolute
 	ReadOnly bool   `cbor:"2,keyasint,omitempty" json:"read_only,omitempty"`
 	Serial   string `cbor:"3,keyasint" json:"serial"` // by which the guest finds it, for ever
+}
+
+// Share is a directory of the host that a machine's guest has mounted.
+type Share struct {
+	Host     string `cbor:"1,keyasint" json:"host"`  // absolute, without links on the way
+	Guest    string `cbor:"2,keyasint" json:"guest"` // absolute
+	Writable bool   `cbor:"3,keyasint,omitempty" json:"writable,omitempty"`
 }
 
 // CreatedFact is the payload of created.

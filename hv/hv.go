@@ -65,6 +65,7 @@ const (
 	SpecVersionDisks  = 2 // it has Disks
 	SpecVersionBoards = 3 // it has Board
 	SpecVersionNIC    = 4 // it has NIC
+	SpecVersionShares = 5 // it has Shares
 )
 
 // Board names the machine that a backend builds around a guest.
@@ -106,6 +107,9 @@ type Spec struct {
 	Disks      []Disk `json:"disks,omitempty"`      // in the order in which the guest finds them
 	// NIC is the guest's network interface; nil = it has none.
 	NIC *NIC `json:"nic,omitempty"`
+	// Shares are directories of the host that the guest can mount. One that can't be
+	// had is left out, and the VM runs without it (Sharer).
+	Shares []Share `json:"shares,omitempty"`
 	// Board is the machine that the guest gets; "" = q35.
 	Board Board `json:"board,omitempty"`
 	// BoardAccel says that the board was chosen for its kernel, and the accelerator
@@ -134,6 +138,26 @@ type NIC struct {
 	MTU    int    `json:"mtu"`
 	Socket string `json:"socket"` // path of a unix socket, absolute
 }
+
+// Share is a directory of the host that the guest mounts by its tag, as virtiofs.
+type Share struct {
+	Tag      string `json:"tag"`  // no two of one VM's are the same
+	Path     string `json:"path"` // absolute; nothing on the way to it is a link
+	Writable bool   `json:"writable,omitempty"`
+}
+
+// ShareState is how a share does on the host's side.
+type ShareState struct {
+	Tag   string `json:"tag"`
+	Error string `json:"error,omitempty"` // "" = it is served
+}
+
+// MaxShares is how many shares a VM may have, and maxTag how long a tag is: less
+// than virtiofs has room for.
+const (
+	MaxShares = 12
+	maxTag    = 32
+)
 
 // Bounds of a spec's disks.
 const (
@@ -190,6 +214,7 @@ const (
 	EventPaused   EventKind = "paused"  // by the hypervisor, e.g. the host's disk is full
 	EventResumed  EventKind = "resumed" //
 	EventPanicked EventKind = "panicked"
+	EventShare    EventKind = "share" // one of its shares is lost (Sharer)
 )
 
 // Event is one thing that a VM said. Exit is set for EventExit only.
@@ -259,6 +284,11 @@ type Accelerated interface {
 	Board() Board
 }
 
+// Sharer is a VM that has the shares of its spec, each or the reason why not.
+type Sharer interface {
+	Shares() []ShareState
+}
+
 // ErrUnsupported marks what a backend or this platform can't do.
 var ErrUnsupported = errors.New("hv: not supported here")
 
@@ -269,8 +299,8 @@ var ErrGone = errors.New("hv: the VM has ended")
 // at fault.
 func (s Spec) Validate() error {
 	switch {
-	case s.Version < SpecVersion || s.Version > SpecVersionNIC:
-		return fmt.Errorf("hv: spec version %d: this VM host reads versions %d to %d", s.Version, SpecVersion, SpecVersionNIC)
+	case s.Version < SpecVersion || s.Version > SpecVersionShares:
+		return fmt.Errorf("hv: spec version %d: this VM host reads versions %d to %d", s.Version, SpecVersion, SpecVersionShares)
 	case s.Machine == "" || s.Launch == "":
 		return errors.New("hv: spec names no machine or no launch")
 	case !s.CID.Valid():
@@ -286,10 +316,32 @@ func (s Spec) Validate() error {
 	case s.Board != "" && s.Board != BoardQ35 && s.Board != BoardMicroVM:
 		return fmt.Errorf("hv: spec board %q: %s or %s", s.Board, BoardQ35, BoardMicroVM)
 	}
-	if err := s.validateNIC(); err != nil {
-		return err
+	for _, check := range []func() error{s.validateNIC, s.validateShares, s.validateDisks} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
-	return s.validateDisks()
+	return nil
+}
+
+func (s Spec) validateShares() error {
+	switch n := len(s.Shares); {
+	case n > 0 && s.Version < SpecVersionShares:
+		return fmt.Errorf("hv: spec version %d with shares: version %d says what they are", s.Version, SpecVersionShares)
+	case n > MaxShares:
+		return fmt.Errorf("hv: spec shares: %d, at most %d", n, MaxShares)
+	}
+	tags := map[string]bool{}
+	for _, sh := range s.Shares {
+		switch {
+		case !filepath.IsAbs(sh.Path) || filepath.Clean(sh.Path) != sh.Path:
+			return fmt.Errorf("hv: spec share %q: an absolute path is needed", sh.Path)
+		case !isWord(sh.Tag, maxTag) || tags[sh.Tag]:
+			return fmt.Errorf("hv: spec share tag %q: 1 to %d letters, digits and hyphens, no two the same", sh.Tag, maxTag)
+		}
+		tags[sh.Tag] = true
+	}
+	return nil
 }
 
 func (s Spec) validateNIC() error {
@@ -322,7 +374,7 @@ func (s Spec) validateDisks() error {
 		switch {
 		case !filepath.IsAbs(d.Path):
 			return fmt.Errorf("hv: spec disk %q: an absolute path is needed", d.Path)
-		case !isSerial(d.Serial) || serials[d.Serial]:
+		case !isWord(d.Serial, maxSerial) || serials[d.Serial]:
 			return fmt.Errorf("hv: spec disk serial %q: 1 to %d letters, digits and hyphens, no two the same", d.Serial, maxSerial)
 		}
 		serials[d.Serial] = true
@@ -344,7 +396,7 @@ func Growable(disks []Disk, serial string, size int64) (int, error) {
 	return i, nil
 }
 
-func isSerial(s string) bool {
+func isWord(s string, longest int) bool {
 	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
-	return s != "" && len(s) <= maxSerial && strings.Trim(s, allowed) == ""
+	return s != "" && len(s) <= longest && strings.Trim(s, allowed) == ""
 }

@@ -21,7 +21,7 @@ import (
 //	3  a spec's further disks, owner, board, network and ports; a machine's lease;
 //	   the kernel that a VM booted; the init of booted
 //	4  a spec's set-up, and provisioned
-//	5  a spec's labels, and its protection
+//	5  a spec's labels, its protection, and its shares
 const format = 5
 
 // The versions of a record's value. These numbers are on disk: a number is

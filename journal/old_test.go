@@ -207,24 +207,25 @@ func v4() []fsm.Record {
 	return recs
 }
 
-// v5 is one whose machines have labels, and are protected.
+// v5 is one whose machines have labels and shares, and are protected.
 func v5() []fsm.Record {
 	recs := v4()
 	for i, r := range recs {
 		switch f := r.Fact.(type) {
 		case *fsm.CreatedFact:
 			g := *f
-			g.Spec = withLabels(g.Spec)
+			g.Spec = withFive(g.Spec)
 			recs[i].Fact = &g
 		case *fsm.SpecChangedFact:
-			recs[i].Fact = &fsm.SpecChangedFact{Spec: withLabels(f.Spec)}
+			recs[i].Fact = &fsm.SpecChangedFact{Spec: withFive(f.Spec)}
 		}
 	}
 	return recs
 }
 
-func withLabels(s fsm.Spec) fsm.Spec {
+func withFive(s fsm.Spec) fsm.Spec {
 	s.Labels, s.Protected = map[string]string{"app": "shop", "tier": ""}, true
+	s.Shares = []fsm.Share{{Host: "/src", Guest: "/src"}, {Host: "/out", Guest: "/mnt/out", Writable: true}}
 	return s
 }
 

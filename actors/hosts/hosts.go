@@ -135,6 +135,9 @@ func (w *World) check(ctx context.Context, spec fsm.Spec) error {
 				Message: fmt.Sprintf("%s %q: a file that the engine can read is needed: %v", f.field, f.path, err)}
 		}
 	}
+	if err := w.checkShares(spec.Shares); err != nil {
+		return err
+	}
 	return w.checkBlocks(spec.Blocks)
 }
 
@@ -220,6 +223,10 @@ func (w *World) spec(ctx context.Context, ref actors.Ref, o actors.Order) (hv.Sp
 	if err := writeToken(s.TokenFile, token); err != nil {
 		return s, booted{}, fmt.Errorf("write token: %w", err)
 	}
+	told, err := withShares(&s, o.Spec.Shares)
+	if err != nil {
+		return s, booted{}, fmt.Errorf("shares: %w", err)
+	}
 	if s.Backend == hv.BackendSim {
 		return s, booted{}, nil
 	}
@@ -241,6 +248,7 @@ func (w *World) spec(ctx context.Context, ref actors.Ref, o actors.Order) (hv.Sp
 	if err != nil {
 		return s, booted{}, fmt.Errorf("ssh keys: %w", err)
 	}
+	secrets = append(secrets, told...)
 	if o.Seed {
 		seed, err := w.seedSecrets(ref, *o.Spec.Provision)
 		if err != nil {

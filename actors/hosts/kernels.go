@@ -44,13 +44,17 @@ func (w *World) assets(ctx context.Context, spec fsm.Spec) (booted, error) {
 	return b, nil
 }
 
-// initrds are the initramfs of a machine and, where it has an image, what goes
-// behind that. An initramfs that its spec names, with a kernel, is all there is.
+// initrds are the initramfs of a machine and, where it has an image or shares, what
+// goes behind that. An initramfs that its spec names, with a kernel, is all there is.
 func (b booted) initrds(spec fsm.Spec) []string {
-	if spec.Image == "" || b.Root == "" {
-		return []string{b.Initrd}
+	out := []string{b.Initrd}
+	if spec.Image != "" && b.Root != "" {
+		out = append(out, b.Root)
 	}
-	return []string{b.Initrd, b.Root}
+	if len(spec.Shares) > 0 && b.Share != "" {
+		out = append(out, b.Share)
+	}
+	return out
 }
 
 // kernel is the kernel of a machine, with the assets that were made of it.

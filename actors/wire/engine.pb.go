@@ -255,6 +255,7 @@ type Spec struct {
 	Network       string                 `protobuf:"bytes,40,opt,name=network,proto3" json:"network,omitempty"` // nat; "" = none
 	Egress        string                 `protobuf:"bytes,41,opt,name=egress,proto3" json:"egress,omitempty"`   // "" = allow
 	Ports         []*Port                `protobuf:"bytes,42,rep,name=ports,proto3" json:"ports,omitempty"`
+	Shares        []*Share               `protobuf:"bytes,70,rep,name=shares,proto3" json:"shares,omitempty"`
 	Provision     *Provision             `protobuf:"bytes,60,opt,name=provision,proto3" json:"provision,omitempty"`                                                                     // its first-boot set-up
 	Labels        map[string]string      `protobuf:"bytes,80,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // a person's own words
 	Protected     bool                   `protobuf:"varint,81,opt,name=protected,proto3" json:"protected,omitempty"`                                                                    // it can't be removed
@@ -414,6 +415,13 @@ func (x *Spec) GetEgress() string {
 func (x *Spec) GetPorts() []*Port {
 	if x != nil {
 		return x.Ports
+	}
+	return nil
+}
+
+func (x *Spec) GetShares() []*Share {
+	if x != nil {
+		return x.Shares
 	}
 	return nil
 }
@@ -715,6 +723,121 @@ func (x *Block) GetSerial() string {
 	return ""
 }
 
+// Share is a directory of the host that a machine's guest has mounted. host is
+// absolute, with no link on the way; so is guest.
+type Share struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	Guest         string                 `protobuf:"bytes,2,opt,name=guest,proto3" json:"guest,omitempty"`
+	Writable      bool                   `protobuf:"varint,3,opt,name=writable,proto3" json:"writable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Share) Reset() {
+	*x = Share{}
+	mi := &file_actors_wire_engine_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Share) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Share) ProtoMessage() {}
+
+func (x *Share) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Share.ProtoReflect.Descriptor instead.
+func (*Share) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Share) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Share) GetGuest() string {
+	if x != nil {
+		return x.Guest
+	}
+	return ""
+}
+
+func (x *Share) GetWritable() bool {
+	if x != nil {
+		return x.Writable
+	}
+	return false
+}
+
+// ShareState is how a share does; error is "" where it is mounted.
+type ShareState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Share         *Share                 `protobuf:"bytes,1,opt,name=share,proto3" json:"share,omitempty"`
+	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareState) Reset() {
+	*x = ShareState{}
+	mi := &file_actors_wire_engine_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareState) ProtoMessage() {}
+
+func (x *ShareState) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareState.ProtoReflect.Descriptor instead.
+func (*ShareState) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ShareState) GetShare() *Share {
+	if x != nil {
+		return x.Share
+	}
+	return nil
+}
+
+func (x *ShareState) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // Provision is a machine's first-boot set-up: a script that its agent runs once, or
 // user-data for its image's cloud-init.
 type Provision struct {
@@ -732,7 +855,7 @@ type Provision struct {
 
 func (x *Provision) Reset() {
 	*x = Provision{}
-	mi := &file_actors_wire_engine_proto_msgTypes[7]
+	mi := &file_actors_wire_engine_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +867,7 @@ func (x *Provision) String() string {
 func (*Provision) ProtoMessage() {}
 
 func (x *Provision) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[7]
+	mi := &file_actors_wire_engine_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +880,7 @@ func (x *Provision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Provision.ProtoReflect.Descriptor instead.
 func (*Provision) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{7}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Provision) GetKind() string {
@@ -814,7 +937,7 @@ type Provisioned struct {
 
 func (x *Provisioned) Reset() {
 	*x = Provisioned{}
-	mi := &file_actors_wire_engine_proto_msgTypes[8]
+	mi := &file_actors_wire_engine_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +949,7 @@ func (x *Provisioned) String() string {
 func (*Provisioned) ProtoMessage() {}
 
 func (x *Provisioned) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[8]
+	mi := &file_actors_wire_engine_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +962,7 @@ func (x *Provisioned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Provisioned.ProtoReflect.Descriptor instead.
 func (*Provisioned) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{8}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Provisioned) GetOk() bool {
@@ -924,7 +1047,7 @@ type ProvisionMachine struct {
 
 func (x *ProvisionMachine) Reset() {
 	*x = ProvisionMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[9]
+	mi := &file_actors_wire_engine_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -936,7 +1059,7 @@ func (x *ProvisionMachine) String() string {
 func (*ProvisionMachine) ProtoMessage() {}
 
 func (x *ProvisionMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[9]
+	mi := &file_actors_wire_engine_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -949,7 +1072,7 @@ func (x *ProvisionMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionMachine.ProtoReflect.Descriptor instead.
 func (*ProvisionMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{9}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ProvisionMachine) GetRequest() *Request {
@@ -977,7 +1100,7 @@ type CreateMachine struct {
 
 func (x *CreateMachine) Reset() {
 	*x = CreateMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[10]
+	mi := &file_actors_wire_engine_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1112,7 @@ func (x *CreateMachine) String() string {
 func (*CreateMachine) ProtoMessage() {}
 
 func (x *CreateMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[10]
+	mi := &file_actors_wire_engine_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1125,7 @@ func (x *CreateMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateMachine.ProtoReflect.Descriptor instead.
 func (*CreateMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{10}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateMachine) GetRequest() *Request {
@@ -1037,7 +1160,7 @@ type StartMachine struct {
 
 func (x *StartMachine) Reset() {
 	*x = StartMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[11]
+	mi := &file_actors_wire_engine_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1172,7 @@ func (x *StartMachine) String() string {
 func (*StartMachine) ProtoMessage() {}
 
 func (x *StartMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[11]
+	mi := &file_actors_wire_engine_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1185,7 @@ func (x *StartMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachine.ProtoReflect.Descriptor instead.
 func (*StartMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{11}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StartMachine) GetRequest() *Request {
@@ -1100,7 +1223,7 @@ type StopMachine struct {
 
 func (x *StopMachine) Reset() {
 	*x = StopMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[12]
+	mi := &file_actors_wire_engine_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1235,7 @@ func (x *StopMachine) String() string {
 func (*StopMachine) ProtoMessage() {}
 
 func (x *StopMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[12]
+	mi := &file_actors_wire_engine_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1248,7 @@ func (x *StopMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachine.ProtoReflect.Descriptor instead.
 func (*StopMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{12}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StopMachine) GetRequest() *Request {
@@ -1183,7 +1306,7 @@ type RestartMachine struct {
 
 func (x *RestartMachine) Reset() {
 	*x = RestartMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[13]
+	mi := &file_actors_wire_engine_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1318,7 @@ func (x *RestartMachine) String() string {
 func (*RestartMachine) ProtoMessage() {}
 
 func (x *RestartMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[13]
+	mi := &file_actors_wire_engine_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1331,7 @@ func (x *RestartMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartMachine.ProtoReflect.Descriptor instead.
 func (*RestartMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{13}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RestartMachine) GetRequest() *Request {
@@ -1257,7 +1380,7 @@ type RemoveMachine struct {
 
 func (x *RemoveMachine) Reset() {
 	*x = RemoveMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[14]
+	mi := &file_actors_wire_engine_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1392,7 @@ func (x *RemoveMachine) String() string {
 func (*RemoveMachine) ProtoMessage() {}
 
 func (x *RemoveMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[14]
+	mi := &file_actors_wire_engine_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1405,7 @@ func (x *RemoveMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachine.ProtoReflect.Descriptor instead.
 func (*RemoveMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{14}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RemoveMachine) GetRequest() *Request {
@@ -1327,7 +1450,7 @@ type SetMachine struct {
 
 func (x *SetMachine) Reset() {
 	*x = SetMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[15]
+	mi := &file_actors_wire_engine_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +1462,7 @@ func (x *SetMachine) String() string {
 func (*SetMachine) ProtoMessage() {}
 
 func (x *SetMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[15]
+	mi := &file_actors_wire_engine_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +1475,7 @@ func (x *SetMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMachine.ProtoReflect.Descriptor instead.
 func (*SetMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{15}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SetMachine) GetRequest() *Request {
@@ -1437,7 +1560,7 @@ type StopEngine struct {
 
 func (x *StopEngine) Reset() {
 	*x = StopEngine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[16]
+	mi := &file_actors_wire_engine_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1449,7 +1572,7 @@ func (x *StopEngine) String() string {
 func (*StopEngine) ProtoMessage() {}
 
 func (x *StopEngine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[16]
+	mi := &file_actors_wire_engine_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1462,7 +1585,7 @@ func (x *StopEngine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopEngine.ProtoReflect.Descriptor instead.
 func (*StopEngine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{16}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StopEngine) GetRequest() *Request {
@@ -1501,7 +1624,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_actors_wire_engine_proto_msgTypes[17]
+	mi := &file_actors_wire_engine_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1513,7 +1636,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[17]
+	mi := &file_actors_wire_engine_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1526,7 +1649,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{17}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Done) GetSeq() uint64 {
@@ -1578,7 +1701,7 @@ type ListMachines struct {
 
 func (x *ListMachines) Reset() {
 	*x = ListMachines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[18]
+	mi := &file_actors_wire_engine_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +1713,7 @@ func (x *ListMachines) String() string {
 func (*ListMachines) ProtoMessage() {}
 
 func (x *ListMachines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[18]
+	mi := &file_actors_wire_engine_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +1726,7 @@ func (x *ListMachines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachines.ProtoReflect.Descriptor instead.
 func (*ListMachines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{18}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListMachines) GetPaged() bool {
@@ -1632,7 +1755,7 @@ type Machines struct {
 
 func (x *Machines) Reset() {
 	*x = Machines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	mi := &file_actors_wire_engine_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +1767,7 @@ func (x *Machines) String() string {
 func (*Machines) ProtoMessage() {}
 
 func (x *Machines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	mi := &file_actors_wire_engine_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +1780,7 @@ func (x *Machines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machines.ProtoReflect.Descriptor instead.
 func (*Machines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{19}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Machines) GetVersion() uint64 {
@@ -1697,7 +1820,7 @@ type InspectMachine struct {
 
 func (x *InspectMachine) Reset() {
 	*x = InspectMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[20]
+	mi := &file_actors_wire_engine_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1709,7 +1832,7 @@ func (x *InspectMachine) String() string {
 func (*InspectMachine) ProtoMessage() {}
 
 func (x *InspectMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[20]
+	mi := &file_actors_wire_engine_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1722,7 +1845,7 @@ func (x *InspectMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectMachine.ProtoReflect.Descriptor instead.
 func (*InspectMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{20}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *InspectMachine) GetName() string {
@@ -1746,7 +1869,7 @@ type AwaitMachine struct {
 
 func (x *AwaitMachine) Reset() {
 	*x = AwaitMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[21]
+	mi := &file_actors_wire_engine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1758,7 +1881,7 @@ func (x *AwaitMachine) String() string {
 func (*AwaitMachine) ProtoMessage() {}
 
 func (x *AwaitMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[21]
+	mi := &file_actors_wire_engine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1771,7 +1894,7 @@ func (x *AwaitMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitMachine.ProtoReflect.Descriptor instead.
 func (*AwaitMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{21}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AwaitMachine) GetName() string {
@@ -1803,7 +1926,7 @@ type EngineStatus struct {
 
 func (x *EngineStatus) Reset() {
 	*x = EngineStatus{}
-	mi := &file_actors_wire_engine_proto_msgTypes[22]
+	mi := &file_actors_wire_engine_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +1938,7 @@ func (x *EngineStatus) String() string {
 func (*EngineStatus) ProtoMessage() {}
 
 func (x *EngineStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[22]
+	mi := &file_actors_wire_engine_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +1951,7 @@ func (x *EngineStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineStatus.ProtoReflect.Descriptor instead.
 func (*EngineStatus) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{22}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{24}
 }
 
 type EngineInfo struct {
@@ -1852,7 +1975,7 @@ type EngineInfo struct {
 
 func (x *EngineInfo) Reset() {
 	*x = EngineInfo{}
-	mi := &file_actors_wire_engine_proto_msgTypes[23]
+	mi := &file_actors_wire_engine_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +1987,7 @@ func (x *EngineInfo) String() string {
 func (*EngineInfo) ProtoMessage() {}
 
 func (x *EngineInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[23]
+	mi := &file_actors_wire_engine_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +2000,7 @@ func (x *EngineInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineInfo.ProtoReflect.Descriptor instead.
 func (*EngineInfo) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{23}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EngineInfo) GetVersion() string {
@@ -2016,6 +2139,7 @@ type Machine struct {
 	BootPhases      map[string]int64 `protobuf:"bytes,38,rep,name=boot_phases,json=bootPhases,proto3" json:"boot_phases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // milliseconds since the guest's kernel started
 	LaunchedWith    *Spec            `protobuf:"bytes,35,opt,name=launched_with,json=launchedWith,proto3" json:"launched_with,omitempty"`                                                                      // of the VM, where the spec has changed since
 	Network         *Network         `protobuf:"bytes,40,opt,name=network,proto3" json:"network,omitempty"`
+	Shares          []*ShareState    `protobuf:"bytes,70,rep,name=shares,proto3" json:"shares,omitempty"`           // as the VM has them
 	Provisioned     *Provisioned     `protobuf:"bytes,60,opt,name=provisioned,proto3" json:"provisioned,omitempty"` // of its spec's set-up, the last time
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -2023,7 +2147,7 @@ type Machine struct {
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[24]
+	mi := &file_actors_wire_engine_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2035,7 +2159,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[24]
+	mi := &file_actors_wire_engine_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2048,7 +2172,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{24}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Machine) GetId() string {
@@ -2345,6 +2469,13 @@ func (x *Machine) GetNetwork() *Network {
 	return nil
 }
 
+func (x *Machine) GetShares() []*ShareState {
+	if x != nil {
+		return x.Shares
+	}
+	return nil
+}
+
 func (x *Machine) GetProvisioned() *Provisioned {
 	if x != nil {
 		return x.Provisioned
@@ -2363,7 +2494,7 @@ type Owed struct {
 
 func (x *Owed) Reset() {
 	*x = Owed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[25]
+	mi := &file_actors_wire_engine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2375,7 +2506,7 @@ func (x *Owed) String() string {
 func (*Owed) ProtoMessage() {}
 
 func (x *Owed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[25]
+	mi := &file_actors_wire_engine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2388,7 +2519,7 @@ func (x *Owed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owed.ProtoReflect.Descriptor instead.
 func (*Owed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{25}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Owed) GetDuty() string {
@@ -2424,7 +2555,7 @@ type OpenGuest struct {
 
 func (x *OpenGuest) Reset() {
 	*x = OpenGuest{}
-	mi := &file_actors_wire_engine_proto_msgTypes[26]
+	mi := &file_actors_wire_engine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2436,7 +2567,7 @@ func (x *OpenGuest) String() string {
 func (*OpenGuest) ProtoMessage() {}
 
 func (x *OpenGuest) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[26]
+	mi := &file_actors_wire_engine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2449,7 +2580,7 @@ func (x *OpenGuest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenGuest.ProtoReflect.Descriptor instead.
 func (*OpenGuest) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{26}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *OpenGuest) GetRequest() *Request {
@@ -2487,7 +2618,7 @@ type OpenLog struct {
 
 func (x *OpenLog) Reset() {
 	*x = OpenLog{}
-	mi := &file_actors_wire_engine_proto_msgTypes[27]
+	mi := &file_actors_wire_engine_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2499,7 +2630,7 @@ func (x *OpenLog) String() string {
 func (*OpenLog) ProtoMessage() {}
 
 func (x *OpenLog) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[27]
+	mi := &file_actors_wire_engine_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2512,7 +2643,7 @@ func (x *OpenLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenLog.ProtoReflect.Descriptor instead.
 func (*OpenLog) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{27}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *OpenLog) GetRequest() *Request {
@@ -2562,7 +2693,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_actors_wire_engine_proto_msgTypes[28]
+	mi := &file_actors_wire_engine_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2574,7 +2705,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[28]
+	mi := &file_actors_wire_engine_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2587,7 +2718,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{28}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Ticket) GetSocket() string {
@@ -2625,7 +2756,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_actors_wire_engine_proto_msgTypes[29]
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2637,7 +2768,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[29]
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2650,7 +2781,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{29}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Record) GetSeq() uint64 {
@@ -2758,7 +2889,7 @@ type QueryJournal struct {
 
 func (x *QueryJournal) Reset() {
 	*x = QueryJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[30]
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2770,7 +2901,7 @@ func (x *QueryJournal) String() string {
 func (*QueryJournal) ProtoMessage() {}
 
 func (x *QueryJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[30]
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2783,7 +2914,7 @@ func (x *QueryJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryJournal.ProtoReflect.Descriptor instead.
 func (*QueryJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{30}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *QueryJournal) GetMachine() string {
@@ -2839,7 +2970,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2851,7 +2982,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2864,7 +2995,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Records) GetRecords() []*Record {
@@ -2900,7 +3031,7 @@ type Follow struct {
 
 func (x *Follow) Reset() {
 	*x = Follow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2912,7 +3043,7 @@ func (x *Follow) String() string {
 func (*Follow) ProtoMessage() {}
 
 func (x *Follow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2925,7 +3056,7 @@ func (x *Follow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Follow.ProtoReflect.Descriptor instead.
 func (*Follow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Follow) GetQuery() *QueryJournal {
@@ -2951,7 +3082,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2963,7 +3094,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2976,7 +3107,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Grant) GetCredit() uint64 {
@@ -2994,7 +3125,7 @@ type Unfollow struct {
 
 func (x *Unfollow) Reset() {
 	*x = Unfollow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	mi := &file_actors_wire_engine_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3006,7 +3137,7 @@ func (x *Unfollow) String() string {
 func (*Unfollow) ProtoMessage() {}
 
 func (x *Unfollow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	mi := &file_actors_wire_engine_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3019,7 +3150,7 @@ func (x *Unfollow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unfollow.ProtoReflect.Descriptor instead.
 func (*Unfollow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{36}
 }
 
 type Followed struct {
@@ -3032,7 +3163,7 @@ type Followed struct {
 
 func (x *Followed) Reset() {
 	*x = Followed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[35]
+	mi := &file_actors_wire_engine_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3044,7 +3175,7 @@ func (x *Followed) String() string {
 func (*Followed) ProtoMessage() {}
 
 func (x *Followed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[35]
+	mi := &file_actors_wire_engine_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3057,7 +3188,7 @@ func (x *Followed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Followed.ProtoReflect.Descriptor instead.
 func (*Followed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{35}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Followed) GetRecords() []*Record {
@@ -3083,7 +3214,7 @@ type WhyMachine struct {
 
 func (x *WhyMachine) Reset() {
 	*x = WhyMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[36]
+	mi := &file_actors_wire_engine_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3095,7 +3226,7 @@ func (x *WhyMachine) String() string {
 func (*WhyMachine) ProtoMessage() {}
 
 func (x *WhyMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[36]
+	mi := &file_actors_wire_engine_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3108,7 +3239,7 @@ func (x *WhyMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhyMachine.ProtoReflect.Descriptor instead.
 func (*WhyMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{36}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *WhyMachine) GetName() string {
@@ -3131,7 +3262,7 @@ type Why struct {
 
 func (x *Why) Reset() {
 	*x = Why{}
-	mi := &file_actors_wire_engine_proto_msgTypes[37]
+	mi := &file_actors_wire_engine_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3143,7 +3274,7 @@ func (x *Why) String() string {
 func (*Why) ProtoMessage() {}
 
 func (x *Why) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[37]
+	mi := &file_actors_wire_engine_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3156,7 +3287,7 @@ func (x *Why) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Why.ProtoReflect.Descriptor instead.
 func (*Why) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{37}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Why) GetMachine() *Machine {
@@ -3205,7 +3336,7 @@ type Advice struct {
 
 func (x *Advice) Reset() {
 	*x = Advice{}
-	mi := &file_actors_wire_engine_proto_msgTypes[38]
+	mi := &file_actors_wire_engine_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3217,7 +3348,7 @@ func (x *Advice) String() string {
 func (*Advice) ProtoMessage() {}
 
 func (x *Advice) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[38]
+	mi := &file_actors_wire_engine_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3230,7 +3361,7 @@ func (x *Advice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Advice.ProtoReflect.Descriptor instead.
 func (*Advice) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{38}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Advice) GetCommand() string {
@@ -3263,7 +3394,7 @@ type MachinesAt struct {
 
 func (x *MachinesAt) Reset() {
 	*x = MachinesAt{}
-	mi := &file_actors_wire_engine_proto_msgTypes[39]
+	mi := &file_actors_wire_engine_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3275,7 +3406,7 @@ func (x *MachinesAt) String() string {
 func (*MachinesAt) ProtoMessage() {}
 
 func (x *MachinesAt) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[39]
+	mi := &file_actors_wire_engine_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3288,7 +3419,7 @@ func (x *MachinesAt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MachinesAt.ProtoReflect.Descriptor instead.
 func (*MachinesAt) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{39}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *MachinesAt) GetUnixNanos() int64 {
@@ -3331,7 +3462,7 @@ type PastMachines struct {
 
 func (x *PastMachines) Reset() {
 	*x = PastMachines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[40]
+	mi := &file_actors_wire_engine_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3343,7 +3474,7 @@ func (x *PastMachines) String() string {
 func (*PastMachines) ProtoMessage() {}
 
 func (x *PastMachines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[40]
+	mi := &file_actors_wire_engine_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3356,7 +3487,7 @@ func (x *PastMachines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PastMachines.ProtoReflect.Descriptor instead.
 func (*PastMachines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{40}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PastMachines) GetSeq() uint64 {
@@ -3399,7 +3530,7 @@ type DrawTimeline struct {
 
 func (x *DrawTimeline) Reset() {
 	*x = DrawTimeline{}
-	mi := &file_actors_wire_engine_proto_msgTypes[41]
+	mi := &file_actors_wire_engine_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3411,7 +3542,7 @@ func (x *DrawTimeline) String() string {
 func (*DrawTimeline) ProtoMessage() {}
 
 func (x *DrawTimeline) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[41]
+	mi := &file_actors_wire_engine_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3424,7 +3555,7 @@ func (x *DrawTimeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrawTimeline.ProtoReflect.Descriptor instead.
 func (*DrawTimeline) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{41}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *DrawTimeline) GetNames() []string {
@@ -3460,7 +3591,7 @@ type Timeline struct {
 
 func (x *Timeline) Reset() {
 	*x = Timeline{}
-	mi := &file_actors_wire_engine_proto_msgTypes[42]
+	mi := &file_actors_wire_engine_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3472,7 +3603,7 @@ func (x *Timeline) String() string {
 func (*Timeline) ProtoMessage() {}
 
 func (x *Timeline) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[42]
+	mi := &file_actors_wire_engine_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3485,7 +3616,7 @@ func (x *Timeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeline.ProtoReflect.Descriptor instead.
 func (*Timeline) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{42}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Timeline) GetSinceUnixNanos() int64 {
@@ -3528,7 +3659,7 @@ type Life struct {
 
 func (x *Life) Reset() {
 	*x = Life{}
-	mi := &file_actors_wire_engine_proto_msgTypes[43]
+	mi := &file_actors_wire_engine_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3540,7 +3671,7 @@ func (x *Life) String() string {
 func (*Life) ProtoMessage() {}
 
 func (x *Life) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[43]
+	mi := &file_actors_wire_engine_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3553,7 +3684,7 @@ func (x *Life) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Life.ProtoReflect.Descriptor instead.
 func (*Life) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{43}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Life) GetMachine() string {
@@ -3597,7 +3728,7 @@ type Span struct {
 
 func (x *Span) Reset() {
 	*x = Span{}
-	mi := &file_actors_wire_engine_proto_msgTypes[44]
+	mi := &file_actors_wire_engine_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3609,7 +3740,7 @@ func (x *Span) String() string {
 func (*Span) ProtoMessage() {}
 
 func (x *Span) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[44]
+	mi := &file_actors_wire_engine_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3622,7 +3753,7 @@ func (x *Span) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Span.ProtoReflect.Descriptor instead.
 func (*Span) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{44}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Span) GetState() string {
@@ -3670,7 +3801,7 @@ type CountJournal struct {
 
 func (x *CountJournal) Reset() {
 	*x = CountJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[45]
+	mi := &file_actors_wire_engine_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3682,7 +3813,7 @@ func (x *CountJournal) String() string {
 func (*CountJournal) ProtoMessage() {}
 
 func (x *CountJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[45]
+	mi := &file_actors_wire_engine_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3695,7 +3826,7 @@ func (x *CountJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountJournal.ProtoReflect.Descriptor instead.
 func (*CountJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{45}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CountJournal) GetSinceUnixNanos() int64 {
@@ -3730,7 +3861,7 @@ type JournalStats struct {
 
 func (x *JournalStats) Reset() {
 	*x = JournalStats{}
-	mi := &file_actors_wire_engine_proto_msgTypes[46]
+	mi := &file_actors_wire_engine_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3742,7 +3873,7 @@ func (x *JournalStats) String() string {
 func (*JournalStats) ProtoMessage() {}
 
 func (x *JournalStats) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[46]
+	mi := &file_actors_wire_engine_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3755,7 +3886,7 @@ func (x *JournalStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalStats.ProtoReflect.Descriptor instead.
 func (*JournalStats) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{46}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *JournalStats) GetRecords() uint64 {
@@ -3892,7 +4023,7 @@ type Tally struct {
 
 func (x *Tally) Reset() {
 	*x = Tally{}
-	mi := &file_actors_wire_engine_proto_msgTypes[47]
+	mi := &file_actors_wire_engine_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3904,7 +4035,7 @@ func (x *Tally) String() string {
 func (*Tally) ProtoMessage() {}
 
 func (x *Tally) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[47]
+	mi := &file_actors_wire_engine_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3917,7 +4048,7 @@ func (x *Tally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tally.ProtoReflect.Descriptor instead.
 func (*Tally) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{47}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Tally) GetMachine() string {
@@ -3980,7 +4111,7 @@ type BackupJournal struct {
 
 func (x *BackupJournal) Reset() {
 	*x = BackupJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[48]
+	mi := &file_actors_wire_engine_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3992,7 +4123,7 @@ func (x *BackupJournal) String() string {
 func (*BackupJournal) ProtoMessage() {}
 
 func (x *BackupJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[48]
+	mi := &file_actors_wire_engine_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4005,7 +4136,7 @@ func (x *BackupJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupJournal.ProtoReflect.Descriptor instead.
 func (*BackupJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{48}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *BackupJournal) GetDir() string {
@@ -4027,7 +4158,7 @@ type BackedUp struct {
 
 func (x *BackedUp) Reset() {
 	*x = BackedUp{}
-	mi := &file_actors_wire_engine_proto_msgTypes[49]
+	mi := &file_actors_wire_engine_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4039,7 +4170,7 @@ func (x *BackedUp) String() string {
 func (*BackedUp) ProtoMessage() {}
 
 func (x *BackedUp) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[49]
+	mi := &file_actors_wire_engine_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4052,7 +4183,7 @@ func (x *BackedUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackedUp.ProtoReflect.Descriptor instead.
 func (*BackedUp) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{49}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *BackedUp) GetDir() string {
@@ -4091,7 +4222,7 @@ type VerifyJournal struct {
 
 func (x *VerifyJournal) Reset() {
 	*x = VerifyJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[50]
+	mi := &file_actors_wire_engine_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4103,7 +4234,7 @@ func (x *VerifyJournal) String() string {
 func (*VerifyJournal) ProtoMessage() {}
 
 func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[50]
+	mi := &file_actors_wire_engine_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4116,7 +4247,7 @@ func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyJournal.ProtoReflect.Descriptor instead.
 func (*VerifyJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{50}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{52}
 }
 
 type Verified struct {
@@ -4132,7 +4263,7 @@ type Verified struct {
 
 func (x *Verified) Reset() {
 	*x = Verified{}
-	mi := &file_actors_wire_engine_proto_msgTypes[51]
+	mi := &file_actors_wire_engine_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4144,7 +4275,7 @@ func (x *Verified) String() string {
 func (*Verified) ProtoMessage() {}
 
 func (x *Verified) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[51]
+	mi := &file_actors_wire_engine_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4157,7 +4288,7 @@ func (x *Verified) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verified.ProtoReflect.Descriptor instead.
 func (*Verified) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{51}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Verified) GetOk() bool {
@@ -4206,7 +4337,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_actors_wire_engine_proto_msgTypes[52]
+	mi := &file_actors_wire_engine_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4218,7 +4349,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[52]
+	mi := &file_actors_wire_engine_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4231,7 +4362,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{52}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Fault) GetSeq() uint64 {
@@ -4269,7 +4400,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05state\x18\x06 \x01(\tR\x05state\"@\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
-	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\xb4\x05\n" +
+	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\xe5\x05\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04cpus\x18\x01 \x01(\rR\x04cpus\x12\x16\n" +
 	"\x06memory\x18\x02 \x01(\x03R\x06memory\x12\x16\n" +
@@ -4290,7 +4421,8 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05board\x18\x1e \x01(\tR\x05board\x12\x18\n" +
 	"\anetwork\x18( \x01(\tR\anetwork\x12\x16\n" +
 	"\x06egress\x18) \x01(\tR\x06egress\x12,\n" +
-	"\x05ports\x18* \x03(\v2\x16.arcbox.engine.v1.PortR\x05ports\x129\n" +
+	"\x05ports\x18* \x03(\v2\x16.arcbox.engine.v1.PortR\x05ports\x12/\n" +
+	"\x06shares\x18F \x03(\v2\x17.arcbox.engine.v1.ShareR\x06shares\x129\n" +
 	"\tprovision\x18< \x01(\v2\x1b.arcbox.engine.v1.ProvisionR\tprovision\x12:\n" +
 	"\x06labels\x18P \x03(\v2\".arcbox.engine.v1.Spec.LabelsEntryR\x06labels\x12\x1c\n" +
 	"\tprotected\x18Q \x01(\bR\tprotected\x1a9\n" +
@@ -4316,7 +4448,15 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05Block\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1b\n" +
 	"\tread_only\x18\x02 \x01(\bR\breadOnly\x12\x16\n" +
-	"\x06serial\x18\x03 \x01(\tR\x06serial\"\x86\x01\n" +
+	"\x06serial\x18\x03 \x01(\tR\x06serial\"M\n" +
+	"\x05Share\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12\x14\n" +
+	"\x05guest\x18\x02 \x01(\tR\x05guest\x12\x1a\n" +
+	"\bwritable\x18\x03 \x01(\bR\bwritable\"Q\n" +
+	"\n" +
+	"ShareState\x12-\n" +
+	"\x05share\x18\x01 \x01(\v2\x17.arcbox.engine.v1.ShareR\x05share\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"\x86\x01\n" +
 	"\tProvision\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12#\n" +
@@ -4426,7 +4566,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\n" +
 	"unrepaired\x18\f \x01(\rR\n" +
 	"unrepaired\x12\x18\n" +
-	"\adamaged\x18\r \x01(\rR\adamaged\"\xb2\f\n" +
+	"\adamaged\x18\r \x01(\rR\adamaged\"\xe8\f\n" +
 	"\aMachine\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -4475,7 +4615,8 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\vboot_phases\x18& \x03(\v2).arcbox.engine.v1.Machine.BootPhasesEntryR\n" +
 	"bootPhases\x12;\n" +
 	"\rlaunched_with\x18# \x01(\v2\x16.arcbox.engine.v1.SpecR\flaunchedWith\x123\n" +
-	"\anetwork\x18( \x01(\v2\x19.arcbox.engine.v1.NetworkR\anetwork\x12?\n" +
+	"\anetwork\x18( \x01(\v2\x19.arcbox.engine.v1.NetworkR\anetwork\x124\n" +
+	"\x06shares\x18F \x03(\v2\x1c.arcbox.engine.v1.ShareStateR\x06shares\x12?\n" +
 	"\vprovisioned\x18< \x01(\v2\x1d.arcbox.engine.v1.ProvisionedR\vprovisioned\x1a9\n" +
 	"\vPhasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -4667,7 +4808,7 @@ func file_actors_wire_engine_proto_rawDescGZIP() []byte {
 }
 
 var file_actors_wire_engine_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_actors_wire_engine_proto_goTypes = []any{
 	(Code)(0),                // 0: arcbox.engine.v1.Code
 	(*Refused)(nil),          // 1: arcbox.engine.v1.Refused
@@ -4677,109 +4818,114 @@ var file_actors_wire_engine_proto_goTypes = []any{
 	(*Network)(nil),          // 5: arcbox.engine.v1.Network
 	(*PortState)(nil),        // 6: arcbox.engine.v1.PortState
 	(*Block)(nil),            // 7: arcbox.engine.v1.Block
-	(*Provision)(nil),        // 8: arcbox.engine.v1.Provision
-	(*Provisioned)(nil),      // 9: arcbox.engine.v1.Provisioned
-	(*ProvisionMachine)(nil), // 10: arcbox.engine.v1.ProvisionMachine
-	(*CreateMachine)(nil),    // 11: arcbox.engine.v1.CreateMachine
-	(*StartMachine)(nil),     // 12: arcbox.engine.v1.StartMachine
-	(*StopMachine)(nil),      // 13: arcbox.engine.v1.StopMachine
-	(*RestartMachine)(nil),   // 14: arcbox.engine.v1.RestartMachine
-	(*RemoveMachine)(nil),    // 15: arcbox.engine.v1.RemoveMachine
-	(*SetMachine)(nil),       // 16: arcbox.engine.v1.SetMachine
-	(*StopEngine)(nil),       // 17: arcbox.engine.v1.StopEngine
-	(*Done)(nil),             // 18: arcbox.engine.v1.Done
-	(*ListMachines)(nil),     // 19: arcbox.engine.v1.ListMachines
-	(*Machines)(nil),         // 20: arcbox.engine.v1.Machines
-	(*InspectMachine)(nil),   // 21: arcbox.engine.v1.InspectMachine
-	(*AwaitMachine)(nil),     // 22: arcbox.engine.v1.AwaitMachine
-	(*EngineStatus)(nil),     // 23: arcbox.engine.v1.EngineStatus
-	(*EngineInfo)(nil),       // 24: arcbox.engine.v1.EngineInfo
-	(*Machine)(nil),          // 25: arcbox.engine.v1.Machine
-	(*Owed)(nil),             // 26: arcbox.engine.v1.Owed
-	(*OpenGuest)(nil),        // 27: arcbox.engine.v1.OpenGuest
-	(*OpenLog)(nil),          // 28: arcbox.engine.v1.OpenLog
-	(*Ticket)(nil),           // 29: arcbox.engine.v1.Ticket
-	(*Record)(nil),           // 30: arcbox.engine.v1.Record
-	(*QueryJournal)(nil),     // 31: arcbox.engine.v1.QueryJournal
-	(*Records)(nil),          // 32: arcbox.engine.v1.Records
-	(*Follow)(nil),           // 33: arcbox.engine.v1.Follow
-	(*Grant)(nil),            // 34: arcbox.engine.v1.Grant
-	(*Unfollow)(nil),         // 35: arcbox.engine.v1.Unfollow
-	(*Followed)(nil),         // 36: arcbox.engine.v1.Followed
-	(*WhyMachine)(nil),       // 37: arcbox.engine.v1.WhyMachine
-	(*Why)(nil),              // 38: arcbox.engine.v1.Why
-	(*Advice)(nil),           // 39: arcbox.engine.v1.Advice
-	(*MachinesAt)(nil),       // 40: arcbox.engine.v1.MachinesAt
-	(*PastMachines)(nil),     // 41: arcbox.engine.v1.PastMachines
-	(*DrawTimeline)(nil),     // 42: arcbox.engine.v1.DrawTimeline
-	(*Timeline)(nil),         // 43: arcbox.engine.v1.Timeline
-	(*Life)(nil),             // 44: arcbox.engine.v1.Life
-	(*Span)(nil),             // 45: arcbox.engine.v1.Span
-	(*CountJournal)(nil),     // 46: arcbox.engine.v1.CountJournal
-	(*JournalStats)(nil),     // 47: arcbox.engine.v1.JournalStats
-	(*Tally)(nil),            // 48: arcbox.engine.v1.Tally
-	(*BackupJournal)(nil),    // 49: arcbox.engine.v1.BackupJournal
-	(*BackedUp)(nil),         // 50: arcbox.engine.v1.BackedUp
-	(*VerifyJournal)(nil),    // 51: arcbox.engine.v1.VerifyJournal
-	(*Verified)(nil),         // 52: arcbox.engine.v1.Verified
-	(*Fault)(nil),            // 53: arcbox.engine.v1.Fault
-	nil,                      // 54: arcbox.engine.v1.Spec.LabelsEntry
-	nil,                      // 55: arcbox.engine.v1.SetMachine.LabelsEntry
-	nil,                      // 56: arcbox.engine.v1.Machine.PhasesEntry
-	nil,                      // 57: arcbox.engine.v1.Machine.BootPhasesEntry
-	nil,                      // 58: arcbox.engine.v1.JournalStats.KindsEntry
-	nil,                      // 59: arcbox.engine.v1.Tally.NanosEntry
+	(*Share)(nil),            // 8: arcbox.engine.v1.Share
+	(*ShareState)(nil),       // 9: arcbox.engine.v1.ShareState
+	(*Provision)(nil),        // 10: arcbox.engine.v1.Provision
+	(*Provisioned)(nil),      // 11: arcbox.engine.v1.Provisioned
+	(*ProvisionMachine)(nil), // 12: arcbox.engine.v1.ProvisionMachine
+	(*CreateMachine)(nil),    // 13: arcbox.engine.v1.CreateMachine
+	(*StartMachine)(nil),     // 14: arcbox.engine.v1.StartMachine
+	(*StopMachine)(nil),      // 15: arcbox.engine.v1.StopMachine
+	(*RestartMachine)(nil),   // 16: arcbox.engine.v1.RestartMachine
+	(*RemoveMachine)(nil),    // 17: arcbox.engine.v1.RemoveMachine
+	(*SetMachine)(nil),       // 18: arcbox.engine.v1.SetMachine
+	(*StopEngine)(nil),       // 19: arcbox.engine.v1.StopEngine
+	(*Done)(nil),             // 20: arcbox.engine.v1.Done
+	(*ListMachines)(nil),     // 21: arcbox.engine.v1.ListMachines
+	(*Machines)(nil),         // 22: arcbox.engine.v1.Machines
+	(*InspectMachine)(nil),   // 23: arcbox.engine.v1.InspectMachine
+	(*AwaitMachine)(nil),     // 24: arcbox.engine.v1.AwaitMachine
+	(*EngineStatus)(nil),     // 25: arcbox.engine.v1.EngineStatus
+	(*EngineInfo)(nil),       // 26: arcbox.engine.v1.EngineInfo
+	(*Machine)(nil),          // 27: arcbox.engine.v1.Machine
+	(*Owed)(nil),             // 28: arcbox.engine.v1.Owed
+	(*OpenGuest)(nil),        // 29: arcbox.engine.v1.OpenGuest
+	(*OpenLog)(nil),          // 30: arcbox.engine.v1.OpenLog
+	(*Ticket)(nil),           // 31: arcbox.engine.v1.Ticket
+	(*Record)(nil),           // 32: arcbox.engine.v1.Record
+	(*QueryJournal)(nil),     // 33: arcbox.engine.v1.QueryJournal
+	(*Records)(nil),          // 34: arcbox.engine.v1.Records
+	(*Follow)(nil),           // 35: arcbox.engine.v1.Follow
+	(*Grant)(nil),            // 36: arcbox.engine.v1.Grant
+	(*Unfollow)(nil),         // 37: arcbox.engine.v1.Unfollow
+	(*Followed)(nil),         // 38: arcbox.engine.v1.Followed
+	(*WhyMachine)(nil),       // 39: arcbox.engine.v1.WhyMachine
+	(*Why)(nil),              // 40: arcbox.engine.v1.Why
+	(*Advice)(nil),           // 41: arcbox.engine.v1.Advice
+	(*MachinesAt)(nil),       // 42: arcbox.engine.v1.MachinesAt
+	(*PastMachines)(nil),     // 43: arcbox.engine.v1.PastMachines
+	(*DrawTimeline)(nil),     // 44: arcbox.engine.v1.DrawTimeline
+	(*Timeline)(nil),         // 45: arcbox.engine.v1.Timeline
+	(*Life)(nil),             // 46: arcbox.engine.v1.Life
+	(*Span)(nil),             // 47: arcbox.engine.v1.Span
+	(*CountJournal)(nil),     // 48: arcbox.engine.v1.CountJournal
+	(*JournalStats)(nil),     // 49: arcbox.engine.v1.JournalStats
+	(*Tally)(nil),            // 50: arcbox.engine.v1.Tally
+	(*BackupJournal)(nil),    // 51: arcbox.engine.v1.BackupJournal
+	(*BackedUp)(nil),         // 52: arcbox.engine.v1.BackedUp
+	(*VerifyJournal)(nil),    // 53: arcbox.engine.v1.VerifyJournal
+	(*Verified)(nil),         // 54: arcbox.engine.v1.Verified
+	(*Fault)(nil),            // 55: arcbox.engine.v1.Fault
+	nil,                      // 56: arcbox.engine.v1.Spec.LabelsEntry
+	nil,                      // 57: arcbox.engine.v1.SetMachine.LabelsEntry
+	nil,                      // 58: arcbox.engine.v1.Machine.PhasesEntry
+	nil,                      // 59: arcbox.engine.v1.Machine.BootPhasesEntry
+	nil,                      // 60: arcbox.engine.v1.JournalStats.KindsEntry
+	nil,                      // 61: arcbox.engine.v1.Tally.NanosEntry
 }
 var file_actors_wire_engine_proto_depIdxs = []int32{
 	0,  // 0: arcbox.engine.v1.Refused.code:type_name -> arcbox.engine.v1.Code
 	7,  // 1: arcbox.engine.v1.Spec.blocks:type_name -> arcbox.engine.v1.Block
 	4,  // 2: arcbox.engine.v1.Spec.ports:type_name -> arcbox.engine.v1.Port
-	8,  // 3: arcbox.engine.v1.Spec.provision:type_name -> arcbox.engine.v1.Provision
-	54, // 4: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
-	6,  // 5: arcbox.engine.v1.Network.ports:type_name -> arcbox.engine.v1.PortState
-	4,  // 6: arcbox.engine.v1.PortState.port:type_name -> arcbox.engine.v1.Port
-	2,  // 7: arcbox.engine.v1.ProvisionMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 8: arcbox.engine.v1.CreateMachine.request:type_name -> arcbox.engine.v1.Request
-	3,  // 9: arcbox.engine.v1.CreateMachine.spec:type_name -> arcbox.engine.v1.Spec
-	2,  // 10: arcbox.engine.v1.StartMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 11: arcbox.engine.v1.StopMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 12: arcbox.engine.v1.RestartMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 13: arcbox.engine.v1.RemoveMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 14: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
-	4,  // 15: arcbox.engine.v1.SetMachine.add_ports:type_name -> arcbox.engine.v1.Port
-	4,  // 16: arcbox.engine.v1.SetMachine.remove_ports:type_name -> arcbox.engine.v1.Port
-	55, // 17: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
-	2,  // 18: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
-	25, // 19: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
-	25, // 20: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
-	24, // 21: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
-	3,  // 22: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
-	56, // 23: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
-	26, // 24: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
-	57, // 25: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
-	3,  // 26: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
-	5,  // 27: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
-	9,  // 28: arcbox.engine.v1.Machine.provisioned:type_name -> arcbox.engine.v1.Provisioned
-	2,  // 29: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
-	2,  // 30: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
-	30, // 31: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
-	31, // 32: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
-	30, // 33: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
-	25, // 34: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
-	30, // 35: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
-	39, // 36: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
-	25, // 37: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
-	44, // 38: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
-	45, // 39: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
-	58, // 40: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
-	48, // 41: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
-	59, // 42: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
-	53, // 43: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
-	44, // [44:44] is the sub-list for method output_type
-	44, // [44:44] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	8,  // 3: arcbox.engine.v1.Spec.shares:type_name -> arcbox.engine.v1.Share
+	10, // 4: arcbox.engine.v1.Spec.provision:type_name -> arcbox.engine.v1.Provision
+	56, // 5: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
+	6,  // 6: arcbox.engine.v1.Network.ports:type_name -> arcbox.engine.v1.PortState
+	4,  // 7: arcbox.engine.v1.PortState.port:type_name -> arcbox.engine.v1.Port
+	8,  // 8: arcbox.engine.v1.ShareState.share:type_name -> arcbox.engine.v1.Share
+	2,  // 9: arcbox.engine.v1.ProvisionMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 10: arcbox.engine.v1.CreateMachine.request:type_name -> arcbox.engine.v1.Request
+	3,  // 11: arcbox.engine.v1.CreateMachine.spec:type_name -> arcbox.engine.v1.Spec
+	2,  // 12: arcbox.engine.v1.StartMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 13: arcbox.engine.v1.StopMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 14: arcbox.engine.v1.RestartMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 15: arcbox.engine.v1.RemoveMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 16: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
+	4,  // 17: arcbox.engine.v1.SetMachine.add_ports:type_name -> arcbox.engine.v1.Port
+	4,  // 18: arcbox.engine.v1.SetMachine.remove_ports:type_name -> arcbox.engine.v1.Port
+	57, // 19: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
+	2,  // 20: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
+	27, // 21: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
+	27, // 22: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
+	26, // 23: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
+	3,  // 24: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
+	58, // 25: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
+	28, // 26: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
+	59, // 27: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
+	3,  // 28: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
+	5,  // 29: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
+	9,  // 30: arcbox.engine.v1.Machine.shares:type_name -> arcbox.engine.v1.ShareState
+	11, // 31: arcbox.engine.v1.Machine.provisioned:type_name -> arcbox.engine.v1.Provisioned
+	2,  // 32: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
+	2,  // 33: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
+	32, // 34: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
+	33, // 35: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
+	32, // 36: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
+	27, // 37: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
+	32, // 38: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
+	41, // 39: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
+	27, // 40: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
+	46, // 41: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
+	47, // 42: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
+	60, // 43: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
+	50, // 44: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
+	61, // 45: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
+	55, // 46: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_actors_wire_engine_proto_init() }
@@ -4787,14 +4933,14 @@ func file_actors_wire_engine_proto_init() {
 	if File_actors_wire_engine_proto != nil {
 		return
 	}
-	file_actors_wire_engine_proto_msgTypes[15].OneofWrappers = []any{}
+	file_actors_wire_engine_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_wire_engine_proto_rawDesc), len(file_actors_wire_engine_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   59,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime/debug"
 
+	"github.com/arcboxlabs/arcbox-engine/hv/virtiofs"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost"
 )
 
@@ -23,6 +24,10 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == "--version" {
 		fmt.Println("arcbox-vmhost", version)
 		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == virtiofs.Command {
+		fmt.Fprintln(os.Stderr, virtiofs.Enter(os.Args[2:]))
+		os.Exit(vmhost.ExitRefused)
 	}
 	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(softLimit)

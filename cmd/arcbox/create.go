@@ -17,7 +17,8 @@ func newCreate(a *app) *cobra.Command {
 			"free again once it is removed; upper and lower case are the same name. With an image\n" +
 			"it is a whole system with a disk of its own; without, a kernel and a rescue userland.",
 		Example: "  arcbox create web --image debian:12\n  arcbox create ci --cpus 2 --memory 2G --restart on-failure\n" +
-			"  arcbox create db --block /dev/disk/by-id/usb-big --block pets.img:ro\n  arcbox create -f machine.yaml --cpus 1",
+			"  arcbox create db --block /dev/disk/by-id/usb-big --block pets.img:ro\n" +
+			"  arcbox create web --image debian:12 -v .:/src -v out:/out:rw\n  arcbox create -f machine.yaml --cpus 1",
 		Args: named(0, 1),
 	}
 	s.add(a, cmd)

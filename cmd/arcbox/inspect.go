@@ -139,6 +139,7 @@ func (a *app) printInspect(m *wire.Machine, use *diskUseJSON) error {
 	for _, b := range m.GetSpec().GetBlocks() {
 		facts = append(facts, fact{"block", blockText(b)})
 	}
+	facts = append(facts, volumeFacts(m)...)
 	for _, o := range m.GetOwed() {
 		facts = append(facts, fact{"owed", a.owedText(o)})
 	}

@@ -72,6 +72,7 @@ type machineJSON struct {
 	Network      *networkJSON      `json:"network,omitempty"`
 	Labels       map[string]string `json:"labels,omitempty"`
 	Protected    bool              `json:"protected,omitempty"` // it can't be removed
+	Shares       []shareJSON       `json:"shares,omitempty"`    // of inspect
 	DiskUse      *diskUseJSON      `json:"disk_use,omitempty"`  // of inspect
 }
 
@@ -103,7 +104,7 @@ func machineView(m *wire.Machine) machineJSON {
 		HostVersion: m.GetHostVersion(), GuestBoot: m.GetGuestBoot(), Reboots: m.GetReboots(), Attempt: m.GetAttempt(),
 		NotBefore: wireTime(m.GetNotBeforeUnixNanos()), Resting: m.GetResting(), Stray: m.GetStray(), Damaged: m.GetDamaged(),
 		Dir: m.GetDir(), RunDir: m.GetRunDir(), Seq: m.GetSeq(), Owed: owedView(m.GetOwed()), LaunchedWith: sizesView(m.GetLaunchedWith()),
-		Labels: s.GetLabels(), Protected: s.GetProtected(), Network: networkView(m), Provision: provisionView(m),
+		Labels: s.GetLabels(), Protected: s.GetProtected(), Network: networkView(m), Shares: sharesView(m), Provision: provisionView(m),
 	}
 }
 

@@ -21,7 +21,7 @@ const maxMachineFile = 64 << 10
 
 // paths are the keys whose relative values start from the file's directory; a
 // kernel is a path where it has a slash.
-var paths = []string{"kernel", "initrd", "block", "user-data", "provision"}
+var paths = []string{"kernel", "initrd", "block", "volume", "user-data", "provision"}
 
 // fileKeys are what a machine file may say.
 func fileKeys() []string { return append([]string{"name"}, specNames...) }

@@ -147,7 +147,7 @@ func TestMachineFileRefuses(t *testing.T) {
 		"- a":                                    "standard input:1: keys and values are needed",
 		"cpus: 1\n\nmemroy: 2G":                  `standard input:3: there is no key "memroy"; did you mean "memory"?`,
 		"Name: x":                                `did you mean "name"?`,
-		"volumes: {}":                            "there are name, ",
+		"tenants: {}":                            "there are name, ",
 		"? [a]\n: b":                             "there is no key",
 		"cpus: 1\ncpus: 2":                       "standard input:2: cpus is there twice, first in line 1",
 		"cpus: 1\n---\ncpus: 2":                  "one machine to a file",

@@ -36,7 +36,7 @@ type specFlags struct {
 	cpus                                                     int
 	memory                                                   sizeValue
 	kernel, initrd, cmdline, backend, restart, accel, script string
-	blocks                                                   []string
+	blocks, volumes                                          []string
 	machine                                                  string
 	kernels                                                  func() (*kernel.Store, error)
 	imageFlags
@@ -49,7 +49,7 @@ type specFlags struct {
 	typed []string     // what is on the command line itself
 }
 
-var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "script", "block", "network", "egress", "port", "socket", "user-data", "provision", "provision-timeout", "label"}
+var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "script", "block", "volume", "network", "egress", "port", "socket", "user-data", "provision", "provision-timeout", "label"}
 
 func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	s.memory, s.kernels = defaultMemory, a.kernels
@@ -69,13 +69,16 @@ func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	f.StringVar(&s.script, "script", "", "what a sim machine does (only with --backend sim)")
 	f.StringArrayVar(&s.blocks, "block", nil, "a file or a block device as a further disk: PATH or PATH:ro; again for more")
 	f.StringArrayVar(&s.labels, "label", nil, "a word of your own to find it by: KEY or KEY=VALUE; again for more")
+	f.StringArrayVarP(&s.volumes, "volume", "v", nil, "a directory of the host for the guest, read only unless it ends in :rw: HOST:GUEST[:rw]; again for more")
 	f.StringVarP(&s.path, "file", "f", "", "a machine file (YAML) with these flags as keys; - is standard input. Flags go first")
 	a.complete(cmd, "backend", backends...)
 	a.complete(cmd, "restart", policies...)
 	a.complete(cmd, "accel", accels...)
 	a.complete(cmd, "machine", machineTypes...)
-	if err := cmd.RegisterFlagCompletionFunc("kernel", a.completeKernelFlag); err != nil {
-		panic(err) // it was added above
+	for flag, f := range map[string]completer{"kernel": a.completeKernelFlag, "volume": completeVolume} {
+		if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
+			panic(err) // it was added above
+		}
 	}
 }
 
@@ -91,9 +94,10 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 	image, kernelErr := s.kernelOf(cmd)
 	initrd, initrdErr := bootFile("initrd", s.initrd)
 	blocks, blockErr := parseBlocks(s.blocks)
+	shares, shareErr := parseVolumes(s.volumes)
 	provision, provisionErr := s.setUp.read(cmd, s.image)
 	labels, labelErr := parseLabels(s.labels)
-	for _, err := range []error{s.check(cmd), checkCPUs(cpus), checkMemory(s.memory), s.checkWords(), kernelErr, initrdErr, blockErr, provisionErr, labelErr} {
+	for _, err := range []error{s.check(cmd), checkCPUs(cpus), checkMemory(s.memory), s.checkWords(), kernelErr, initrdErr, blockErr, shareErr, provisionErr, labelErr} {
 		if err != nil {
 			return nil, usage(cmd, s.place(err))
 		}
@@ -101,7 +105,7 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 	spec := &wire.Spec{
 		Cpus: uint32(cpus), Memory: int64(s.memory), Kernel: image, Initrd: initrd, Cmdline: s.cmdline, //nolint:gosec // checked
 		Backend: s.backend, Restart: s.restart, Accel: s.accel, Script: s.script, Board: strings.TrimPrefix(s.machine, "auto"), Blocks: blocks,
-		Provision: provision, Labels: labels,
+		Provision: provision, Labels: labels, Shares: shares,
 	}
 	if err := s.connect(spec); err != nil {
 		return nil, usage(cmd, s.place(err))

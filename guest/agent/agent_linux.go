@@ -52,6 +52,8 @@ type Options struct {
 	// that is ready; "" and nil = there is none.
 	Init   string
 	Booted <-chan struct{}
+	// Shares are the launch's; nil = it has none.
+	Shares *shares
 	// Root is the machine's root directory, where set-ups are known; "" = "/".
 	Root string
 	// Replayed says that the machine's own disk was not unmounted before this boot.
@@ -169,6 +171,11 @@ func (a *Agent) Hello(_ context.Context, req *wire.HelloRequest) (*wire.HelloRep
 	if req.GetProtocol() == 0 {
 		return nil, status.Error(codes.InvalidArgument, "protocol: 0, want the client's version, from 1")
 	}
+	abilities := []string{wire.AbilityTerminal, wire.AbilityLogin, wire.AbilityCopy, wire.AbilityBeside, wire.AbilityBoot, wire.AbilityProvision,
+		wire.AbilityForward, wire.AbilityAddress, wire.AbilityTrim, wire.AbilityGrow}
+	if a.opts.Shares != nil {
+		abilities = append(abilities, wire.AbilityShares)
+	}
 	return &wire.HelloReply{
 		Protocol: wire.Protocol,
 		Version:  a.opts.Version,
@@ -178,8 +185,7 @@ func (a *Agent) Hello(_ context.Context, req *wire.HelloRequest) (*wire.HelloRep
 		Phases:   a.opts.Phases.all(),
 		Data:     a.dataState(),
 
-		Abilities: []string{wire.AbilityTerminal, wire.AbilityLogin, wire.AbilityCopy, wire.AbilityBeside, wire.AbilityBoot, wire.AbilityProvision,
-			wire.AbilityForward, wire.AbilityAddress, wire.AbilityTrim, wire.AbilityGrow},
+		Abilities: abilities,
 	}, nil
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 )
 
 // BesideName is what the agent is called beside a distribution's init. systemd
@@ -28,13 +30,15 @@ type legacy struct {
 	Path   string           `json:"path"` // of the init
 	Kind   initKind         `json:"kind"`
 	// Replays says that the machine's own disk had a log to be replayed.
-	Replays bool `json:"replays"`
+	Replays bool         `json:"replays"`
+	Shares  []wire.Share `json:"shares,omitempty"`
 }
 
 // The descriptors of the agent beside the init.
 const (
 	fdLegacy  = 3
 	fdNotify  = 4 // where there is a systemd
+	fdShares  = 5 // closed when the shares had their turn, where there are any
 	maxLegacy = 64 << 10
 )
 
@@ -63,7 +67,8 @@ func (m *machine) handOver() error {
 }
 
 // startBeside starts this program anew, in a session of its own. Its binary is
-// removed by now, and lives on for as long as it runs.
+// removed by now, and lives on for as long as it runs. It returns when that has the
+// shares mounted, or has given up.
 func (m *machine) startBeside(notify int) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -76,18 +81,37 @@ func (m *machine) startBeside(notify int) error {
 	}
 	defer r.Close()
 	defer w.Close()
-	files := []uintptr{null.Fd(), os.Stderr.Fd(), os.Stderr.Fd(), r.Fd()}
+	mounted, turn, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer mounted.Close()
+	files := []uintptr{null.Fd(), os.Stderr.Fd(), os.Stderr.Fd(), r.Fd(), null.Fd(), turn.Fd()}
 	if notify >= 0 {
-		files = append(files, uintptr(notify))
+		files[fdNotify] = uintptr(notify)
+	}
+	left := legacy{Token: m.token, SSH: m.ssh, Phases: m.phases.all(), Path: m.init.path, Kind: m.init.kind, Replays: m.replays}
+	if m.shares != nil {
+		left.Shares = m.shares.list
 	}
 	_, err = syscall.ForkExec("/proc/self/exe", []string{BesideName}, &syscall.ProcAttr{
 		Dir: "/", Env: []string{"PATH=" + defaultPath, "HOME=/root"},
 		Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
+	_ = turn.Close()
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(w).Encode(legacy{Token: m.token, SSH: m.ssh, Phases: m.phases.all(), Path: m.init.path, Kind: m.init.kind, Replays: m.replays})
+	if err := json.NewEncoder(w).Encode(left); err != nil || m.shares == nil {
+		return err
+	}
+	if err := mounted.SetReadDeadline(time.Now().Add(2 * shareTime)); err != nil {
+		return err
+	}
+	if _, err := mounted.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		m.log.Warn("share", "err", err)
+	}
+	return nil
 }
 
 // sparePort keeps systemd from putting a login prompt on the console that takes
@@ -114,6 +138,12 @@ func Beside(version string) {
 		m.complain(err)
 		return
 	}
+	for _, fd := range []int{fdNotify, fdShares} {
+		unix.CloseOnExec(fd)
+	}
+	turn := os.NewFile(fdShares, "shares")
+	m.mountShares()
+	_ = turn.Close()
 	m.phases.Mark("agent")
 	if m.args.fault(faultNoAgent) {
 		select {}
@@ -136,6 +166,9 @@ func (m *machine) inherit(f *os.File) error {
 	}
 	m.token, m.ssh, m.init = l.Token, l.SSH, distribution{l.Path, l.Kind}
 	m.phases.at, m.replays = l.Phases, l.Replays
+	if len(l.Shares) > 0 {
+		m.shares = newShares(l.Shares)
+	}
 	return nil
 }
 

@@ -41,6 +41,7 @@ type machine struct {
 	token   []byte
 	ssh     sshFiles
 	seed    seed
+	shares  *shares // nil = there are none
 	phases  Phases
 	replays bool // the machine's own disk had a log to be replayed
 	log     *slog.Logger
@@ -71,7 +72,7 @@ func Init(version string) {
 	how := m.await()
 	m.log.Info("the machine ends", "reboot", how.reboot, "grace", how.grace)
 	endProcesses(how.grace, m.log)
-	unix.Sync()
+	syncAll()
 	stop()
 	serving.Wait()
 	unmountAll(m.log)
@@ -95,12 +96,20 @@ func (m *machine) boot() {
 	if m.seed, err = takeSeed(seedDir); err != nil {
 		m.log.Warn("no user-data", "err", err)
 	}
+	if list, err := takeShares(sharesFile); err != nil {
+		m.log.Warn("no shares", "err", err)
+	} else if len(list) > 0 {
+		m.shares = newShares(list)
+	}
 	if m.args.root {
 		m.finish()
 		m.enter()
 	} else {
 		m.mount(rescueMounts)
-		go m.finish()
+		go func() {
+			m.finish()
+			m.mountShares()
+		}()
 	}
 	setUpFiles(m.args, m.log)
 	m.phases.Mark("mounts")
@@ -129,6 +138,7 @@ func (m *machine) enter() {
 		var ok bool
 		if m.init, ok = findInit("/"); !ok {
 			m.log.Info("the image has no init")
+			m.mountShares()
 			return
 		}
 		err = m.handOver()
@@ -175,6 +185,13 @@ func (m *machine) finish() {
 	m.watchButton()
 }
 
+func (m *machine) mountShares() {
+	if m.shares != nil {
+		m.shares.mountAll(m.log)
+		m.phases.Mark("shares")
+	}
+}
+
 func (m *machine) watchButton() {
 	watchPowerButton(func() {
 		m.log.Info("power button")
@@ -188,7 +205,7 @@ func (m *machine) serve(ctx context.Context) {
 	a, err := New(Options{
 		Version: m.version, Token: m.token, Log: m.log, Phases: &m.phases,
 		Admit: fromHost, CID: ownCID, PowerOff: m.shutdown, Orphans: m.init.path == "",
-		Init: m.init.path, Booted: m.booted, Replayed: m.replays,
+		Init: m.init.path, Booted: m.booted, Replayed: m.replays, Shares: m.shares,
 	})
 	if err != nil {
 		m.complain(err)

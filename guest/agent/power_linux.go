@@ -85,7 +85,24 @@ func unmountAll(log *slog.Logger) {
 			log.Warn("unmount", "on", on, "err", err)
 		}
 	}
-	unix.Sync()
+	syncAll()
+}
+
+// syncAll writes down what the machine's own file systems hold. A share has nothing
+// that its host has not, and who syncs one that is lost waits for ever, as sync(2)
+// would.
+func syncAll() {
+	table, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return
+	}
+	for _, on := range parseMounts(table) {
+		fd, err := unix.Open(on, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err == nil {
+			_ = unix.Syncfs(fd) // whom should it be told?
+			_ = unix.Close(fd)
+		}
+	}
 }
 
 // parseMounts gives the mount points that must be let go of, as mounted.
@@ -98,7 +115,7 @@ func parseMounts(table []byte) []string {
 			continue
 		}
 		switch fields[2] {
-		case "rootfs", "proc", "sysfs", "devtmpfs", "devpts", "cgroup2":
+		case "rootfs", "proc", "sysfs", "devtmpfs", "devpts", "cgroup2", "virtiofs":
 			continue
 		}
 		out = append(out, unescape.Replace(fields[1]))
@@ -109,7 +126,7 @@ func parseMounts(table []byte) []string {
 // powerOff does not return. Where the platform can't power off, a reset ends
 // the VM as well.
 func powerOff(reboot bool, log *slog.Logger) {
-	unix.Sync()
+	syncAll()
 	if !reboot {
 		err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 		log.Error("power off", "err", err)

@@ -16,7 +16,7 @@ import (
 
 // layout is the version of the directory and of what goes into the initramfs.
 // It is part of the digest: raise it when either changes.
-const layout = 3
+const layout = 4
 
 const manifestName = "manifest.json"
 
@@ -28,6 +28,7 @@ type Assets struct {
 	Kernel  string   `json:"kernel"`  // absolute, but relative in the file
 	Initrd  string   `json:"initrd"`  // likewise
 	Root    string   `json:"root"`    // likewise: what the initramfs of a machine with an image has beyond
+	Share   string   `json:"share"`   // likewise: what that of a machine with shares has beyond
 	Tree    string   `json:"tree"`    // likewise: an EROFS of all modules, for /lib/modules/RELEASE
 	Vmlinux bool     `json:"vmlinux"` // Kernel is an ELF with a PVH entry
 	Modules []string `json:"modules"` // in load order
@@ -36,6 +37,7 @@ type Assets struct {
 	KernelBytes int64 `json:"kernel_bytes"`
 	InitrdBytes int64 `json:"initrd_bytes"`
 	RootBytes   int64 `json:"root_bytes"`
+	ShareBytes  int64 `json:"share_bytes"`
 	TreeBytes   int64 `json:"tree_bytes"`
 
 	TreeDigest string `json:"tree_digest"` // of the modules that went in
@@ -129,7 +131,7 @@ func readAssets(dir string) (Assets, error) {
 	for _, f := range []struct {
 		path *string
 		size int64
-	}{{&a.Kernel, a.KernelBytes}, {&a.Initrd, a.InitrdBytes}, {&a.Root, a.RootBytes}, {&a.Tree, a.TreeBytes}} {
+	}{{&a.Kernel, a.KernelBytes}, {&a.Initrd, a.InitrdBytes}, {&a.Root, a.RootBytes}, {&a.Share, a.ShareBytes}, {&a.Tree, a.TreeBytes}} {
 		if !filepath.IsLocal(*f.path) {
 			return Assets{}, fmt.Errorf("boot assets: %s: file %q, a name within the directory is allowed", name, *f.path)
 		}

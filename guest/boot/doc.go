@@ -38,7 +38,7 @@
 //
 // The modules that only a machine with an image needs (Btrfs, EROFS, overlay) are
 // most of all, so they are an archive of their own, with a list of its own:
-// /lib/modules.root.
+// /lib/modules.root. So are those of a machine with shares: /lib/modules.share.
 //
 // Modules that a guest loads later, by modprobe or because a device is there, are in
 // an EROFS, which a machine with an image has as a disk and mounts where modprobe

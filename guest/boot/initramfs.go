@@ -88,11 +88,11 @@ func writeInitramfs(w io.Writer, c content) error {
 	return a.close()
 }
 
-// writeRootArchive writes the archive that goes behind the initramfs of a
-// machine with an image.
-func writeRootArchive(w io.Writer, release string, modules []module) error {
+// writeFurther writes an archive that goes behind the initramfs of some machines:
+// modules, and the list of them.
+func writeFurther(w io.Writer, list, release string, modules []module) error {
 	a := &archive{w: cpio.NewWriter(w)}
-	a.addModules("lib/modules.root", release, modules)
+	a.addModules(list, release, modules)
 	return a.close()
 }
 

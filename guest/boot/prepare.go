@@ -176,7 +176,7 @@ func (o *PrepareOptions) read() (inputs, error) {
 // digest covers what the result depends on.
 func (in inputs) digest() string {
 	h := sha256.New()
-	fmt.Fprintf(h, "layout %d\nrelease %s\nwanted %v %v\ntree %s\n", layout, in.release, wanted, wantedRoot, in.tree)
+	fmt.Fprintf(h, "layout %d\nrelease %s\nwanted %v %v %v\ntree %s\n", layout, in.release, wanted, wantedRoot, wantedShare, in.tree)
 	for _, data := range [][]byte{in.bzImage, in.agent, in.busybox} {
 		sum := sha256.Sum256(data)
 		h.Write(sum[:])
@@ -194,7 +194,7 @@ func (o *PrepareOptions) build(ctx context.Context, in inputs, digest, dir strin
 		return fmt.Errorf("boot assets: %w", err)
 	}
 	defer os.RemoveAll(stage)
-	a := Assets{Layout: layout, Digest: digest, Release: in.release, Kernel: "kernel", Initrd: "initrd", Root: "root", Tree: "modules", TreeDigest: in.tree}
+	a := Assets{Layout: layout, Digest: digest, Release: in.release, Kernel: "kernel", Initrd: "initrd", Root: "root", Share: "share", Tree: "modules", TreeDigest: in.tree}
 
 	image := in.bzImage
 	vmlinux, err := extractVmlinux(in.bzImage)
@@ -206,14 +206,15 @@ func (o *PrepareOptions) build(ctx context.Context, in inputs, digest, dir strin
 	default:
 		return err
 	}
-	initrd, root, err := o.archives(ctx, in, &a)
+	made, err := o.archives(ctx, in, &a)
 	if err != nil {
 		return err
 	}
 	if a.TreeBytes, err = o.tree(in, filepath.Join(stage, a.Tree)); err != nil {
 		return err
 	}
-	a.KernelBytes, a.InitrdBytes, a.RootBytes = int64(len(image)), int64(len(initrd)), int64(len(root))
+	a.KernelBytes, a.InitrdBytes = int64(len(image)), int64(len(made.initrd))
+	a.RootBytes, a.ShareBytes = int64(len(made.root)), int64(len(made.share))
 	manifest, err := json.MarshalIndent(a, "", "  ")
 	if err != nil {
 		return fmt.Errorf("boot assets: manifest: %w", err)
@@ -221,7 +222,7 @@ func (o *PrepareOptions) build(ctx context.Context, in inputs, digest, dir strin
 	for _, f := range []struct {
 		name string
 		data []byte
-	}{{a.Kernel, image}, {a.Initrd, initrd}, {a.Root, root}, {manifestName, append(manifest, '\n')}} {
+	}{{a.Kernel, image}, {a.Initrd, made.initrd}, {a.Root, made.root}, {a.Share, made.share}, {manifestName, append(manifest, '\n')}} {
 		if err := writeSynced(filepath.Join(stage, f.name), f.data); err != nil {
 			return fmt.Errorf("boot assets: %w", err)
 		}
@@ -270,45 +271,57 @@ func install(stage, dir, digest string) error {
 	return nil
 }
 
-// archives makes the initramfs, and what goes behind it where a machine has an
-// image, and notes in a what is in them. They stay uncompressed: under TCG that
-// boots 0.1 s sooner than zstd, and costs a launch 4 ms of copying.
-func (o *PrepareOptions) archives(ctx context.Context, in inputs, a *Assets) (initrd, root []byte, err error) {
+// archives are the initramfs, and what goes behind it where a machine has an image,
+// or shares.
+type archives struct{ initrd, root, share []byte }
+
+// archives makes them, and notes in a what is in them. They stay uncompressed: under
+// TCG that boots 0.1 s sooner than zstd, and costs a launch 4 ms of copying.
+func (o *PrepareOptions) archives(ctx context.Context, in inputs, a *Assets) (archives, error) {
 	tree, err := openModules(in.modules)
 	if err != nil {
-		return nil, nil, err
+		return archives{}, err
 	}
 	c := content{release: in.release, agent: in.agent, busybox: in.busybox}
 	if c.modules, a.Missing, err = tree.order(wanted); err != nil {
-		return nil, nil, err
+		return archives{}, err
 	}
 	for _, m := range c.modules {
 		a.Modules = append(a.Modules, m.name)
 	}
-	more, missing, err := tree.order(wantedRoot)
-	if err != nil {
-		return nil, nil, err
-	}
-	a.Missing = append(a.Missing, missing...)
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	list, err := runCommand(ctx, "", o.Busybox, "--list")
 	if err != nil {
-		return nil, nil, fmt.Errorf("busybox applets: %w", err)
+		return archives{}, fmt.Errorf("busybox applets: %w", err)
 	}
 	if c.applets, err = parseApplets(string(list)); err != nil {
-		return nil, nil, err
+		return archives{}, err
 	}
-	var first, second bytes.Buffer
+	var first bytes.Buffer
 	if err := writeInitramfs(&first, c); err != nil {
-		return nil, nil, err
-	}
-	if err := writeRootArchive(&second, in.release, without(more, c.modules)); err != nil {
-		return nil, nil, err
+		return archives{}, err
 	}
 	pad4(&first)
-	pad4(&second)
-	return first.Bytes(), second.Bytes(), nil
+	made := archives{initrd: first.Bytes()}
+	for _, further := range []struct {
+		list   string
+		wanted []want
+		into   *[]byte
+	}{{"lib/modules.root", wantedRoot, &made.root}, {"lib/modules.share", wantedShare, &made.share}} {
+		more, missing, err := tree.order(further.wanted)
+		if err != nil {
+			return archives{}, err
+		}
+		a.Missing = append(a.Missing, missing...)
+		var buf bytes.Buffer
+		if err := writeFurther(&buf, further.list, in.release, without(more, c.modules)); err != nil {
+			return archives{}, err
+		}
+		pad4(&buf)
+		*further.into = buf.Bytes()
+	}
+	return made, nil
 }
 
 func writeSynced(name string, data []byte) error {

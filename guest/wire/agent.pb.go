@@ -2102,6 +2102,156 @@ func (x *AddressReply) GetAddresses() []string {
 	return nil
 }
 
+type SharesRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	WaitNanos int64                  `protobuf:"varint,1,opt,name=wait_nanos,json=waitNanos,proto3" json:"wait_nanos,omitempty"` // how long they are waited for, at most a minute
+	// Tags of those that the host serves no longer: whoever touched one would hang, so
+	// something empty that can't be written to goes in its place.
+	Lost          []string `protobuf:"bytes,2,rep,name=lost,proto3" json:"lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SharesRequest) Reset() {
+	*x = SharesRequest{}
+	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SharesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SharesRequest) ProtoMessage() {}
+
+func (x *SharesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SharesRequest.ProtoReflect.Descriptor instead.
+func (*SharesRequest) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *SharesRequest) GetWaitNanos() int64 {
+	if x != nil {
+		return x.WaitNanos
+	}
+	return 0
+}
+
+func (x *SharesRequest) GetLost() []string {
+	if x != nil {
+		return x.Lost
+	}
+	return nil
+}
+
+type SharesReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Shares        []*ShareState          `protobuf:"bytes,1,rep,name=shares,proto3" json:"shares,omitempty"` // in the order of the launch
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SharesReply) Reset() {
+	*x = SharesReply{}
+	mi := &file_guest_wire_agent_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SharesReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SharesReply) ProtoMessage() {}
+
+func (x *SharesReply) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SharesReply.ProtoReflect.Descriptor instead.
+func (*SharesReply) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *SharesReply) GetShares() []*ShareState {
+	if x != nil {
+		return x.Shares
+	}
+	return nil
+}
+
+type ShareState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tag           string                 `protobuf:"bytes,1,opt,name=tag,proto3" json:"tag,omitempty"`
+	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"` // why it is not mounted; "" = it is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareState) Reset() {
+	*x = ShareState{}
+	mi := &file_guest_wire_agent_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareState) ProtoMessage() {}
+
+func (x *ShareState) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareState.ProtoReflect.Descriptor instead.
+func (*ShareState) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ShareState) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *ShareState) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 type TrimRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2110,7 +2260,7 @@ type TrimRequest struct {
 
 func (x *TrimRequest) Reset() {
 	*x = TrimRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	mi := &file_guest_wire_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2122,7 +2272,7 @@ func (x *TrimRequest) String() string {
 func (*TrimRequest) ProtoMessage() {}
 
 func (x *TrimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	mi := &file_guest_wire_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2135,7 +2285,7 @@ func (x *TrimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrimRequest.ProtoReflect.Descriptor instead.
 func (*TrimRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{29}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{32}
 }
 
 type TrimReply struct {
@@ -2147,7 +2297,7 @@ type TrimReply struct {
 
 func (x *TrimReply) Reset() {
 	*x = TrimReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[30]
+	mi := &file_guest_wire_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2159,7 +2309,7 @@ func (x *TrimReply) String() string {
 func (*TrimReply) ProtoMessage() {}
 
 func (x *TrimReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[30]
+	mi := &file_guest_wire_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2172,7 +2322,7 @@ func (x *TrimReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrimReply.ProtoReflect.Descriptor instead.
 func (*TrimReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{30}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TrimReply) GetTrimmed() uint64 {
@@ -2191,7 +2341,7 @@ type GrowRequest struct {
 
 func (x *GrowRequest) Reset() {
 	*x = GrowRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[31]
+	mi := &file_guest_wire_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2203,7 +2353,7 @@ func (x *GrowRequest) String() string {
 func (*GrowRequest) ProtoMessage() {}
 
 func (x *GrowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[31]
+	mi := &file_guest_wire_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2216,7 +2366,7 @@ func (x *GrowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrowRequest.ProtoReflect.Descriptor instead.
 func (*GrowRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{31}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GrowRequest) GetSize() uint64 {
@@ -2235,7 +2385,7 @@ type GrowReply struct {
 
 func (x *GrowReply) Reset() {
 	*x = GrowReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[32]
+	mi := &file_guest_wire_agent_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2247,7 +2397,7 @@ func (x *GrowReply) String() string {
 func (*GrowReply) ProtoMessage() {}
 
 func (x *GrowReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[32]
+	mi := &file_guest_wire_agent_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2260,7 +2410,7 @@ func (x *GrowReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrowReply.ProtoReflect.Descriptor instead.
 func (*GrowReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{32}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GrowReply) GetSize() uint64 {
@@ -2279,7 +2429,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[33]
+	mi := &file_guest_wire_agent_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2291,7 +2441,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[33]
+	mi := &file_guest_wire_agent_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2304,7 +2454,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{33}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ShutdownRequest) GetGraceNanos() int64 {
@@ -2322,7 +2472,7 @@ type ShutdownReply struct {
 
 func (x *ShutdownReply) Reset() {
 	*x = ShutdownReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[34]
+	mi := &file_guest_wire_agent_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2334,7 +2484,7 @@ func (x *ShutdownReply) String() string {
 func (*ShutdownReply) ProtoMessage() {}
 
 func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[34]
+	mi := &file_guest_wire_agent_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2347,7 +2497,7 @@ func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownReply.ProtoReflect.Descriptor instead.
 func (*ShutdownReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{34}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{37}
 }
 
 type ProvisionRequest struct {
@@ -2362,7 +2512,7 @@ type ProvisionRequest struct {
 
 func (x *ProvisionRequest) Reset() {
 	*x = ProvisionRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[35]
+	mi := &file_guest_wire_agent_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2374,7 +2524,7 @@ func (x *ProvisionRequest) String() string {
 func (*ProvisionRequest) ProtoMessage() {}
 
 func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[35]
+	mi := &file_guest_wire_agent_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2387,7 +2537,7 @@ func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionRequest.ProtoReflect.Descriptor instead.
 func (*ProvisionRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{35}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ProvisionRequest) GetKey() string {
@@ -2431,7 +2581,7 @@ type ProvisionReply struct {
 
 func (x *ProvisionReply) Reset() {
 	*x = ProvisionReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[36]
+	mi := &file_guest_wire_agent_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2443,7 +2593,7 @@ func (x *ProvisionReply) String() string {
 func (*ProvisionReply) ProtoMessage() {}
 
 func (x *ProvisionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[36]
+	mi := &file_guest_wire_agent_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2456,7 +2606,7 @@ func (x *ProvisionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionReply.ProtoReflect.Descriptor instead.
 func (*ProvisionReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{36}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ProvisionReply) GetMsg() isProvisionReply_Msg {
@@ -2515,7 +2665,7 @@ type ProvisionDone struct {
 
 func (x *ProvisionDone) Reset() {
 	*x = ProvisionDone{}
-	mi := &file_guest_wire_agent_proto_msgTypes[37]
+	mi := &file_guest_wire_agent_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2527,7 +2677,7 @@ func (x *ProvisionDone) String() string {
 func (*ProvisionDone) ProtoMessage() {}
 
 func (x *ProvisionDone) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[37]
+	mi := &file_guest_wire_agent_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2540,7 +2690,7 @@ func (x *ProvisionDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionDone.ProtoReflect.Descriptor instead.
 func (*ProvisionDone) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{37}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ProvisionDone) GetStatus() int32 {
@@ -2754,7 +2904,17 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\n" +
 	"wait_nanos\x18\x02 \x01(\x03R\twaitNanos\",\n" +
 	"\fAddressReply\x12\x1c\n" +
-	"\taddresses\x18\x01 \x03(\tR\taddresses\"\r\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\"B\n" +
+	"\rSharesRequest\x12\x1d\n" +
+	"\n" +
+	"wait_nanos\x18\x01 \x01(\x03R\twaitNanos\x12\x12\n" +
+	"\x04lost\x18\x02 \x03(\tR\x04lost\"B\n" +
+	"\vSharesReply\x123\n" +
+	"\x06shares\x18\x01 \x03(\v2\x1b.arcbox.agent.v1.ShareStateR\x06shares\"4\n" +
+	"\n" +
+	"ShareState\x12\x10\n" +
+	"\x03tag\x18\x01 \x01(\tR\x03tag\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"\r\n" +
 	"\vTrimRequest\"%\n" +
 	"\tTrimReply\x12\x18\n" +
 	"\atrimmed\x18\x01 \x01(\x04R\atrimmed\"!\n" +
@@ -2784,7 +2944,7 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x05error\x18\x05 \x01(\tR\x05error\x12\x1d\n" +
 	"\n" +
 	"took_nanos\x18\x06 \x01(\x03R\ttookNanos\x12\x12\n" +
-	"\x04tail\x18\a \x01(\fR\x04tail2\xc1\a\n" +
+	"\x04tail\x18\a \x01(\fR\x04tail2\x89\b\n" +
 	"\x05Agent\x12C\n" +
 	"\x05Hello\x12\x1d.arcbox.agent.v1.HelloRequest\x1a\x1b.arcbox.agent.v1.HelloReply\x12@\n" +
 	"\x04Ping\x12\x1c.arcbox.agent.v1.PingRequest\x1a\x1a.arcbox.agent.v1.PingReply\x12R\n" +
@@ -2794,7 +2954,8 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\aCopyOut\x12\x1f.arcbox.agent.v1.CopyOutRequest\x1a\x19.arcbox.agent.v1.CopyPart0\x01\x12H\n" +
 	"\x06CopyIn\x12\x1e.arcbox.agent.v1.CopyInRequest\x1a\x1c.arcbox.agent.v1.CopyInReply(\x01\x12C\n" +
 	"\x05Clock\x12\x1d.arcbox.agent.v1.ClockRequest\x1a\x1b.arcbox.agent.v1.ClockReply\x12I\n" +
-	"\aAddress\x12\x1f.arcbox.agent.v1.AddressRequest\x1a\x1d.arcbox.agent.v1.AddressReply\x12@\n" +
+	"\aAddress\x12\x1f.arcbox.agent.v1.AddressRequest\x1a\x1d.arcbox.agent.v1.AddressReply\x12F\n" +
+	"\x06Shares\x12\x1e.arcbox.agent.v1.SharesRequest\x1a\x1c.arcbox.agent.v1.SharesReply\x12@\n" +
 	"\x04Trim\x12\x1c.arcbox.agent.v1.TrimRequest\x1a\x1a.arcbox.agent.v1.TrimReply\x12@\n" +
 	"\x04Grow\x12\x1c.arcbox.agent.v1.GrowRequest\x1a\x1a.arcbox.agent.v1.GrowReply\x12L\n" +
 	"\bShutdown\x12 .arcbox.agent.v1.ShutdownRequest\x1a\x1e.arcbox.agent.v1.ShutdownReply\x12O\n" +
@@ -2814,7 +2975,7 @@ func file_guest_wire_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_guest_wire_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_guest_wire_agent_proto_goTypes = []any{
 	(CopyEntry_Kind)(0),       // 0: arcbox.agent.v1.CopyEntry.Kind
 	(*AwaitBootRequest)(nil),  // 1: arcbox.agent.v1.AwaitBootRequest
@@ -2846,28 +3007,31 @@ var file_guest_wire_agent_proto_goTypes = []any{
 	(*ClockReply)(nil),        // 27: arcbox.agent.v1.ClockReply
 	(*AddressRequest)(nil),    // 28: arcbox.agent.v1.AddressRequest
 	(*AddressReply)(nil),      // 29: arcbox.agent.v1.AddressReply
-	(*TrimRequest)(nil),       // 30: arcbox.agent.v1.TrimRequest
-	(*TrimReply)(nil),         // 31: arcbox.agent.v1.TrimReply
-	(*GrowRequest)(nil),       // 32: arcbox.agent.v1.GrowRequest
-	(*GrowReply)(nil),         // 33: arcbox.agent.v1.GrowReply
-	(*ShutdownRequest)(nil),   // 34: arcbox.agent.v1.ShutdownRequest
-	(*ShutdownReply)(nil),     // 35: arcbox.agent.v1.ShutdownReply
-	(*ProvisionRequest)(nil),  // 36: arcbox.agent.v1.ProvisionRequest
-	(*ProvisionReply)(nil),    // 37: arcbox.agent.v1.ProvisionReply
-	(*ProvisionDone)(nil),     // 38: arcbox.agent.v1.ProvisionDone
-	nil,                       // 39: arcbox.agent.v1.AwaitBootReply.PhasesEntry
-	nil,                       // 40: arcbox.agent.v1.HelloReply.PhasesEntry
-	nil,                       // 41: arcbox.agent.v1.ExecStart.EnvEntry
+	(*SharesRequest)(nil),     // 30: arcbox.agent.v1.SharesRequest
+	(*SharesReply)(nil),       // 31: arcbox.agent.v1.SharesReply
+	(*ShareState)(nil),        // 32: arcbox.agent.v1.ShareState
+	(*TrimRequest)(nil),       // 33: arcbox.agent.v1.TrimRequest
+	(*TrimReply)(nil),         // 34: arcbox.agent.v1.TrimReply
+	(*GrowRequest)(nil),       // 35: arcbox.agent.v1.GrowRequest
+	(*GrowReply)(nil),         // 36: arcbox.agent.v1.GrowReply
+	(*ShutdownRequest)(nil),   // 37: arcbox.agent.v1.ShutdownRequest
+	(*ShutdownReply)(nil),     // 38: arcbox.agent.v1.ShutdownReply
+	(*ProvisionRequest)(nil),  // 39: arcbox.agent.v1.ProvisionRequest
+	(*ProvisionReply)(nil),    // 40: arcbox.agent.v1.ProvisionReply
+	(*ProvisionDone)(nil),     // 41: arcbox.agent.v1.ProvisionDone
+	nil,                       // 42: arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	nil,                       // 43: arcbox.agent.v1.HelloReply.PhasesEntry
+	nil,                       // 44: arcbox.agent.v1.ExecStart.EnvEntry
 }
 var file_guest_wire_agent_proto_depIdxs = []int32{
-	39, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
-	40, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
+	42, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	43, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
 	5,  // 2: arcbox.agent.v1.HelloReply.data:type_name -> arcbox.agent.v1.DiskState
 	11, // 3: arcbox.agent.v1.SystemInfoReply.interfaces:type_name -> arcbox.agent.v1.Interface
 	10, // 4: arcbox.agent.v1.SystemInfoReply.data:type_name -> arcbox.agent.v1.DiskUse
 	13, // 5: arcbox.agent.v1.ExecRequest.start:type_name -> arcbox.agent.v1.ExecStart
 	14, // 6: arcbox.agent.v1.ExecRequest.resize:type_name -> arcbox.agent.v1.TerminalSize
-	41, // 7: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
+	44, // 7: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
 	14, // 8: arcbox.agent.v1.ExecStart.terminal:type_name -> arcbox.agent.v1.TerminalSize
 	16, // 9: arcbox.agent.v1.ExecReply.started:type_name -> arcbox.agent.v1.ExecStarted
 	17, // 10: arcbox.agent.v1.ExecReply.done:type_name -> arcbox.agent.v1.ExecDone
@@ -2877,38 +3041,41 @@ var file_guest_wire_agent_proto_depIdxs = []int32{
 	24, // 14: arcbox.agent.v1.CopyPart.data:type_name -> arcbox.agent.v1.CopyData
 	25, // 15: arcbox.agent.v1.CopyPart.end:type_name -> arcbox.agent.v1.CopyEnd
 	0,  // 16: arcbox.agent.v1.CopyEntry.kind:type_name -> arcbox.agent.v1.CopyEntry.Kind
-	38, // 17: arcbox.agent.v1.ProvisionReply.done:type_name -> arcbox.agent.v1.ProvisionDone
-	3,  // 18: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
-	6,  // 19: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
-	8,  // 20: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
-	12, // 21: arcbox.agent.v1.Agent.Exec:input_type -> arcbox.agent.v1.ExecRequest
-	18, // 22: arcbox.agent.v1.Agent.CopyOut:input_type -> arcbox.agent.v1.CopyOutRequest
-	19, // 23: arcbox.agent.v1.Agent.CopyIn:input_type -> arcbox.agent.v1.CopyInRequest
-	26, // 24: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
-	28, // 25: arcbox.agent.v1.Agent.Address:input_type -> arcbox.agent.v1.AddressRequest
-	30, // 26: arcbox.agent.v1.Agent.Trim:input_type -> arcbox.agent.v1.TrimRequest
-	32, // 27: arcbox.agent.v1.Agent.Grow:input_type -> arcbox.agent.v1.GrowRequest
-	34, // 28: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
-	1,  // 29: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
-	36, // 30: arcbox.agent.v1.Agent.Provision:input_type -> arcbox.agent.v1.ProvisionRequest
-	4,  // 31: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
-	7,  // 32: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
-	9,  // 33: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
-	15, // 34: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
-	22, // 35: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
-	21, // 36: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
-	27, // 37: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
-	29, // 38: arcbox.agent.v1.Agent.Address:output_type -> arcbox.agent.v1.AddressReply
-	31, // 39: arcbox.agent.v1.Agent.Trim:output_type -> arcbox.agent.v1.TrimReply
-	33, // 40: arcbox.agent.v1.Agent.Grow:output_type -> arcbox.agent.v1.GrowReply
-	35, // 41: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
-	2,  // 42: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
-	37, // 43: arcbox.agent.v1.Agent.Provision:output_type -> arcbox.agent.v1.ProvisionReply
-	31, // [31:44] is the sub-list for method output_type
-	18, // [18:31] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	32, // 17: arcbox.agent.v1.SharesReply.shares:type_name -> arcbox.agent.v1.ShareState
+	41, // 18: arcbox.agent.v1.ProvisionReply.done:type_name -> arcbox.agent.v1.ProvisionDone
+	3,  // 19: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
+	6,  // 20: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
+	8,  // 21: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
+	12, // 22: arcbox.agent.v1.Agent.Exec:input_type -> arcbox.agent.v1.ExecRequest
+	18, // 23: arcbox.agent.v1.Agent.CopyOut:input_type -> arcbox.agent.v1.CopyOutRequest
+	19, // 24: arcbox.agent.v1.Agent.CopyIn:input_type -> arcbox.agent.v1.CopyInRequest
+	26, // 25: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
+	28, // 26: arcbox.agent.v1.Agent.Address:input_type -> arcbox.agent.v1.AddressRequest
+	30, // 27: arcbox.agent.v1.Agent.Shares:input_type -> arcbox.agent.v1.SharesRequest
+	33, // 28: arcbox.agent.v1.Agent.Trim:input_type -> arcbox.agent.v1.TrimRequest
+	35, // 29: arcbox.agent.v1.Agent.Grow:input_type -> arcbox.agent.v1.GrowRequest
+	37, // 30: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
+	1,  // 31: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
+	39, // 32: arcbox.agent.v1.Agent.Provision:input_type -> arcbox.agent.v1.ProvisionRequest
+	4,  // 33: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
+	7,  // 34: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
+	9,  // 35: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
+	15, // 36: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
+	22, // 37: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
+	21, // 38: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
+	27, // 39: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
+	29, // 40: arcbox.agent.v1.Agent.Address:output_type -> arcbox.agent.v1.AddressReply
+	31, // 41: arcbox.agent.v1.Agent.Shares:output_type -> arcbox.agent.v1.SharesReply
+	34, // 42: arcbox.agent.v1.Agent.Trim:output_type -> arcbox.agent.v1.TrimReply
+	36, // 43: arcbox.agent.v1.Agent.Grow:output_type -> arcbox.agent.v1.GrowReply
+	38, // 44: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
+	2,  // 45: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
+	40, // 46: arcbox.agent.v1.Agent.Provision:output_type -> arcbox.agent.v1.ProvisionReply
+	33, // [33:47] is the sub-list for method output_type
+	19, // [19:33] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_guest_wire_agent_proto_init() }
@@ -2940,7 +3107,7 @@ func file_guest_wire_agent_proto_init() {
 		(*CopyPart_Data)(nil),
 		(*CopyPart_End)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[36].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[39].OneofWrappers = []any{
 		(*ProvisionReply_Output)(nil),
 		(*ProvisionReply_Done)(nil),
 	}
@@ -2950,7 +3117,7 @@ func file_guest_wire_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_guest_wire_agent_proto_rawDesc), len(file_guest_wire_agent_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   41,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

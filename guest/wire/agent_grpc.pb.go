@@ -31,6 +31,7 @@ const (
 	Agent_CopyIn_FullMethodName     = "/arcbox.agent.v1.Agent/CopyIn"
 	Agent_Clock_FullMethodName      = "/arcbox.agent.v1.Agent/Clock"
 	Agent_Address_FullMethodName    = "/arcbox.agent.v1.Agent/Address"
+	Agent_Shares_FullMethodName     = "/arcbox.agent.v1.Agent/Shares"
 	Agent_Trim_FullMethodName       = "/arcbox.agent.v1.Agent/Trim"
 	Agent_Grow_FullMethodName       = "/arcbox.agent.v1.Agent/Grow"
 	Agent_Shutdown_FullMethodName   = "/arcbox.agent.v1.Agent/Shutdown"
@@ -57,6 +58,8 @@ type AgentClient interface {
 	Clock(ctx context.Context, in *ClockRequest, opts ...grpc.CallOption) (*ClockReply, error)
 	// Address waits for an address of an interface.
 	Address(ctx context.Context, in *AddressRequest, opts ...grpc.CallOption) (*AddressReply, error)
+	// Shares waits until each share of the launch is mounted, or can't be.
+	Shares(ctx context.Context, in *SharesRequest, opts ...grpc.CallOption) (*SharesReply, error)
 	// Trim tells the host which parts of the machine's own disk hold nothing, so
 	// that they take no room there.
 	Trim(ctx context.Context, in *TrimRequest, opts ...grpc.CallOption) (*TrimReply, error)
@@ -179,6 +182,16 @@ func (c *agentClient) Address(ctx context.Context, in *AddressRequest, opts ...g
 	return out, nil
 }
 
+func (c *agentClient) Shares(ctx context.Context, in *SharesRequest, opts ...grpc.CallOption) (*SharesReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SharesReply)
+	err := c.cc.Invoke(ctx, Agent_Shares_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *agentClient) Trim(ctx context.Context, in *TrimRequest, opts ...grpc.CallOption) (*TrimReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(TrimReply)
@@ -257,6 +270,8 @@ type AgentServer interface {
 	Clock(context.Context, *ClockRequest) (*ClockReply, error)
 	// Address waits for an address of an interface.
 	Address(context.Context, *AddressRequest) (*AddressReply, error)
+	// Shares waits until each share of the launch is mounted, or can't be.
+	Shares(context.Context, *SharesRequest) (*SharesReply, error)
 	// Trim tells the host which parts of the machine's own disk hold nothing, so
 	// that they take no room there.
 	Trim(context.Context, *TrimRequest) (*TrimReply, error)
@@ -307,6 +322,9 @@ func (UnimplementedAgentServer) Clock(context.Context, *ClockRequest) (*ClockRep
 }
 func (UnimplementedAgentServer) Address(context.Context, *AddressRequest) (*AddressReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Address not implemented")
+}
+func (UnimplementedAgentServer) Shares(context.Context, *SharesRequest) (*SharesReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Shares not implemented")
 }
 func (UnimplementedAgentServer) Trim(context.Context, *TrimRequest) (*TrimReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Trim not implemented")
@@ -459,6 +477,24 @@ func _Agent_Address_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Agent_Shares_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SharesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServer).Shares(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Agent_Shares_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServer).Shares(ctx, req.(*SharesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Agent_Trim_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(TrimRequest)
 	if err := dec(in); err != nil {
@@ -568,6 +604,10 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Address",
 			Handler:    _Agent_Address_Handler,
+		},
+		{
+			MethodName: "Shares",
+			Handler:    _Agent_Shares_Handler,
 		},
 		{
 			MethodName: "Trim",

@@ -55,6 +55,7 @@ const (
 	AbilityBeside   = "beside"   // ExecStarted.beside_key
 	AbilityAddress  = "address"  // Address
 	AbilityTrim     = "trim"     // Trim
+	AbilityShares   = "shares"   // Shares; only where the launch has any
 	AbilityBoot     = "boot"     // AwaitBoot
 	AbilityGrow     = "grow"     // Grow
 	// AbilityProvision is Provision.

@@ -22,7 +22,7 @@ const (
 	fdVsock   = 5
 	fdConsole = 6
 	fdLog     = 7
-	fdCount   = 8 // and the disks from here on, then the network interface
+	fdCount   = 8 // and the disks from here on, then the network interface, then the shares
 )
 
 // baseCmdline is what every guest kernel is told. A panic resets at once, which
@@ -83,8 +83,13 @@ func Cmdline(s hv.Spec) ([]string, error) {
 	for i, d := range s.Disks {
 		argv = append(argv, diskArgs(i, d)...)
 	}
+	next := fdCount + len(s.Disks)
 	if s.NIC != nil {
-		argv = append(argv, nicArgs(fdCount+len(s.Disks), *s.NIC)...)
+		argv = append(argv, nicArgs(next, *s.NIC)...)
+		next++
+	}
+	for i, sh := range s.Shares {
+		argv = append(argv, shareArgs(i, next+i, sh)...)
 	}
 	return append(argv, "-append", kernelCmdline(s)), nil
 }
@@ -130,6 +135,12 @@ func nicArgs(fd int, n hv.NIC) []string {
 
 // diskNode names a disk for QMP.
 func diskNode(i int) string { return fmt.Sprintf("disk%d", i) }
+
+// shareArgs attach a share to the socket of its server.
+func shareArgs(i, fd int, s hv.Share) []string {
+	id := fmt.Sprintf("share%d", i)
+	return []string{"-chardev", socketChardev(id, fd), "-device", fmt.Sprintf("vhost-user-fs-pci,chardev=%s,tag=%s,queue-size=1024", id, s.Tag)}
+}
 
 // diskName is how QEMU calls the disk whose descriptor it got.
 func diskName(i int) string { return fmt.Sprintf("/dev/fdset/%d", i) }

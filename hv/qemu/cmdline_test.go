@@ -83,13 +83,18 @@ func TestCmdlineRefuses(t *testing.T) {
 		"one line without NUL":               func(s *hv.Spec) { s.Cmdline = "a\nb" },
 		"at most 2047":                       func(s *hv.Spec) { s.Cmdline = strings.Repeat("x", 2048) },
 		"version 2 says what they are":       func(s *hv.Spec) { s.Disks = []hv.Disk{{Path: "/d", Serial: "d"}} },
-		"version 5: this VM host":            func(s *hv.Spec) { s.Version = 5 },
-		"version 3 says what that is":        func(s *hv.Spec) { s.Board = hv.BoardQ35 },
-		`board "pc": q35 or microvm`:         func(s *hv.Spec) { s.Version, s.Board = hv.SpecVersionBoards, "pc" },
-		`disk "d": an absolute path`:         withDisks(hv.Disk{Path: "d", Serial: "d"}),
-		`serial "d,drive=x"`:                 withDisks(hv.Disk{Path: "/d", Serial: "d,drive=x"}),
-		`serial "d": 1 to 20`:                withDisks(hv.Disk{Path: "/d", Serial: "d"}, hv.Disk{Path: "/e", Serial: "d"}),
-		"disks: 17, at most 16":              withDisks(make([]hv.Disk, 17)...),
+		"version 6: this VM host":            func(s *hv.Spec) { s.Version = 6 },
+		"version 5 says what they are":       func(s *hv.Spec) { s.Version, s.Shares = 4, []hv.Share{{Tag: "a", Path: "/a"}} },
+		"share tag \"a\": 1 to 32 letters": func(s *hv.Spec) {
+			s.Version, s.Shares = 5, []hv.Share{{Tag: "a", Path: "/a"}, {Tag: "a", Path: "/b"}}
+		},
+		"spec share \"/a/../b\"":      func(s *hv.Spec) { s.Version, s.Shares = 5, []hv.Share{{Tag: "a", Path: "/a/../b"}} },
+		"version 3 says what that is": func(s *hv.Spec) { s.Board = hv.BoardQ35 },
+		`board "pc": q35 or microvm`:  func(s *hv.Spec) { s.Version, s.Board = hv.SpecVersionBoards, "pc" },
+		`disk "d": an absolute path`:  withDisks(hv.Disk{Path: "d", Serial: "d"}),
+		`serial "d,drive=x"`:          withDisks(hv.Disk{Path: "/d", Serial: "d,drive=x"}),
+		`serial "d": 1 to 20`:         withDisks(hv.Disk{Path: "/d", Serial: "d"}, hv.Disk{Path: "/e", Serial: "d"}),
+		"disks: 17, at most 16":       withDisks(make([]hv.Disk, 17)...),
 	} {
 		s := sampleSpec()
 		spoil(&s)

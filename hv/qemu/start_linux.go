@@ -43,22 +43,28 @@ func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, er
 	if spec, err = settleBoard(settleTSC(spec, first)); err != nil {
 		return nil, err
 	}
-	argv, err := Cmdline(spec)
-	if err != nil {
-		return nil, err
-	}
-	argv[0] = path
 	if err := checkHost(spec); err != nil {
 		return nil, err
 	}
 	v := newVM(d, spec, env)
+	if spec.Shares, err = v.serveShares(ctx, spec); err != nil {
+		return nil, err
+	}
+	argv, err := Cmdline(spec)
+	if err != nil {
+		v.shares.stop()
+		return nil, err
+	}
+	argv[0] = path
 	if spec.VsockSock {
 		if v.sock, err = listenVsock(spec.RunDir); err != nil {
+			v.shares.stop()
 			return nil, err
 		}
 	}
 	begun := time.Now()
 	if err := v.spawn(argv); err != nil {
+		v.shares.stop()
 		v.closeSock()
 		return nil, err
 	}
@@ -105,6 +111,7 @@ func (v *vm) spawn(argv []string) error {
 		}
 		disks = append(disks, link)
 	}
+	disks = append(disks, v.shares.takeSockets()...)
 	w, err := newWires(v.env.Lock, disks)
 	if err != nil {
 		return err

@@ -32,6 +32,7 @@ type vm struct {
 	board  hv.Board
 	disks  []hv.Disk
 	nic    *hv.NIC
+	shares *shares
 	dev    *vsock.Device
 	sock   net.Listener // of CONNECT, or nil
 
@@ -57,6 +58,7 @@ var (
 
 	_ hv.Accelerated = (*vm)(nil)
 	_ hv.Grower      = (*vm)(nil)
+	_ hv.Sharer      = (*vm)(nil)
 )
 
 func newVM(d *Driver, spec hv.Spec, env hv.Env) *vm {
@@ -71,6 +73,7 @@ func newVM(d *Driver, spec hv.Spec, env hv.Env) *vm {
 	}
 	return &vm{
 		driver: d, env: env, accel: spec.Accel, note: spec.AccelNote, board: cmp.Or(spec.Board, hv.BoardQ35), disks: spec.Disks, nic: spec.NIC,
+		shares:  &shares{},
 		dev:     vsock.New(spec.CID, vsock.Options{Log: d.log}),
 		console: &watch{next: env.Console},
 		output:  &tail{},
@@ -129,7 +132,7 @@ func (v *vm) run() {
 	defer close(v.done)
 	defer close(v.events)
 	s := story{}
-	said, reaped := v.qmp.events, v.reaped
+	said, reaped, lost := v.qmp.events, v.reaped, v.shares.lost
 	var mute <-chan time.Time
 	for said != nil || reaped != nil {
 		select {
@@ -139,6 +142,8 @@ func (v *vm) run() {
 				continue
 			}
 			v.hear(&s, e)
+		case sh := <-lost:
+			v.loseShare(sh)
 		case <-mute:
 			// A VM that nobody can steer is worse than none.
 			s.fault = fmt.Sprintf("QEMU ended its QMP and lived on, so it was killed: %v", v.qmp.reason())
@@ -148,6 +153,7 @@ func (v *vm) run() {
 			reaped, mute = nil, nil
 		}
 	}
+	v.shares.stop()
 	v.closeSock()
 	_ = v.dev.Close()
 	v.streams.Wait()
@@ -162,6 +168,10 @@ func (v *vm) hear(s *story, e qmpEvent) {
 	if !ok {
 		return
 	}
+	v.say(out)
+}
+
+func (v *vm) say(out hv.Event) {
 	if len(v.events) >= maxEvents-1 {
 		// Only a guest that resets without end gets here.
 		v.driver.log.Warn("qemu event dropped: nobody takes them", "pid", v.proc.Pid, "event", out.Kind)

@@ -202,11 +202,17 @@ func (h *host) hello() *api.Hello {
 		accel, note = vm.Accel()
 		board = vm.Board()
 	}
+	var shares []hv.ShareState
+	if vm, ok := h.vm.(hv.Sharer); ok {
+		for _, s := range vm.Shares() {
+			shares = append(shares, hv.ShareState{Tag: s.Tag, Error: api.Clip(s.Error)})
+		}
+	}
 	return &api.Hello{
 		Machine: h.spec.Machine, Launch: h.spec.Launch, CID: h.spec.CID,
 		Backend: h.spec.Backend, Accel: accel, Note: api.Clip(note), Board: board,
 		Version: h.cfg.Version, Started: h.begun, Ops: ops,
-		Can: h.driver.Capabilities(), Events: h.events.seq(),
+		Can: h.driver.Capabilities(), Events: h.events.seq(), Shares: shares,
 	}
 }
 

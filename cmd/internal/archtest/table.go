@@ -16,11 +16,12 @@ var table = map[string]row{
 	"fsm":     {pure: true},
 	"journal": {may: []string{"fsm"}},
 
-	"hv":        {},
-	"hv/hvtest": {may: []string{"hv"}},
-	"hv/vsock":  {may: []string{"hv"}},
-	"hv/sim":    {may: []string{"hv", "guest/wire"}, tests: []string{"hv/hvtest"}},
-	"hv/qemu":   {may: []string{"hv", "hv/vsock"}, tests: []string{"hv/hvtest"}},
+	"hv":          {},
+	"hv/hvtest":   {may: []string{"hv"}},
+	"hv/vsock":    {may: []string{"hv"}},
+	"hv/sim":      {may: []string{"hv", "guest/wire"}, tests: []string{"hv/hvtest"}},
+	"hv/virtiofs": {may: []string{"hv"}},
+	"hv/qemu":     {may: []string{"hv", "hv/virtiofs", "hv/vsock"}, tests: []string{"hv/hvtest"}},
 
 	"hv/network/lease":  {pure: true},
 	"hv/network/egress": {may: []string{"hv/network/lease"}, pure: true},
@@ -68,7 +69,7 @@ var table = map[string]row{
 	"actors":            {may: []string{"actors/wire", "fsm", "hv", "hv/network/egress", "hv/network/lease", "journal"}},
 	"actors/hosts": {may: []string{
 		"actors", "actors/wire", "fsm", "guest", "guest/boot", "guest/disk", "guest/files", "guest/image", "guest/kernel", "guest/wire", "hv",
-		"hv/network/api", "hv/network/client", "hv/network/lease", "hv/vmhost/api", "hv/vmhost/client",
+		"hv/network/api", "hv/network/client", "hv/network/lease", "hv/virtiofs", "hv/vmhost/api", "hv/vmhost/client",
 	}},
 
 	// A sequential model of names and CIDs; its own test runs a whole engine.
@@ -96,7 +97,7 @@ var table = map[string]row{
 		"actors", "actors/endpoint", "actors/hosts", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "guest/image", "guest/kernel", "hv", "journal",
 	}},
 	"cmd/arcbox-netd":   {may: []string{"hv/network/netd"}},
-	"cmd/arcbox-vmhost": {may: []string{"hv", "hv/qemu", "hv/sim", "hv/vmhost"}},
+	"cmd/arcbox-vmhost": {may: []string{"hv", "hv/qemu", "hv/sim", "hv/virtiofs", "hv/vmhost"}},
 	"cmd/arcbox-agent":  {may: []string{"guest/agent"}},
 
 	// Tests of the built binaries. They import nothing of ours but the clients, the

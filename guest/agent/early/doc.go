@@ -16,8 +16,8 @@
 //
 // /lib/modules.order has one path a line, dependencies first; a path that does
 // not begin with / is below /lib/modules. /lib/modules.root, which only the
-// initramfs of a machine with an image has, is a second such list, and is loaded
-// at the same time. A module that is there already, or
+// initramfs of a machine with an image has, and /lib/modules.share, of one with
+// shares, are further such lists, and are loaded at the same time. A module that is there already, or
 // that has no device to serve, is no failure.
 //
 // # Fault

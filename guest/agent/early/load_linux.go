@@ -13,6 +13,7 @@ import (
 const (
 	moduleList = "/lib/modules.order"
 	rootList   = "/lib/modules.root"
+	shareList  = "/lib/modules.share"
 	// socket is the module with which an agent can listen. It should, before
 	// the host can connect: a connection that comes first is refused, and its
 	// next attempt may be half a second away.
@@ -106,13 +107,16 @@ func (r *results) all() {
 	}
 }
 
-// beside loads what a machine with an image needs. A module that needs one of the
+// beside loads what a machine with an image, or with shares, needs. A module that needs one of the
 // other list is tried again when that is loaded.
 func (r *results) beside(loaded <-chan struct{}) {
-	if _, err := os.Stat(rootList); err != nil {
-		return
+	var paths []string
+	for _, list := range []string{rootList, shareList} {
+		if _, err := os.Stat(list); err == nil {
+			paths = append(paths, r.list(list)...)
+		}
 	}
-	for _, p := range r.list(rootList) {
+	for _, p := range paths {
 		r.step(p, func() error {
 			err := load(p)
 			if errors.Is(err, unix.ENOENT) { // an unknown symbol

@@ -94,6 +94,8 @@ type Hello struct {
 	Started time.Time       `json:"started"`
 	Ops     []Op            `json:"ops"` // beyond the frozen ones
 	Can     hv.Capabilities `json:"can"`
+	// Shares are those of the spec, where the VM tells.
+	Shares []hv.ShareState `json:"shares,omitempty"`
 	// Events is the seq of the last event so far.
 	Events uint64 `json:"events"`
 }

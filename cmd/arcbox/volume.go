@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+)
+
+// maxVolumes is how many directories of the host a machine may have.
+const maxVolumes = 12
+
+const volumeForm = "HOST:GUEST or HOST:GUEST:rw, two directories, that of the guest absolute"
+
+// parseVolumes reads -v HOST:GUEST[:rw], once for each share. The engine gets the
+// directories by names that no link can lead elsewhere later.
+func parseVolumes(texts []string) ([]*wire.Share, error) {
+	if len(texts) > maxVolumes {
+		return nil, badInput("volume", "--volume: %d of them, at most %d", len(texts), maxVolumes)
+	}
+	var out []*wire.Share
+	for _, text := range texts {
+		s, err := parseVolume(text)
+		if err != nil {
+			return nil, badInput("volume", "--volume %q: %v", shorten(text, 200), err)
+		}
+		for _, o := range out {
+			if o.GetGuest() == s.GetGuest() {
+				return nil, badInput("volume", "--volume %q: %s of the guest has one already", shorten(text, 200), s.GetGuest())
+			}
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func parseVolume(text string) (*wire.Share, error) {
+	rest, writable := strings.CutSuffix(text, ":rw")
+	if !writable {
+		rest = strings.TrimSuffix(rest, ":ro")
+	}
+	at := strings.LastIndex(rest, ":")
+	if at < 1 || at == len(rest)-1 {
+		return nil, errors.New(volumeForm)
+	}
+	guest := rest[at+1:]
+	if !path.IsAbs(guest) {
+		return nil, fmt.Errorf("%s is no absolute path: %s", guest, volumeForm)
+	}
+	host, err := filepath.Abs(rest[:at])
+	if err == nil {
+		host, err = filepath.EvalSymlinks(host)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("a directory of this host is needed: %w", rootCause(err))
+	}
+	info, err := os.Stat(host)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("a directory of this host is needed: %w", rootCause(err))
+	case !info.IsDir():
+		return nil, errors.New("a directory of this host is needed, this is none")
+	}
+	return &wire.Share{Host: host, Guest: path.Clean(guest), Writable: writable}, nil
+}
+
+// completeVolume offers directories, for the part before the colon.
+func completeVolume(_ *cobra.Command, _ []string, part string) ([]string, cobra.ShellCompDirective) {
+	if strings.Contains(part, ":") {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveFilterDirs | cobra.ShellCompDirectiveNoSpace
+}
+
+// volumeFacts are what inspect shows of a machine's shares.
+func volumeFacts(m *wire.Machine) []fact {
+	var facts []fact
+	for _, s := range m.GetShares() {
+		how := "read only"
+		if s.GetShare().GetWritable() {
+			how = "read and write"
+		}
+		text := fmt.Sprintf("%s → %s (%s)", s.GetShare().GetHost(), s.GetShare().GetGuest(), how)
+		if s.GetError() != "" {
+			text += ": " + s.GetError()
+		}
+		facts = append(facts, fact{"share", text})
+	}
+	return facts
+}
+
+type shareJSON struct {
+	Host     string `json:"host"`
+	Guest    string `json:"guest"`
+	Writable bool   `json:"writable"`
+	Mounted  bool   `json:"mounted"`
+	Error    string `json:"error,omitempty"`
+}
+
+func sharesView(m *wire.Machine) []shareJSON {
+	var out []shareJSON
+	for _, s := range m.GetShares() {
+		out = append(out, shareJSON{s.GetShare().GetHost(), s.GetShare().GetGuest(), s.GetShare().GetWritable(), s.GetError() == "", s.GetError()})
+	}
+	return out
+}
