@@ -54,6 +54,12 @@ func (e *liveEngine) Close() { _ = e.c.Close() }
 
 // ask puts a question with a bound on the answer, and checks the answer's type.
 func ask[R proto.Message](ctx context.Context, e engine, question proto.Message) (R, error) {
+	answer, err := tryAsk[R](ctx, e, question)
+	return answer, nearest(ctx, e, question, err)
+}
+
+// tryAsk is ask of what need not be there.
+func tryAsk[R proto.Message](ctx context.Context, e engine, question proto.Message) (R, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, askTime, errMute)
 	defer cancel()
 	return askLong[R](ctx, e, question)
@@ -88,5 +94,5 @@ func command(ctx context.Context, e engine, msg proto.Message) (*wire.Done, erro
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return done, err
+	return done, nearest(ctx, e, msg, err)
 }

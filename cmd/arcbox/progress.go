@@ -85,13 +85,31 @@ func (l line) text(now time.Time) string {
 	return printable(text)
 }
 
-// stateOf is what a machine is at, "" where the engine does not say so at once.
+// stateOf is what a machine is at, and what it waits for, "" where the engine does not say so at once.
 func stateOf(ctx context.Context, e engine, name string) string {
 	ctx, cancel := context.WithTimeout(ctx, progressStep)
 	defer cancel()
-	m, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
+	m, err := tryAsk[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
 	if err != nil {
 		return ""
 	}
-	return m.GetState()
+	return phaseOf(m)
+}
+
+// phaseOf is the state of a machine, and what it waits for there.
+func phaseOf(m *wire.Machine) string {
+	switch state := m.GetState(); {
+	case state == "Starting" && m.GetHostVersion() == "":
+		return state + ", its VM is launched"
+	case state == "Starting":
+		return state + ", waits for its agent"
+	case state == "Running" && m.GetSpec().GetImage() != "" && m.GetBootedUnixNanos() == 0:
+		return state + ", waits for its init"
+	case state == "Running" && m.GetSpec().GetProvision() != nil && m.GetProvisioned() == nil:
+		return state + ", is set up"
+	case state == "Stopping":
+		return state + ", waits for its guest"
+	default:
+		return state
+	}
 }

@@ -66,6 +66,9 @@ func (a *app) printTable(header []string, rows [][]string) error {
 	if width := terminalWidth(a.stdout); width > 0 {
 		t.SetAllowedRowLength(width) // the row, not the table, is what a terminal limits
 	}
+	if a.colours(a.stdout) {
+		t.SetColumnConfigs(painted(header))
+	}
 	t.AppendHeader(tableRow(header))
 	for _, row := range rows {
 		t.AppendRow(tableRow(row))

@@ -57,7 +57,7 @@ func newUp(a *app) *cobra.Command {
 // createMissing creates a machine where there is none, and tells whether it
 // did. Somebody else may do so at the same moment.
 func (a *app) createMissing(ctx context.Context, e engine, name string, spec *wire.Spec, f *imageFlags) (bool, error) {
-	_, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
+	_, err := tryAsk[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
 	if err == nil || !refusedAs(err, wire.Code_CODE_NOT_FOUND) {
 		return false, err
 	}

@@ -88,5 +88,7 @@ func waitArgs(cmd *cobra.Command, args []string) error {
 func await(ctx context.Context, e engine, name, until string, limit time.Duration) (*wire.Done, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit+waitGrace, errMute)
 	defer cancel()
-	return askLong[*wire.Done](ctx, e, &wire.AwaitMachine{Name: name, Until: until, TimeoutNanos: int64(limit)})
+	q := &wire.AwaitMachine{Name: name, Until: until, TimeoutNanos: int64(limit)}
+	done, err := askLong[*wire.Done](ctx, e, q)
+	return done, nearest(ctx, e, q, err)
 }
