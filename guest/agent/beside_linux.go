@@ -102,7 +102,8 @@ func (m *machine) startBeside(notify int) error {
 	if err != nil {
 		return err
 	}
-	if err := json.NewEncoder(w).Encode(left); err != nil || m.shares == nil {
+	err = errors.Join(json.NewEncoder(w).Encode(left), w.Close()) // it reads to the end
+	if err != nil || m.shares == nil {
 		return err
 	}
 	if err := mounted.SetReadDeadline(time.Now().Add(2 * shareTime)); err != nil {

@@ -134,6 +134,7 @@ func (m *machine) enter() {
 				m.log.Warn("set up", "what", "modules", "err", err)
 			}
 		}
+		mountOwn("/", keptData, m.log)
 		m.identify()
 		var ok bool
 		if m.init, ok = findInit("/"); !ok {
