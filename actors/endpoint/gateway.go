@@ -171,7 +171,7 @@ func (g *Gateway) admit(stream remote.Remoting_ReceiveServer) (*link, error) {
 		return nil, errGoingDown
 	}
 	g.last++
-	l := newLink(g, stream, fmt.Sprintf("%s%d", clientPrefix, g.last), who.principal)
+	l := newLink(g, stream, fmt.Sprintf("%s%d", clientPrefix, g.last), who.principal, who.role)
 	g.links[l.address] = l
 	g.budget.open(l)
 	g.work.Add(2)

@@ -26,6 +26,7 @@ type link struct {
 	stream    remote.Remoting_ReceiveServer
 	address   string
 	principal string
+	role      string
 	log       *slog.Logger
 	out       chan outgoing
 
@@ -49,9 +50,9 @@ type outgoing struct {
 	size    int // of the message
 }
 
-func newLink(g *Gateway, stream remote.Remoting_ReceiveServer, address, principal string) *link {
+func newLink(g *Gateway, stream remote.Remoting_ReceiveServer, address, principal, role string) *link {
 	l := &link{
-		gateway: g, stream: stream, address: address, principal: principal,
+		gateway: g, stream: stream, address: address, principal: principal, role: role,
 		log:      g.log.With("client", address, "principal", principal),
 		out:      make(chan outgoing, g.limits.Queue),
 		draining: make(chan struct{}), done: make(chan struct{}),
@@ -141,6 +142,9 @@ func (l *link) receive(m *remote.RemoteMessage) error {
 		d, refused, err := l.gateway.check.envelope(b, e, l.address)
 		if err != nil {
 			return err
+		}
+		if refused == nil {
+			refused = denied(l.role, d.message)
 		}
 		if refused != nil {
 			err = l.refuse(d, refused)

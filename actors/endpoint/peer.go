@@ -85,6 +85,7 @@ type peerCredentials struct {
 type peer struct {
 	credentials.CommonAuthInfo
 	principal string
+	role      string
 	conn      *watched
 }
 
@@ -93,13 +94,19 @@ func (peer) AuthType() string { return "unix-peer" }
 
 // ServerHandshake implements credentials.TransportCredentials.
 func (p peerCredentials) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	principal, err := principalOf(c, p.allowed)
+	role := owner
+	principal, err := "", error(nil)
+	if guest, far := c.(*guestConn); far { // TLS has been spoken, and the client is known
+		principal, role = guest.client.Principal(), guest.client.Role
+	} else {
+		principal, err = principalOf(c, p.allowed)
+	}
 	if err != nil {
 		p.log.Warn("refused a connection", "err", err)
 		return nil, nil, err
 	}
 	w := &watched{Conn: c, log: p.log, principal: principal}
-	return w, peer{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, principal, w}, nil
+	return w, peer{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, principal, role, w}, nil
 }
 
 // ClientHandshake implements credentials.TransportCredentials; nobody calls it.

@@ -129,7 +129,7 @@ func (t *Tickets) Serve(lis net.Listener) error {
 			return fmt.Errorf("endpoint: serve tickets: %w", err)
 		}
 		if conn := c.(*cappedConn); t.enter(conn.UnixConn) {
-			go t.one(conn)
+			go t.one(conn, "")
 		} else {
 			_ = conn.Close() // Close has come; nothing was said on it
 		}
@@ -147,8 +147,8 @@ func (t *Tickets) enter(c *net.UnixConn) bool {
 	return true
 }
 
-// one serves one connection.
-func (t *Tickets) one(conn *cappedConn) {
+// one serves one connection, whose principal is known or the kernel's to tell.
+func (t *Tickets) one(conn *cappedConn, principal string) {
 	defer t.work.Done()
 	defer func() {
 		t.mu.Lock()
@@ -159,7 +159,7 @@ func (t *Tickets) one(conn *cappedConn) {
 			t.log.Error("panic in a byte stream", "panic", v)
 		}
 	}()
-	tk, err := t.greet(conn.UnixConn)
+	tk, err := t.greet(conn.UnixConn, principal)
 	if err != nil {
 		t.log.Warn("refused a byte stream", "err", err)
 		return
@@ -171,10 +171,12 @@ func (t *Tickets) one(conn *cappedConn) {
 
 // greet reads the ticket, exactly, since what follows belongs to open, and
 // answers.
-func (t *Tickets) greet(c *net.UnixConn) (*ticket, error) {
-	principal, err := principalOf(c, t.allowed)
-	if err != nil {
-		return nil, err
+func (t *Tickets) greet(c *net.UnixConn, principal string) (*ticket, error) {
+	if principal == "" {
+		var err error
+		if principal, err = principalOf(c, t.allowed); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.SetDeadline(time.Now().Add(ticketLine)); err != nil {
 		return nil, fmt.Errorf("endpoint: ticket: %w", err)

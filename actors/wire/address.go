@@ -13,6 +13,7 @@ const (
 	Engine     = "engine" // the address; the ids follow
 	Supervisor = "supervisor"
 	Journal    = "journal"
+	Keeper     = "keeper" // of who may come from other hosts
 )
 
 // Bounds of one message, in bytes. Whoever has more to say pages it.
@@ -34,6 +35,7 @@ func Requests() map[string][]proto.Message {
 			(*QueryJournal)(nil), (*Follow)(nil), (*Grant)(nil), (*Unfollow)(nil), (*WhyMachine)(nil),
 			(*VerifyJournal)(nil), (*MachinesAt)(nil), (*DrawTimeline)(nil), (*CountJournal)(nil), (*BackupJournal)(nil),
 		},
+		Keeper: {(*InviteClient)(nil), (*ListClients)(nil), (*RevokeClient)(nil)},
 	}
 }
 

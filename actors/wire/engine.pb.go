@@ -4386,6 +4386,407 @@ func (x *Fault) GetMachine() string {
 	return ""
 }
 
+// InviteClient makes a token with which one client of another host can join,
+// once. The address is where it finds this engine; "" = where it listens.
+type InviteClient struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Role          string                 `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	LifeNanos     int64                  `protobuf:"varint,4,opt,name=life_nanos,json=lifeNanos,proto3" json:"life_nanos,omitempty"`
+	Address       string                 `protobuf:"bytes,5,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InviteClient) Reset() {
+	*x = InviteClient{}
+	mi := &file_actors_wire_engine_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InviteClient) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InviteClient) ProtoMessage() {}
+
+func (x *InviteClient) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InviteClient.ProtoReflect.Descriptor instead.
+func (*InviteClient) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *InviteClient) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *InviteClient) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *InviteClient) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *InviteClient) GetLifeNanos() int64 {
+	if x != nil {
+		return x.LifeNanos
+	}
+	return 0
+}
+
+func (x *InviteClient) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+type Invited struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Token            string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	ExpiresUnixNanos int64                  `protobuf:"varint,2,opt,name=expires_unix_nanos,json=expiresUnixNanos,proto3" json:"expires_unix_nanos,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Invited) Reset() {
+	*x = Invited{}
+	mi := &file_actors_wire_engine_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Invited) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Invited) ProtoMessage() {}
+
+func (x *Invited) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Invited.ProtoReflect.Descriptor instead.
+func (*Invited) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *Invited) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *Invited) GetExpiresUnixNanos() int64 {
+	if x != nil {
+		return x.ExpiresUnixNanos
+	}
+	return 0
+}
+
+// ListClients is answered with who may connect from other hosts, and who was invited.
+type ListClients struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListClients) Reset() {
+	*x = ListClients{}
+	mi := &file_actors_wire_engine_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListClients) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListClients) ProtoMessage() {}
+
+func (x *ListClients) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListClients.ProtoReflect.Descriptor instead.
+func (*ListClients) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{57}
+}
+
+type RemoteClients struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Clients       []*RemoteClient        `protobuf:"bytes,1,rep,name=clients,proto3" json:"clients,omitempty"`
+	Listen        string                 `protobuf:"bytes,2,opt,name=listen,proto3" json:"listen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoteClients) Reset() {
+	*x = RemoteClients{}
+	mi := &file_actors_wire_engine_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoteClients) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoteClients) ProtoMessage() {}
+
+func (x *RemoteClients) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoteClients.ProtoReflect.Descriptor instead.
+func (*RemoteClients) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *RemoteClients) GetClients() []*RemoteClient {
+	if x != nil {
+		return x.Clients
+	}
+	return nil
+}
+
+func (x *RemoteClients) GetListen() string {
+	if x != nil {
+		return x.Listen
+	}
+	return ""
+}
+
+type RemoteClient struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Name             string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Role             string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	Invited          bool                   `protobuf:"varint,3,opt,name=invited,proto3" json:"invited,omitempty"` // has not joined yet
+	SinceUnixNanos   int64                  `protobuf:"varint,4,opt,name=since_unix_nanos,json=sinceUnixNanos,proto3" json:"since_unix_nanos,omitempty"`
+	ExpiresUnixNanos int64                  `protobuf:"varint,5,opt,name=expires_unix_nanos,json=expiresUnixNanos,proto3" json:"expires_unix_nanos,omitempty"`
+	Connections      uint32                 `protobuf:"varint,6,opt,name=connections,proto3" json:"connections,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *RemoteClient) Reset() {
+	*x = RemoteClient{}
+	mi := &file_actors_wire_engine_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoteClient) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoteClient) ProtoMessage() {}
+
+func (x *RemoteClient) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoteClient.ProtoReflect.Descriptor instead.
+func (*RemoteClient) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *RemoteClient) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RemoteClient) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *RemoteClient) GetInvited() bool {
+	if x != nil {
+		return x.Invited
+	}
+	return false
+}
+
+func (x *RemoteClient) GetSinceUnixNanos() int64 {
+	if x != nil {
+		return x.SinceUnixNanos
+	}
+	return 0
+}
+
+func (x *RemoteClient) GetExpiresUnixNanos() int64 {
+	if x != nil {
+		return x.ExpiresUnixNanos
+	}
+	return 0
+}
+
+func (x *RemoteClient) GetConnections() uint32 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+// RevokeClient takes a client's or an invitation's right away, on disk before it
+// is answered, and cuts what the client has open.
+type RevokeClient struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeClient) Reset() {
+	*x = RevokeClient{}
+	mi := &file_actors_wire_engine_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeClient) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeClient) ProtoMessage() {}
+
+func (x *RevokeClient) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeClient.ProtoReflect.Descriptor instead.
+func (*RevokeClient) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *RevokeClient) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *RevokeClient) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type Revoked struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cut           uint32                 `protobuf:"varint,1,opt,name=cut,proto3" json:"cut,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Revoked) Reset() {
+	*x = Revoked{}
+	mi := &file_actors_wire_engine_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Revoked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Revoked) ProtoMessage() {}
+
+func (x *Revoked) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Revoked.ProtoReflect.Descriptor instead.
+func (*Revoked) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *Revoked) GetCut() uint32 {
+	if x != nil {
+		return x.Cut
+	}
+	return 0
+}
+
 var File_actors_wire_engine_proto protoreflect.FileDescriptor
 
 const file_actors_wire_engine_proto_rawDesc = "" +
@@ -4782,7 +5183,33 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05Fault\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x12\n" +
 	"\x04what\x18\x02 \x01(\tR\x04what\x12\x18\n" +
-	"\amachine\x18\x03 \x01(\tR\amachine*\xc6\x01\n" +
+	"\amachine\x18\x03 \x01(\tR\amachine\"\xa4\x01\n" +
+	"\fInviteClient\x123\n" +
+	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12\x1d\n" +
+	"\n" +
+	"life_nanos\x18\x04 \x01(\x03R\tlifeNanos\x12\x18\n" +
+	"\aaddress\x18\x05 \x01(\tR\aaddress\"M\n" +
+	"\aInvited\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12,\n" +
+	"\x12expires_unix_nanos\x18\x02 \x01(\x03R\x10expiresUnixNanos\"\r\n" +
+	"\vListClients\"a\n" +
+	"\rRemoteClients\x128\n" +
+	"\aclients\x18\x01 \x03(\v2\x1e.arcbox.engine.v1.RemoteClientR\aclients\x12\x16\n" +
+	"\x06listen\x18\x02 \x01(\tR\x06listen\"\xca\x01\n" +
+	"\fRemoteClient\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12\x18\n" +
+	"\ainvited\x18\x03 \x01(\bR\ainvited\x12(\n" +
+	"\x10since_unix_nanos\x18\x04 \x01(\x03R\x0esinceUnixNanos\x12,\n" +
+	"\x12expires_unix_nanos\x18\x05 \x01(\x03R\x10expiresUnixNanos\x12 \n" +
+	"\vconnections\x18\x06 \x01(\rR\vconnections\"W\n" +
+	"\fRevokeClient\x123\n" +
+	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x1b\n" +
+	"\aRevoked\x12\x10\n" +
+	"\x03cut\x18\x01 \x01(\rR\x03cut*\xc6\x01\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rCODE_INTERNAL\x10\x01\x12\x12\n" +
@@ -4808,7 +5235,7 @@ func file_actors_wire_engine_proto_rawDescGZIP() []byte {
 }
 
 var file_actors_wire_engine_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
+var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
 var file_actors_wire_engine_proto_goTypes = []any{
 	(Code)(0),                // 0: arcbox.engine.v1.Code
 	(*Refused)(nil),          // 1: arcbox.engine.v1.Refused
@@ -4866,12 +5293,19 @@ var file_actors_wire_engine_proto_goTypes = []any{
 	(*VerifyJournal)(nil),    // 53: arcbox.engine.v1.VerifyJournal
 	(*Verified)(nil),         // 54: arcbox.engine.v1.Verified
 	(*Fault)(nil),            // 55: arcbox.engine.v1.Fault
-	nil,                      // 56: arcbox.engine.v1.Spec.LabelsEntry
-	nil,                      // 57: arcbox.engine.v1.SetMachine.LabelsEntry
-	nil,                      // 58: arcbox.engine.v1.Machine.PhasesEntry
-	nil,                      // 59: arcbox.engine.v1.Machine.BootPhasesEntry
-	nil,                      // 60: arcbox.engine.v1.JournalStats.KindsEntry
-	nil,                      // 61: arcbox.engine.v1.Tally.NanosEntry
+	(*InviteClient)(nil),     // 56: arcbox.engine.v1.InviteClient
+	(*Invited)(nil),          // 57: arcbox.engine.v1.Invited
+	(*ListClients)(nil),      // 58: arcbox.engine.v1.ListClients
+	(*RemoteClients)(nil),    // 59: arcbox.engine.v1.RemoteClients
+	(*RemoteClient)(nil),     // 60: arcbox.engine.v1.RemoteClient
+	(*RevokeClient)(nil),     // 61: arcbox.engine.v1.RevokeClient
+	(*Revoked)(nil),          // 62: arcbox.engine.v1.Revoked
+	nil,                      // 63: arcbox.engine.v1.Spec.LabelsEntry
+	nil,                      // 64: arcbox.engine.v1.SetMachine.LabelsEntry
+	nil,                      // 65: arcbox.engine.v1.Machine.PhasesEntry
+	nil,                      // 66: arcbox.engine.v1.Machine.BootPhasesEntry
+	nil,                      // 67: arcbox.engine.v1.JournalStats.KindsEntry
+	nil,                      // 68: arcbox.engine.v1.Tally.NanosEntry
 }
 var file_actors_wire_engine_proto_depIdxs = []int32{
 	0,  // 0: arcbox.engine.v1.Refused.code:type_name -> arcbox.engine.v1.Code
@@ -4879,7 +5313,7 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	4,  // 2: arcbox.engine.v1.Spec.ports:type_name -> arcbox.engine.v1.Port
 	8,  // 3: arcbox.engine.v1.Spec.shares:type_name -> arcbox.engine.v1.Share
 	10, // 4: arcbox.engine.v1.Spec.provision:type_name -> arcbox.engine.v1.Provision
-	56, // 5: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
+	63, // 5: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
 	6,  // 6: arcbox.engine.v1.Network.ports:type_name -> arcbox.engine.v1.PortState
 	4,  // 7: arcbox.engine.v1.PortState.port:type_name -> arcbox.engine.v1.Port
 	8,  // 8: arcbox.engine.v1.ShareState.share:type_name -> arcbox.engine.v1.Share
@@ -4893,15 +5327,15 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	2,  // 16: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
 	4,  // 17: arcbox.engine.v1.SetMachine.add_ports:type_name -> arcbox.engine.v1.Port
 	4,  // 18: arcbox.engine.v1.SetMachine.remove_ports:type_name -> arcbox.engine.v1.Port
-	57, // 19: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
+	64, // 19: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
 	2,  // 20: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
 	27, // 21: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
 	27, // 22: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
 	26, // 23: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
 	3,  // 24: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
-	58, // 25: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
+	65, // 25: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
 	28, // 26: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
-	59, // 27: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
+	66, // 27: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
 	3,  // 28: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
 	5,  // 29: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
 	9,  // 30: arcbox.engine.v1.Machine.shares:type_name -> arcbox.engine.v1.ShareState
@@ -4917,15 +5351,18 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	27, // 40: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
 	46, // 41: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
 	47, // 42: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
-	60, // 43: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
+	67, // 43: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
 	50, // 44: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
-	61, // 45: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
+	68, // 45: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
 	55, // 46: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	2,  // 47: arcbox.engine.v1.InviteClient.request:type_name -> arcbox.engine.v1.Request
+	60, // 48: arcbox.engine.v1.RemoteClients.clients:type_name -> arcbox.engine.v1.RemoteClient
+	2,  // 49: arcbox.engine.v1.RevokeClient.request:type_name -> arcbox.engine.v1.Request
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_actors_wire_engine_proto_init() }
@@ -4940,7 +5377,7 @@ func file_actors_wire_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_wire_engine_proto_rawDesc), len(file_actors_wire_engine_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   61,
+			NumMessages:   68,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -53,6 +53,7 @@ func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
 func root() *cobra.Command {
 	var allowSim, debug bool
+	var listen string
 	cmd := &cobra.Command{
 		Use: "arcbox-engine", Short: "Run the engine", Version: version,
 		SilenceUsage: true, SilenceErrors: true,
@@ -62,10 +63,11 @@ func root() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), h, allowSim, debug)
+			return serve(cmd.Context(), h, allowSim, debug, listen)
 		},
 	}
 	cmd.Flags().BoolVar(&allowSim, "allow-sim", false, "allow machines of the backend sim, in which nothing really runs")
+	cmd.Flags().StringVar(&listen, "listen", "", "listen for clients of other hosts, as tcp://ADDRESS:PORT; off by default")
 	cmd.Flags().BoolVar(&debug, "debug", false, "log more")
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return badUsage(err, cmd.CommandPath()+" --help") })
 	cmd.AddCommand(prepareCommand(), journalCommand())

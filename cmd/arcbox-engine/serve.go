@@ -28,7 +28,7 @@ import (
 const endTime = 5 * time.Second
 
 // serve runs the engine until ctx is over or a person asks it to end.
-func serve(ctx context.Context, h home.Home, allowSim, debug bool) (err error) {
+func serve(ctx context.Context, h home.Home, allowSim, debug bool, listen string) (err error) {
 	defer func() { err = explain(h, err) }()
 	log := newLog(debug)
 	if err := checkOwner(h.Data); err != nil {
@@ -53,11 +53,11 @@ func serve(ctx context.Context, h home.Home, allowSim, debug bool) (err error) {
 			log.Error("close journal", "err", err)
 		}
 	}()
-	return serveJournal(ctx, h, j, allowSim, log)
+	return serveJournal(ctx, h, j, allowSim, listen, log)
 }
 
 // serveJournal runs the actors and the endpoint.
-func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, allowSim bool, log *slog.Logger) error {
+func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, allowSim bool, listen string, log *slog.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	tickets := endpoint.NewTickets(endpoint.TicketOptions{Log: log})
@@ -92,14 +92,14 @@ func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, allowSim
 	defer running.Wait()
 	defer cancel()
 	running.Go(func() { network.Run(ctx) })
-	err = serveSockets(ctx, h, engine, tickets, log)
+	err = serveSockets(ctx, h, engine, tickets, listen, log)
 	return errors.Join(err, engine.Close())
 }
 
 // stopPause lets the answer to the request to end reach its client.
 const stopPause = 50 * time.Millisecond
 
-func serveSockets(ctx context.Context, h home.Home, engine *actors.Engine, tickets *endpoint.Tickets, log *slog.Logger) error {
+func serveSockets(ctx context.Context, h home.Home, engine *actors.Engine, tickets *endpoint.Tickets, listen string, log *slog.Logger) error {
 	gateway := endpoint.New(endpoint.Options{System: engine.System(), Log: log})
 	lis, err := endpoint.Listen(h.Socket())
 	if err != nil {
@@ -109,7 +109,14 @@ func serveSockets(ctx context.Context, h home.Home, engine *actors.Engine, ticke
 	if err != nil {
 		return errors.Join(unserved(h, err), lis.Close())
 	}
-	failed := make(chan error, 2)
+	others, err := openRemote(h, listen, engine.System(), gateway, tickets, log)
+	if err != nil {
+		return errors.Join(err, lis.Close(), ticketLis.Close())
+	}
+	failed := make(chan error, 3)
+	if others.lis != nil {
+		go func() { failed <- others.remote.Serve(others.lis) }()
+	}
 	go func() { failed <- gateway.Serve(lis) }()
 	go func() { failed <- tickets.Serve(ticketLis) }()
 	log.Info("engine serves", "version", version, "socket", h.Socket(), "pid", os.Getpid())
@@ -120,6 +127,7 @@ func serveSockets(ctx context.Context, h home.Home, engine *actors.Engine, ticke
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
 	defer cancel()
+	others.remote.Close()
 	gateway.Close(end)
 	tickets.Close(end)
 	log.Info("engine ends")

@@ -60,15 +60,27 @@ func (a *app) far(ctx context.Context) (e engine, far bool, err error) {
 		message: fmt.Sprintf("the engine of the context %q (%s) does not answer after %s", p.name, p.remote.Endpoint, stdioTime),
 	})
 	defer cancel()
-	door := sshDoor{at: at, text: p.remote.Endpoint, silent: a.silent}
-	if a.noAutostart {
-		door.flags = []string{"--no-autostart"}
+	door, err := a.door(at, p.remote)
+	if err != nil {
+		return nil, true, err
 	}
 	e, err = a.connect(ctx, door)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	return e, true, err
+}
+
+// door is the way to an engine elsewhere.
+func (a *app) door(at endpoint, c *remoteContext) (client.Door, error) {
+	if at.scheme == "tcp" {
+		return client.NewTCP(at.address(), client.Identity{CA: c.CA, Certificate: c.Certificate, Key: c.Key})
+	}
+	door := sshDoor{at: at, text: c.Endpoint, silent: a.silent}
+	if a.noAutostart {
+		door.flags = []string{"--no-autostart"}
+	}
+	return door, nil
 }
 
 // running connects to an engine that is there, and starts none on this host.

@@ -45,8 +45,14 @@ func newContextAdd(a *app) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&use, "use", false, "use it from now on")
 	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
-		if _, err := parseEndpoint(args[1]); err != nil {
+		at, err := parseEndpoint(args[1])
+		if err != nil {
 			return err
+		}
+		if at.scheme == "tcp" {
+			f := badInput("endpoint", "endpoint %q: an engine that listens is joined", shorten(args[1], 200))
+			f.hint = "arcbox engine invite, on the engine's host\narcbox engine join TOKEN, here"
+			return f
 		}
 		return a.addContext(ctx, remoteContext{Name: args[0], Endpoint: args[1]}, use)
 	})
@@ -56,11 +62,8 @@ func newContextAdd(a *app) *cobra.Command {
 // addContext adds a context; a name is given once.
 func (a *app) addContext(ctx context.Context, c remoteContext, use bool) error {
 	err := a.changeContexts(ctx, func(all *contexts) error {
-		if all.find(c.Name) != nil || c.Name == localContext {
-			return &failure{
-				code: exitConflict, kind: "conflict", field: "context", message: fmt.Sprintf("there is a context %q already", c.Name),
-				hint: "arcbox context list\narcbox context rm " + c.Name,
-			}
+		if err := all.free(c.Name); err != nil {
+			return err
 		}
 		all.All = append(all.All, c)
 		if use {
@@ -72,6 +75,17 @@ func (a *app) addContext(ctx context.Context, c remoteContext, use bool) error {
 		a.note("added the context %s: %s", c.Name, c.Endpoint)
 	}
 	return err
+}
+
+// free refuses a name that has been given.
+func (c *contexts) free(name string) error {
+	if c.find(name) == nil && !strings.EqualFold(name, localContext) {
+		return nil
+	}
+	return &failure{
+		code: exitConflict, kind: "conflict", field: "context", message: fmt.Sprintf("there is a context %q already", name),
+		hint: "arcbox context list\narcbox context rm " + name,
+	}
 }
 
 func newContextUse(a *app) *cobra.Command {

@@ -41,6 +41,10 @@ type contexts struct {
 type remoteContext struct {
 	Name     string `json:"name"`
 	Endpoint string `json:"endpoint"`
+	// Of an engine that was joined, as PEM.
+	CA          string `json:"ca,omitempty"`
+	Certificate string `json:"certificate,omitempty"`
+	Key         string `json:"key,omitempty"`
 }
 
 func (c *contexts) find(name string) *remoteContext {
@@ -183,6 +187,7 @@ func checkContext(name string) error {
 
 // endpoint is where an engine of another host is found.
 type endpoint struct {
+	scheme           string // ssh or tcp
 	user, host, port string
 	dir              string // its home there, "" = its user's
 }
@@ -192,7 +197,7 @@ var (
 	userForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$`)
 )
 
-// parseEndpoint reads ssh://[USER@]HOST[:PORT][/DIRECTORY]. What it lets
+// parseEndpoint reads ssh://[USER@]HOST[:PORT][/DIRECTORY], and tcp://HOST:PORT. What it lets
 // through is never taken for a flag, nor for anything but a word by a shell.
 func parseEndpoint(text string) (endpoint, error) {
 	bad := func(format string, args ...any) (endpoint, error) {
@@ -201,13 +206,13 @@ func parseEndpoint(text string) (endpoint, error) {
 		return endpoint{}, f
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Opaque != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Scheme != "ssh" {
+	if err != nil || u.Opaque != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Scheme != "ssh" && u.Scheme != "tcp" {
 		return bad("ssh://[USER@]HOST[:PORT][/DIRECTORY] is needed")
 	}
 	if _, has := u.User.Password(); has {
 		return bad("a password has no place in it: ssh asks for it, or has a key")
 	}
-	e := endpoint{user: u.User.Username(), host: u.Hostname(), port: u.Port(), dir: strings.TrimSuffix(u.Path, "/")}
+	e := endpoint{scheme: u.Scheme, user: u.User.Username(), host: u.Hostname(), port: u.Port(), dir: strings.TrimSuffix(u.Path, "/")}
 	if !hostForm.MatchString(e.host) && net.ParseIP(e.host) == nil {
 		return bad("its host is no host's name and no address")
 	}
@@ -216,6 +221,9 @@ func parseEndpoint(text string) (endpoint, error) {
 	}
 	if n, err := strconv.Atoi(e.port); e.port != "" && (err != nil || n < 1 || n > 65535) {
 		return bad("its port is not from 1 to 65535")
+	}
+	if e.scheme == "tcp" && (e.port == "" || u.User != nil || u.Path != "") {
+		return bad("tcp://HOST:PORT is needed")
 	}
 	if e.dir != "" && (filepath.Clean(e.dir) != e.dir || len(e.dir) > maxRemoteDir || strings.ContainsFunc(e.dir, func(r rune) bool { return r < ' ' || r == 0x7f })) {
 		return bad("its directory is no absolute path in its shortest form")

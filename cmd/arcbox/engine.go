@@ -23,7 +23,8 @@ func newEngine(a *app) *cobra.Command {
 		Long: "The engine is the daemon that looks after machines. Most commands start it where\n" +
 			"none runs. Machines outlive it.",
 	})
-	cmd.AddCommand(newEngineStatus(a), newEngineStart(a), newEngineStop(a), newEngineStdio(a))
+	cmd.AddCommand(newEngineStatus(a), newEngineStart(a), newEngineStop(a), newEngineStdio(a),
+		newEngineInvite(a), newEngineJoin(a), newEngineClients(a), newEngineRevoke(a))
 	return cmd
 }
 
@@ -45,13 +46,20 @@ func newEngineStatus(a *app) *cobra.Command {
 
 func newEngineStart(a *app) *cobra.Command {
 	var allowSim bool
+	var listen string
 	cmd := &cobra.Command{
 		Use:   "start",
 		Short: "Start the engine, unless it runs already",
 		Args:  noArgs,
 	}
 	cmd.Flags().BoolVar(&allowSim, "allow-sim", false, "allow machines of the backend sim, in which nothing really runs")
+	cmd.Flags().StringVar(&listen, "listen", "", "listen for clients of other hosts, as tcp://ADDRESS:PORT (see arcbox help engine invite)")
 	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, _ []string) error {
+		if listen != "" {
+			if err := listenFlag(listen); err != nil {
+				return err
+			}
+		}
 		e, h, err := a.running(ctx)
 		if err == nil {
 			a.note("the engine runs already")
@@ -59,6 +67,9 @@ func newEngineStart(a *app) *cobra.Command {
 			var flags []string
 			if allowSim {
 				flags = append(flags, "--allow-sim")
+			}
+			if listen != "" {
+				flags = append(flags, "--listen", listen)
 			}
 			e, err = a.startEngine(ctx, h, flags)
 		}

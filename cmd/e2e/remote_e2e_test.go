@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 )
 
 // far is a bed that is used from "another host": only through an sshd, which
@@ -133,4 +136,67 @@ func TestRemoteBySSH(t *testing.T) {
 		t.Errorf("an engine that is not there: exit %d", r.code)
 	}
 	b.ok("rm", "web")
+}
+
+// TestRemoteByTCP: a client of another host joins once, does what its role says,
+// is recorded, and is out at once; none of it is forgotten by an engine that is
+// killed.
+func TestRemoteByTCP(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.env = []string{"XDG_CONFIG_HOME=" + t.TempDir(), "HOME=" + b.home}
+	b.ok("engine", "start", "--allow-sim", "--listen", "tcp://127.0.0.1:0")
+	token := b.ok("engine", "invite", "--name", "laptop")
+	known, err := wire.ParseToken(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.killEngine()
+	b.ok("engine", "start", "--allow-sim", "--listen", "tcp://"+known.Address)
+	b.ok("engine", "join", token, "--context-name", "lab")
+	b.ok("engine", "join", b.ok("engine", "invite", "--name", "wall", "--role", "viewer"), "--context-name", "wall")
+	b.ok("--context", "lab", "create", "web", "--backend", "sim", "--script", "console=hello")
+	b.ok("--context", "lab", "start", "web")
+	if got := last(b.journal("web"), "created").Principal; got != "admin:laptop" {
+		t.Errorf("created by %q", got)
+	}
+	if got := b.ok("--context", "lab", "exec", "web", "--", "echo", "from afar"); got != "from afar" {
+		t.Errorf("exec printed %q", got)
+	}
+	b.ok("--context", "wall", "list")
+	for _, args := range []string{"stop web", "exec web -- true", "rm -f web", "engine stop", "engine invite --name x"} {
+		if r := b.run(append([]string{"--context", "wall"}, strings.Fields(args)...)...); r.code != 7 && r.code != 125 {
+			t.Errorf("a viewer's %s: exit %d", args, r.code)
+		}
+	}
+	open := b.command(t.Context(), "--context", "lab", "logs", "web", "--follow")
+	said, err := open.StdoutPipe()
+	if err == nil {
+		err = open.Start()
+	}
+	if err == nil {
+		_, err = said.Read(make([]byte, 1)) // it follows
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.ok("engine", "revoke", "laptop")
+	if rest, err := io.ReadAll(said); err != nil { // it ends: what it had is cut, and nothing else is to be had
+		t.Errorf("%v after %d bytes", err, len(rest))
+	}
+	t.Logf("it ended: %v", open.Wait())
+	if r := b.run("--context", "lab", "list"); r.code != 6 {
+		t.Errorf("a revoked client's list: exit %d", r.code)
+	}
+	b.ok("--context", "wall", "list")
+	b.killEngine()
+	b.ok("engine", "start", "--allow-sim", "--listen", "tcp://"+known.Address)
+	if r := b.run("engine", "join", token, "--context-name", "again"); r.code != 7 || !strings.Contains(r.err, "unknown, used") {
+		t.Errorf("a token was taken twice: exit %d, %s", r.code, r.err)
+	}
+	var left []struct{ Name string }
+	b.into(&left, "engine", "clients")
+	if len(left) != 1 || left[0].Name != "wall" {
+		t.Errorf("after the restart there are %v", left)
+	}
 }

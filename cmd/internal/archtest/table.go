@@ -62,11 +62,12 @@ var table = map[string]row{
 		may: []string{"guest/image", "guest/image/rootfs"}, tests: []string{"guest/image/erofs/erofstest", "guest/image/imagetest"},
 	},
 
-	"actors/wire":       {},
-	"actors/client":     {may: []string{"actors/wire"}, tests: []string{"actors/endpoint"}},
-	"actors/actorstest": {may: []string{"actors", "actors/wire", "fsm", "journal"}},
-	"actors/endpoint":   {may: []string{"actors/wire"}},
-	"actors":            {may: []string{"actors/wire", "fsm", "hv", "hv/network/egress", "hv/network/lease", "journal"}},
+	"actors/wire":           {},
+	"actors/client":         {may: []string{"actors/wire"}, tests: []string{"actors/endpoint"}},
+	"actors/actorstest":     {may: []string{"actors", "actors/wire", "fsm", "journal"}},
+	"actors/endpoint/trust": {may: []string{"actors/wire", "guest/files"}},
+	"actors/endpoint":       {may: []string{"actors/endpoint/trust", "actors/wire"}, tests: []string{"actors/client"}},
+	"actors":                {may: []string{"actors/wire", "fsm", "hv", "hv/network/egress", "hv/network/lease", "journal"}},
 	"actors/hosts": {may: []string{
 		"actors", "actors/wire", "fsm", "guest", "guest/boot", "guest/disk", "guest/files", "guest/image", "guest/kernel", "guest/wire", "hv",
 		"hv/network/api", "hv/network/client", "hv/network/lease", "hv/virtiofs", "hv/vmhost/api", "hv/vmhost/client",
@@ -94,7 +95,7 @@ var table = map[string]row{
 		"actors/client", "actors/wire", "cmd/internal/home", "guest", "guest/boot", "guest/disk", "guest/files", "guest/image", "guest/image/pull", "guest/image/rootfs", "guest/kernel", "guest/tree", "guest/wire",
 	}},
 	"cmd/arcbox-engine": {tests: []string{"actors/client"}, may: []string{
-		"actors", "actors/endpoint", "actors/hosts", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "guest/image", "guest/kernel", "hv", "journal",
+		"actors", "actors/endpoint", "actors/endpoint/trust", "actors/hosts", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "guest/image", "guest/kernel", "hv", "journal",
 	}},
 	"cmd/arcbox-netd":   {may: []string{"hv/network/netd"}},
 	"cmd/arcbox-vmhost": {may: []string{"hv", "hv/qemu", "hv/sim", "hv/virtiofs", "hv/vmhost"}},

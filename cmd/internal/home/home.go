@@ -115,6 +115,9 @@ func (h Home) Tickets() string { return filepath.Join(h.Run, "tickets.sock") }
 // Journal is the journal's directory.
 func (h Home) Journal() string { return filepath.Join(h.Data, "journal") }
 
+// Clients is the file that says which clients of other hosts may use the engine.
+func (h Home) Clients() string { return filepath.Join(h.Data, "clients.json") }
+
 // Machines is the directory with one directory for each machine, named by id.
 func (h Home) Machines() string { return filepath.Join(h.Data, "machines") }
 
