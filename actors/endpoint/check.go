@@ -138,19 +138,47 @@ func fields(m protoreflect.Message) *wire.Refused {
 	}
 	var refused *wire.Refused
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		if !f.IsList() {
+		switch {
+		case f.IsMap():
+			refused = entries(f, v.Map())
+		case f.IsList():
+			refused = items(f, v.List())
+		default:
 			refused = value(f, v)
-			return refused == nil
-		}
-		if n := v.List().Len(); n > maxList {
-			refused = badInput(string(f.Name()), "%s has %d items, allowed are %d", f.Name(), n, maxList)
-		}
-		for i := 0; i < v.List().Len() && refused == nil; i++ {
-			refused = value(f, v.List().Get(i))
 		}
 		return refused == nil
 	})
 	return refused
+}
+
+func items(f protoreflect.FieldDescriptor, list protoreflect.List) *wire.Refused {
+	refused := few(f, list.Len())
+	for i := 0; i < list.Len() && refused == nil; i++ {
+		refused = value(f, list.Get(i))
+	}
+	return refused
+}
+
+// entries checks the keys of a map as strings of the field, and what they lead to.
+func entries(f protoreflect.FieldDescriptor, m protoreflect.Map) *wire.Refused {
+	refused := few(f, m.Len())
+	if refused != nil {
+		return refused
+	}
+	m.Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
+		if refused = value(f.MapKey(), k.Value()); refused == nil {
+			refused = value(f.MapValue(), v)
+		}
+		return refused == nil
+	})
+	return refused
+}
+
+func few(f protoreflect.FieldDescriptor, n int) *wire.Refused {
+	if n > maxList {
+		return badInput(string(f.Name()), "%s has %d items, allowed are %d", f.Name(), n, maxList)
+	}
+	return nil
 }
 
 func value(f protoreflect.FieldDescriptor, v protoreflect.Value) *wire.Refused {

@@ -2,6 +2,8 @@ package endpoint
 
 import (
 	"errors"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/asynkron/protoactor-go/remote"
@@ -26,6 +28,34 @@ func TestCheckerPassesWhatIsGood(t *testing.T) {
 			}
 			if d.target != target || d.sender.Address != "client:1" || d.sender.Id != "$1" || !proto.Equal(d.message, message.Interface()) {
 				t.Errorf("%T became %+v", r, d)
+			}
+		}
+	}
+}
+
+// TestCheckerReadsMaps: labels are checked by key and by value, as strings are.
+func TestCheckerReadsMaps(t *testing.T) {
+	many := map[string]string{}
+	for i := range maxList + 1 {
+		many[strconv.Itoa(i)] = ""
+	}
+	for name, c := range map[string]struct {
+		labels map[string]string
+		field  string // of the refusal; "" = it passes
+	}{
+		"none":         {nil, ""},
+		"some":         {map[string]string{"tier": "front", "x": ""}, ""},
+		"too many":     {many, "labels"},
+		"a long key":   {map[string]string{strings.Repeat("k", maxString+1): ""}, "key"},
+		"a long value": {map[string]string{"k": strings.Repeat("v", maxString+1)}, "value"},
+		"a NUL":        {map[string]string{"k": "\x00"}, "value"},
+	} {
+		for _, m := range []proto.Message{
+			&wire.SetMachine{Request: &wire.Request{Id: uuid1}, Name: "a", Labels: c.labels},
+			&wire.CreateMachine{Request: &wire.Request{Id: uuid1}, Name: "a", Spec: &wire.Spec{Labels: c.labels}},
+		} {
+			if r := fields(m.ProtoReflect()); (r == nil) != (c.field == "") || r.GetField() != c.field {
+				t.Errorf("%s, %T: %v", name, m, r)
 			}
 		}
 	}
