@@ -71,6 +71,7 @@ func init() {
 		fsm.DutyMonitor: (*machine).beginMonitor,
 		fsm.DutyBooted:  (*machine).beginBooted,
 
+		fsm.DutyGrow:      (*machine).beginGrow,
 		fsm.DutyProvision: (*machine).beginProvision,
 		fsm.DutyStop:      (*machine).beginStop,
 		fsm.DutyStart:     (*machine).beginStart,

@@ -40,6 +40,7 @@ type machine struct {
 	netWhy    string    // what is wrong with its network
 	shares    []string  // what is wrong with each of its VM's shares; nil = not known
 	sharesAsk bool      // they are to be asked for once more
+	growWhy   string    // why its disk did not grow while its VM runs
 	done      bool      // removed and cleaned
 	void      bool      // its create was refused: it never was
 }
@@ -246,7 +247,7 @@ func (m *machine) observed(recs ...fsm.Record) {
 
 func (m *machine) publish() {
 	if m.state().Launch == nil {
-		m.netWhy, m.shares = "", nil
+		m.netWhy, m.growWhy, m.shares = "", "", nil
 	}
 	m.view.publish(&Seen{Machine: m.state(), Unseen: m.unseen, Shares: m.shares})
 	m.wantNetwork(m.state())

@@ -144,6 +144,7 @@ var duties = map[fsm.DutyKind]string{
 	fsm.DutyMonitor: "its agent is asked from time to time whether it is well",
 	fsm.DutyBooted:  "the init of its image must say that it is ready; however long that takes",
 	fsm.DutyStop:    "the guest must have stopped, or it is killed (unless that was forbidden)",
+	fsm.DutyGrow:    "its disk is to grow: while it runs where its VM and its guest can, else before its next start",
 	fsm.DutyStart:   "it is started again",
 	fsm.DutyRemove:  "it is removed",
 
@@ -171,7 +172,7 @@ func (s *shared) by(m fsm.Machine, d fsm.Duty) time.Time {
 		return now.Add(m.Stop.Deadline.Until(at))
 	case fsm.DutyStart:
 		return d.NotBefore
-	case fsm.DutyLaunch, fsm.DutyWatch, fsm.DutyMonitor, fsm.DutyBooted, fsm.DutyProvision, fsm.DutyRemove, fsm.DutyClean, fsm.DutyStray:
+	case fsm.DutyLaunch, fsm.DutyWatch, fsm.DutyMonitor, fsm.DutyBooted, fsm.DutyGrow, fsm.DutyProvision, fsm.DutyRemove, fsm.DutyClean, fsm.DutyStray:
 	}
 	return time.Time{}
 }

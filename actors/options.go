@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"time"
@@ -41,7 +42,11 @@ type Options struct {
 	Booted func(ctx context.Context, ref Ref) (fsm.BootedFact, error)
 	// Shares says how the shares of a VM do, in the order of its spec: what is wrong
 	// with each, "" = nothing. nil = nobody knows.
-	Shares   func(ctx context.Context, ref Ref, spec fsm.Spec) ([]string, error)
+	Shares func(ctx context.Context, ref Ref, spec fsm.Spec) ([]string, error)
+	// Grow makes the own disk of a machine that runs as large as size, and its file
+	// system with it; what was done is done again without harm. nil = no disk grows
+	// before its machine's next start.
+	Grow     func(ctx context.Context, ref Ref, size int64) error
 	Limits   Limits
 	AllowSim bool
 	Version  string
@@ -74,6 +79,7 @@ const (
 	lookTime      = 3 * time.Second
 	killEvery     = time.Second
 	lookAgain     = time.Second
+	growTime      = 20 * time.Second // a disk and its file system, while the VM runs
 	checkEvery    = 15 * time.Second
 	checkAgain    = time.Second // while it is not well
 	checkTime     = 5 * time.Second
@@ -119,6 +125,9 @@ func (o *Options) fill() {
 	}
 	if o.Booted == nil {
 		o.Booted = func(context.Context, Ref) (fsm.BootedFact, error) { return fsm.BootedFact{}, ErrNeverTold }
+	}
+	if o.Grow == nil {
+		o.Grow = func(context.Context, Ref, int64) error { return errors.New("this engine has no way to") }
 	}
 	if o.Stopped == nil {
 		o.Stopped = func() {}

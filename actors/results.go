@@ -54,8 +54,11 @@ func (m *machine) dutyDone(w *work, result any) {
 		m.vmGone(w, r)
 	case usurped:
 		m.usurped(r.sight)
+	case diskGrown:
+		m.growDone(w, r)
 	case ready:
 		m.shares = r.shares.errs
+		m.judgeDisk(&r.fact)
 		if err := m.append(fsm.Record{Fact: &r.fact}); err != nil {
 			m.Log.Warn("ready", "machine", m.ref.Name, "err", err)
 		}

@@ -31,7 +31,9 @@ func (m *machine) set(c *command) error {
 		return err
 	}
 	if spec.Equal(st.Spec) {
-		m.finish(c, "it was so already")
+		if !m.growNow(c) { // what it was set to before may be under way still
+			m.finish(c, "it was so already")
+		}
 		return nil
 	}
 	if freed := unprotects(st.Spec, spec); !freed { // what can't be removed would be stuck on a full disk
@@ -42,8 +44,20 @@ func (m *machine) set(c *command) error {
 	if err := m.append(fsm.Record{Principal: c.principal, Request: c.request, Reason: c.reason, Fact: &fsm.SpecChangedFact{Spec: spec}}); err != nil {
 		return err
 	}
-	m.finish(c, pending(m.state()))
+	if !m.growNow(c) {
+		m.finish(c, m.taken(c))
+	}
 	return nil
+}
+
+// taken says what of a set counts at once, and what later.
+func (m *machine) taken(c *command) string {
+	st := m.state()
+	now, later := atOnce(st, c.msg.(*wire.SetMachine)), pending(st)
+	if later != "" && m.growWhy != "" && st.OwesGrow() {
+		later += " (the disk did not grow while it runs: " + m.growWhy + ")"
+	}
+	return strings.Trim(now+"; "+later, "; ")
 }
 
 // changed is a machine's spec with what a request sets, or says what is wrong with
@@ -92,7 +106,11 @@ func checkGrown(m fsm.Machine, s fsm.Spec) *Refusal {
 	if r := checkDisk(s); r != nil {
 		return r
 	}
-	if had := m.LaunchSpec().Disk; slices.Contains(m.Disks, fsm.DataDisk) && s.Disk < had {
+	had := m.LaunchSpec().Disk
+	if m.State == fsm.Running && m.OwesGrow() {
+		had = m.Spec.Disk // it is on its way there, and may have come far
+	}
+	if slices.Contains(m.Disks, fsm.DataDisk) && s.Disk < had {
 		return badInput("disk", "disk %s: it has %s, and can only grow: what is in it would be cut off", sizeText(s.Disk), sizeText(had))
 	}
 	return nil
@@ -120,7 +138,7 @@ func pending(m fsm.Machine) string {
 
 // setBefore answers a set that was carried out before.
 func setBefore(m *machine, w *waiter) proto.Message {
-	out := m.doneMessage(pending(m.state()))
+	out := m.doneMessage(m.taken(w.c))
 	out.Repeated = w.repeated
 	return out
 }

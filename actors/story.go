@@ -77,7 +77,7 @@ var sentences = map[fsm.State]func(*story) string{
 var afterwards = map[fsm.State][]func(*story) string{
 	fsm.Created:  {(*story).health, (*story).disk},
 	fsm.Starting: {(*story).changed, (*story).health},
-	fsm.Running:  {(*story).changed, (*story).setUp, (*story).health},
+	fsm.Running:  {(*story).diskFound, (*story).changed, (*story).setUp, (*story).health},
 	fsm.Stopping: {(*story).changed, (*story).health},
 	fsm.Stopped:  {(*story).whileDown, (*story).next, (*story).health, (*story).disk},
 }

@@ -21,7 +21,7 @@ type waiter struct {
 // outcomes says which record answers whom, and what: the engine's fifth table.
 var outcomes = map[verb]map[fsm.Kind]func(*machine, *waiter) proto.Message{
 	verbStart: {
-		fsm.KindReady: done, fsm.KindExited: failed, fsm.KindRepaired: failed, fsm.KindStopRequested: overtaken,
+		fsm.KindReady: started, fsm.KindExited: failed, fsm.KindRepaired: failed, fsm.KindStopRequested: overtaken,
 		fsm.KindRemoved: vanished,
 	},
 	verbStop: {
@@ -29,11 +29,15 @@ var outcomes = map[verb]map[fsm.Kind]func(*machine, *waiter) proto.Message{
 		fsm.KindRemoved: vanished,
 	},
 	verbRestart: {
-		fsm.KindReady: done, fsm.KindExited: failedUnlessOwed, fsm.KindRepaired: failedUnlessOwed,
+		fsm.KindReady: started, fsm.KindExited: failedUnlessOwed, fsm.KindRepaired: failedUnlessOwed,
 		fsm.KindStopAbandoned: abandoned, fsm.KindStopTightened: overtakenUnlessOwed, fsm.KindDesiredChanged: overtaken,
 		fsm.KindRemoved: vanished,
 	},
 	verbRemove: {fsm.KindRemoved: done},
+	verbSet: { // only one that has a disk grow waits
+		fsm.KindSpecChanged: setDone, fsm.KindStopRequested: setBefore, fsm.KindExited: setBefore, fsm.KindRepaired: setBefore,
+		fsm.KindRemoved: vanished,
+	},
 }
 
 // standings says what a repeated request is answered at once; nil = it waits.

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -337,8 +338,32 @@ func foldSpecChanged(m *Machine, r Record) {
 		old := m.Spec
 		m.launch(func(l *Launch) { l.Spec = &old })
 	}
-	m.keepWell(func() { m.Spec = r.Fact.(*SpecChangedFact).Spec })
+	f := r.Fact.(*SpecChangedFact)
+	m.keepWell(func() { m.Spec = f.Spec })
+	if f.Grown == 0 || m.Launch == nil {
+		return
+	}
+	m.launch(func(l *Launch) {
+		has := *l.Spec
+		has.Disk = max(has.Disk, f.Grown)
+		if l.Spec = &has; has.Equal(m.Spec) {
+			l.Spec = nil
+		}
+	})
 }
+
+// OwesGrow tells whether the VM's own disk is smaller than the machine's is to be.
+// A disk grows while its VM runs, or else before the next one.
+func (m Machine) OwesGrow() bool {
+	return m.Launch != nil && m.LaunchSpec().Disk < m.Spec.Disk && slices.Contains(m.Disks, DataDisk)
+}
+
+// Unclean tells whether the machine's last launch ended in the middle of what the
+// guest did.
+func (m Machine) Unclean() bool { return m.Exit != nil && slices.Contains(uncleanEnds, m.Exit.Cause) }
+
+// uncleanEnds are the ends that no guest had prepared for.
+var uncleanEnds = []Cause{CauseKilled, CauseCrashed, CauseGuestPanic, CauseAgentTimeout, CauseHostLost}
 
 func foldStrayFound(m *Machine, r Record) {
 	m.Stray = r.Fact.(*StrayFoundFact)

@@ -18,6 +18,8 @@ const (
 	DutyClean   DutyKind = "clean"   // delete its directory
 	DutyStray   DutyKind = "stray"   // wait for a stray's end
 
+	DutyGrow DutyKind = "grow" // have the VM's disk grow while it runs
+
 	DutyProvision DutyKind = "provision" // have it set up, and record what came of it
 )
 
@@ -47,6 +49,9 @@ var owed = map[State]func(Machine) []Duty{
 		duties := []Duty{{Kind: DutyWatch, Seq: m.Launch.Seq}, {Kind: DutyMonitor, Seq: m.Launch.ReadySeq}}
 		if m.Spec.Image != "" && !m.Launch.Booted {
 			duties = append(duties, Duty{Kind: DutyBooted, Seq: m.Launch.ReadySeq})
+		}
+		if m.OwesGrow() {
+			duties = append(duties, Duty{Kind: DutyGrow, Seq: m.Launch.ReadySeq})
 		}
 		if m.OwesProvision() {
 			duties = append(duties, Duty{Kind: DutyProvision, Seq: m.Launch.ReadySeq})

@@ -212,6 +212,16 @@ type ReadyFact struct {
 	// Phases of the boot, in milliseconds since the VM host started the VM.
 	Phases map[string]int64 `cbor:"5,keyasint,omitempty" json:"phases,omitempty"`
 	At     Moment           `cbor:"6,keyasint" json:"at"`
+	Disk   *DiskFound       `cbor:"7,keyasint,omitempty" json:"disk,omitempty"`
+}
+
+// DiskFound is how a guest found the machine's own disk, where the launch before
+// did not end cleanly, or the file system counts errors.
+type DiskFound struct {
+	After    Cause     `cbor:"1,keyasint,omitempty" json:"after,omitempty"` // how that ended
+	Ended    time.Time `cbor:"2,keyasint,omitzero" json:"ended,omitzero"`
+	Replayed bool      `cbor:"3,keyasint,omitempty" json:"replayed,omitempty"` // what was written last was taken from its log
+	Errors   uint64    `cbor:"4,keyasint,omitempty" json:"errors,omitempty"`   // that it counts
 }
 
 // StopMode is how a machine is stopped.
@@ -302,6 +312,9 @@ type DesiredChangedFact struct {
 // SpecChangedFact is the payload of spec-changed: the whole new spec.
 type SpecChangedFact struct {
 	Spec Spec `cbor:"1,keyasint" json:"spec"`
+	// Grown is what the disk of the VM that runs was made as large as, in bytes; 0 =
+	// the VM goes on as it is.
+	Grown int64 `cbor:"2,keyasint,omitempty" json:"grown,omitempty"`
 }
 
 // DataDisk is the machine's own disk, as disk-formatted names it.

@@ -103,6 +103,7 @@ func (e *Engine) startActors() (*actors.Engine, error) {
 			Journal: e.journal, Clock: e.Clock, Hosts: e.World, Guests: e.World, Dirs: e.World, Owners: e.World, Provisions: e.World,
 			Tickets:   func(string, func(context.Context, *net.UnixConn) error) (string, string) { return "", "" },
 			Booted:    e.World.Booted,
+			Grow:      e.World.Grow,
 			HoldImage: func(string) (func(), error) { return func() {}, nil },
 			Limits:    actors.Limits{CPUs: 8, Memory: 1 << 40},
 			AllowSim:  true, Version: "test", Home: "/home", Launches: 64, LastCID: e.last, NewID: e.newID,

@@ -34,6 +34,19 @@ func (w *World) Booted(ctx context.Context, ref actors.Ref) (fsm.BootedFact, err
 	return fsm.BootedFact{Init: "/sbin/init"}, err
 }
 
+// Grow makes a machine's disk larger while its VM runs.
+func (w *World) Grow(ctx context.Context, ref actors.Ref, size int64) error {
+	err := w.until(ctx, ref, well)
+	if p := w.at(ref); err == nil && p.vm != nil {
+		p.vm.Disk = max(p.vm.Disk, size)
+	}
+	w.mu.Unlock()
+	if err == nil {
+		err = w.Gates.Wait(ctx, ref.Name+" grown")
+	}
+	return err
+}
+
 // Arm implements actors.Guests.
 func (w *World) Arm(context.Context, actors.Ref) error { return nil }
 

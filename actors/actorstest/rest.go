@@ -63,7 +63,7 @@ func (e *Engine) busy() string {
 		}
 		for _, d := range fsm.Owed(m.Machine) {
 			switch d.Kind {
-			case fsm.DutyWatch, fsm.DutyMonitor, fsm.DutyBooted, fsm.DutyStray: // as long as its VM lives
+			case fsm.DutyWatch, fsm.DutyMonitor, fsm.DutyBooted, fsm.DutyStray, fsm.DutyGrow: // as long as its VM lives
 			case fsm.DutyProvision:
 				if e.World.canSetUp(m.ID) {
 					out = append(out, m.Name+" has a set-up without a result")

@@ -101,6 +101,9 @@ func factInWords(r fsm.Record) string {
 		if f.Spec.Protected {
 			s += " protected"
 		}
+		if f.Grown > 0 {
+			s += fmt.Sprintf(" grown %dM", f.Grown>>20)
+		}
 		return s
 	case *fsm.DesiredChangedFact:
 		return " " + string(f.Desired)

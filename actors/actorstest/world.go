@@ -70,9 +70,10 @@ const (
 type VM struct {
 	Launch  string
 	CID     uint32
-	Mute    bool // its VM host does not answer
-	Hung    bool // its agent does not answer
-	Ignores bool // shutdowns
+	Mute    bool  // its VM host does not answer
+	Hung    bool  // its agent does not answer
+	Ignores bool  // shutdowns
+	Disk    int64 // what its own disk was made as large as
 	said    []said
 	ended   bool
 	changed chan struct{} // closed at the next change

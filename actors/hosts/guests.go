@@ -46,6 +46,9 @@ func (w *World) Ready(ctx context.Context, ref actors.Ref) (fsm.ReadyFact, error
 	f := fsm.ReadyFact{
 		AgentVersion: hello.GetVersion(), AgentID: hello.GetAgentId(), GuestBoot: hello.GetBootId(), Phases: hello.GetPhases(),
 	}
+	if d := hello.GetData(); d != nil {
+		f.Disk = &fsm.DiskFound{Replayed: d.GetReplayed(), Errors: d.GetErrors()}
+	}
 	answered := time.Now()
 	if ref.MAC != "" && slices.Contains(hello.GetAbilities(), wire.AbilityAddress) {
 		if f.Address, err = w.address(ctx, ref); err != nil {
@@ -119,4 +122,27 @@ func (w *World) Open(ctx context.Context, ref actors.Ref, port uint32, conn *os.
 		return fmt.Errorf("open guest port %d: %w", port, err)
 	}
 	return nil
+}
+
+// Grow makes the own disk of a machine that runs larger, then its file system. A
+// guest that can't do its part is found out before the disk is touched. See
+// actors.Options.
+func (w *World) Grow(ctx context.Context, ref actors.Ref, size int64) error {
+	c, err := guest.Connect(ctx, w.dialer(ref))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	if !slices.Contains(c.Hello().GetAbilities(), wire.AbilityGrow) {
+		return fmt.Errorf("its agent is older than that: %w", guest.ErrUnable)
+	}
+	err = client.Connect(w.place(ref)).GrowDisk(ctx, wire.SerialData, size)
+	if errors.Is(err, hv.ErrUnsupported) {
+		return fmt.Errorf("its VM host is older than that, or its backend can't: %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = c.Grow(ctx, size)
+	return err
 }

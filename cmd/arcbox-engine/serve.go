@@ -79,7 +79,7 @@ func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, allowSim
 		Tickets: func(principal string, open func(context.Context, *net.UnixConn) error) (string, string) {
 			return h.Tickets(), tickets.Issue(open, principal)
 		},
-		HoldImage: world.HoldImage, Booted: world.Booted, Shares: world.Shares,
+		HoldImage: world.HoldImage, Booted: world.Booted, Shares: world.Shares, Grow: world.Grow,
 		Limits: actors.Limits{CPUs: runtime.NumCPU(), Memory: hostMemory()}, AllowSim: allowSim,
 		Version: version, Home: h.Data, Pid: os.Getpid(), Launches: runtime.NumCPU(),
 		Stopped: func() { time.AfterFunc(stopPause, cancel) }, Fatal: fatal(h, log), Log: log,

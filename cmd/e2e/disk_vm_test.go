@@ -71,5 +71,54 @@ func TestDisk(t *testing.T) {
 	if now := b.diskUse("a"); now.Allocated > did.After+8<<20 || now.Guest.Used > full.Guest.Used-big*9/10 {
 		t.Errorf("empty: %+v, was %+v", now, full)
 	}
+	b.growsOnline("a")
+	b.tellsUncleanEnds("a")
 	b.ok("rm", "-f", "a")
+}
+
+// growsOnline: a disk grows while its VM runs, also where the engine is killed
+// meanwhile, and what is in it stays.
+func (b *bed) growsOnline(name string) {
+	b.t.Helper()
+	b.ok("cp", file(b.t, b.t.TempDir(), "kept", []byte("kept")), name+":/kept")
+	r := b.run("set", name, "--disk", "2G", "--cpus", "2")
+	if r.code != 0 || !strings.Contains(r.err, "disk 2048M: at once; cpus 2 (now 1): from the next start on") {
+		b.t.Errorf("set: exit %d, %s", r.code, r.err)
+	}
+	grown := func(size int64) {
+		b.t.Helper()
+		if now := b.diskUse(name); now.Size != size || now.Guest.Size != size {
+			b.t.Errorf("to %d: %+v", size, now)
+		}
+	}
+	grown(2 << 30)
+	killed := b.begin("set", name, "--disk", "3G")
+	b.killEngine()
+	b.ok("set", name, "--disk", "3G") // with the next engine, which the first one waits for
+	killed.wait()
+	grown(3 << 30)
+	if got := b.ok("cp", name+":/kept", "-"); got != "kept" {
+		b.t.Errorf("what was in it: %q", got)
+	}
+}
+
+// tellsUncleanEnds: how a disk was found behind a VM that was killed is told by
+// the start after it, and by that only.
+func (b *bed) tellsUncleanEnds(name string) {
+	b.t.Helper()
+	const words = "did not end cleanly (killed at "
+	b.ok("stop", "--kill", name)
+	if r := b.run("start", name); r.code != 0 || !strings.Contains(r.err, words) || !strings.Contains(r.err, ", 0 errors") {
+		b.t.Errorf("start after a kill: exit %d, %s", r.code, r.err)
+	}
+	if why := b.ok("journal", "why", name); !strings.Contains(why, words) {
+		b.t.Errorf("why: %s", why)
+	}
+	if got := b.ok("cp", name+":/kept", "-"); got != "kept" {
+		b.t.Errorf("what was in it: %q", got)
+	}
+	b.ok("stop", name)
+	if r := b.run("start", name); r.code != 0 || strings.Contains(r.err, "cleanly") {
+		b.t.Errorf("start after a stop: exit %d, %s", r.code, r.err)
+	}
 }
