@@ -107,6 +107,7 @@ func (b *bed) growsOnline(name string) {
 func (b *bed) tellsUncleanEnds(name string) {
 	b.t.Helper()
 	const words = "did not end cleanly (killed at "
+	b.ok("disk", "compact", name) // what is written is on the disk then
 	b.ok("stop", "--kill", name)
 	if r := b.run("start", name); r.code != 0 || !strings.Contains(r.err, words) || !strings.Contains(r.err, ", 0 errors") {
 		b.t.Errorf("start after a kill: exit %d, %s", r.code, r.err)
