@@ -109,7 +109,7 @@ type untold struct{}
 // untold takes the records that wait.
 func (m *machine) untold() (recs []fsm.Record) {
 	if m.pace.reboots > 0 && fsm.May(m.state().State, fsm.KindRebooted) {
-		f := &fsm.RebootedFact{}
+		f := &fsm.RebootedFact{Anew: true}
 		if m.pace.reboots > 1 {
 			f.Times = m.pace.reboots
 		}

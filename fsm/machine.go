@@ -60,6 +60,8 @@ type Launch struct {
 	// BootedTime and BootedAfter tell when, and the phases of the boot.
 	BootedTime  time.Time   `cbor:"30,keyasint,omitzero" json:"booted_time,omitzero"`
 	BootedAfter *BootedFact `cbor:"31,keyasint,omitempty" json:"booted_after,omitempty"`
+	// RebootSeq is the last reboot, since which booted is owed again.
+	RebootSeq uint64 `cbor:"32,keyasint,omitempty" json:"reboot_seq,omitempty"`
 	// Adopted is when an engine last adopted it: at least ten seconds follow
 	// before a deadline is held against it.
 	Adopted Moment `cbor:"19,keyasint,omitempty" json:"adopted,omitzero"`
@@ -161,9 +163,7 @@ var folds = map[Kind]func(*Machine, Record){
 	KindRepaired:       foldRepaired,
 	KindRemoved:        func(m *Machine, _ Record) { m.Launch, m.Stray = nil, nil },
 	KindBooted:         foldBooted,
-	KindRebooted: func(m *Machine, r Record) {
-		m.launch(func(l *Launch) { l.Reboots += max(r.Fact.(*RebootedFact).Times, 1) })
-	},
+	KindRebooted:       foldRebooted,
 	KindDesiredChanged: foldDesiredChanged,
 	KindSpecChanged:    foldSpecChanged,
 	KindDiskFormatted: func(m *Machine, r Record) {
@@ -242,6 +242,16 @@ func foldBooted(m *Machine, r Record) {
 		l.Booted = true
 		if f := r.Fact.(*BootedFact); f.Init != "" {
 			l.BootedTime, l.BootedAfter = r.Time, f
+		}
+	})
+}
+
+func foldRebooted(m *Machine, r Record) {
+	f := r.Fact.(*RebootedFact)
+	m.launch(func(l *Launch) {
+		l.Reboots += max(f.Times, 1)
+		if f.Anew {
+			l.Booted, l.BootedTime, l.BootedAfter, l.RebootSeq = false, time.Time{}, nil, r.Seq
 		}
 	})
 }

@@ -48,7 +48,7 @@ var owed = map[State]func(Machine) []Duty{
 	Running: func(m Machine) []Duty {
 		duties := []Duty{{Kind: DutyWatch, Seq: m.Launch.Seq}, {Kind: DutyMonitor, Seq: m.Launch.ReadySeq}}
 		if m.Spec.Image != "" && !m.Launch.Booted {
-			duties = append(duties, Duty{Kind: DutyBooted, Seq: m.Launch.ReadySeq})
+			duties = append(duties, Duty{Kind: DutyBooted, Seq: max(m.Launch.ReadySeq, m.Launch.RebootSeq)})
 		}
 		if m.OwesGrow() {
 			duties = append(duties, Duty{Kind: DutyGrow, Seq: m.Launch.ReadySeq})

@@ -302,6 +302,9 @@ type RebootedFact struct {
 	// Times is how often, where the guest rebooted faster than is written down;
 	// 0 = once.
 	Times int `cbor:"1,keyasint,omitempty" json:"times,omitempty"`
+	// Anew: what boots behind the agent begins anew, so that booted is owed again.
+	// Records of the formats before 5 leave it as it was.
+	Anew bool `cbor:"2,keyasint,omitempty" json:"anew,omitempty"`
 }
 
 // DesiredChangedFact is the payload of desired-changed.

@@ -343,3 +343,51 @@ func TestProvisionIsOwedOnce(t *testing.T) {
 		}
 	}
 }
+
+// Behind a reboot the init is awaited again, by another duty than before; a record
+// of the formats that did not say so changes nothing.
+func TestBootedIsOwedAgain(t *testing.T) {
+	m := Machine{ID: "m"}
+	for i, c := range []struct {
+		fact Fact
+		owed uint64 // the record that owes it; 0 = none does
+	}{
+		{&CreatedFact{Spec: Spec{Image: "i"}}, 0},
+		{&StartRequestedFact{}, 0},
+		{&ReadyFact{}, 3},
+		{&RebootedFact{Anew: true}, 4},
+		{&BootedFact{Init: "/sbin/init"}, 0},
+		{&RebootedFact{}, 0},
+		{&RebootedFact{Times: 2, Anew: true}, 7},
+		{&BootedFact{}, 0},
+		{&StopRequestedFact{NoKill: true}, 0},
+		{&RebootedFact{Anew: true}, 0},
+		{&StopAbandonedFact{}, 10},
+		{&BootedFact{Init: "/sbin/init"}, 0},
+		{&ExitedFact{}, 0},
+		{&StartRequestedFact{}, 0},
+		{&ReadyFact{}, 15},
+	} {
+		before := m
+		next, err := m.Apply(Record{Seq: m.Seq + 1, Time: time.Unix(int64(i), 0), Machine: "m", Kind: c.fact.Kind(), Fact: c.fact})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m = next
+		var owed uint64
+		for _, d := range Owed(m) {
+			if d.Kind == DutyBooted {
+				owed = d.Seq
+			}
+		}
+		if owed != c.owed {
+			t.Errorf("step %d, behind %s: record %d owes it, want %d", i, c.fact.Kind(), owed, c.owed)
+		}
+		if f, ok := c.fact.(*RebootedFact); ok && (m.Launch.BootedAfter == nil && m.Launch.BootedTime.IsZero()) != (f.Anew || before.Launch.BootedAfter == nil) {
+			t.Errorf("step %d: %+v", i, m.Launch)
+		}
+	}
+	if m.Launch.Reboots != 0 {
+		t.Errorf("a new launch has %d reboots", m.Launch.Reboots)
+	}
+}

@@ -21,7 +21,8 @@ import (
 //	3  a spec's further disks, owner, board, network and ports; a machine's lease;
 //	   the kernel that a VM booted; the init of booted
 //	4  a spec's set-up, and provisioned
-//	5  a spec's labels, its protection, and its shares
+//	5  a spec's labels, its protection, and its shares; a reboot behind which booted
+//	   is owed again
 const format = 5
 
 // The versions of a record's value. These numbers are on disk: a number is

@@ -207,17 +207,27 @@ func v4() []fsm.Record {
 	return recs
 }
 
-// v5 is one whose machines have labels and shares, and are protected.
+// v5 is one whose machines have labels and shares, and are protected, and whose
+// guests boot anew when they reboot, those of the second machine to the end.
 func v5() []fsm.Record {
-	recs := v4()
-	for i, r := range recs {
+	var recs []fsm.Record
+	var booted fsm.Record
+	for _, r := range v4() {
 		switch f := r.Fact.(type) {
 		case *fsm.CreatedFact:
 			g := *f
 			g.Spec = withFive(g.Spec)
-			recs[i].Fact = &g
+			r.Fact = &g
 		case *fsm.SpecChangedFact:
-			recs[i].Fact = &fsm.SpecChangedFact{Spec: withFive(f.Spec)}
+			r.Fact = &fsm.SpecChangedFact{Spec: withFive(f.Spec)}
+		case *fsm.BootedFact:
+			booted = r
+		case *fsm.RebootedFact:
+			r.Fact = &fsm.RebootedFact{Times: f.Times, Anew: true}
+		}
+		recs = append(recs, r)
+		if r.Kind == fsm.KindRebooted && r.Machine == id(1) {
+			recs = append(recs, booted)
 		}
 	}
 	return recs
@@ -250,6 +260,8 @@ func TestNewestHistorySetsAll(t *testing.T) {
 		case *fsm.CreatedFact:
 			all = []any{*f, f.Spec}
 		case *fsm.LaunchedFact:
+			all = []any{*f}
+		case *fsm.RebootedFact:
 			all = []any{*f}
 		}
 		for _, one := range all {

@@ -55,6 +55,16 @@ var engineFaults = []fault{
 		pkg: "./actors/actorstest", run: "TestScenarios/cids",
 	},
 	{
+		name:   "booted counts for the boot behind it",
+		breaks: "it never lies",
+		file:   "actors/pace.go",
+		was: `		f := &fsm.RebootedFact{Anew: true}
+`,
+		now: `		f := &fsm.RebootedFact{}
+`,
+		pkg: "./actors/actorstest", run: "TestScenarios/reboot",
+	},
+	{
 		name:   "half a create is left by a crash",
 		breaks: "the next boot resolves every half-done operation by itself",
 		file:   "actors/boot.go",
