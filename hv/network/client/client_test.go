@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -27,10 +28,11 @@ const patience = 30 * time.Second
 
 // rig is a place with an engine's client of the network.
 type rig struct {
-	t   *testing.T
-	dir string
-	net *Network
-	end context.CancelFunc
+	t       *testing.T
+	dir     string
+	net     *Network
+	changed chan struct{} // one token: a state has
+	end     context.CancelFunc
 }
 
 func newRig(t *testing.T) *rig {
@@ -39,7 +41,7 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, dir: dir}
+	r := &rig{t: t, dir: dir, changed: make(chan struct{}, 1)}
 	r.engine()
 	t.Cleanup(func() {
 		r.end()
@@ -69,6 +71,12 @@ func (r *rig) engine() {
 	r.net = New(Options{
 		Bin: self, Dir: filepath.Join(r.dir, "d"), RunDir: filepath.Join(r.dir, "r"),
 		Log: slog.New(slog.NewTextHandler(testLog{r.t, &mu}, nil)),
+		Changed: func(string, State) {
+			select {
+			case r.changed <- struct{}{}:
+			default:
+			}
+		},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -156,12 +164,15 @@ func (v *vm) ask(t *testing.T) net.Conn {
 
 func (r *rig) await(what string, id string, ok func(State) bool) State {
 	r.t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+	late := time.After(patience)
+	for {
 		s, known := r.net.State(id)
 		if known && ok(s) {
 			return s
 		}
-		if time.Now().After(end) {
+		select {
+		case <-r.changed:
+		case <-late:
 			r.t.Fatalf("%s does not come: %+v", what, s)
 		}
 	}
@@ -273,14 +284,20 @@ func TestProcessEndsByItself(t *testing.T) {
 	r := newRig(t)
 	v := r.vm("a")
 	pid := r.lives(v)
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fd) }()
 	r.net.Drop("a")
 	if _, known := r.net.State("a"); known {
 		t.Error("it is known still")
 	}
-	for end := time.Now().Add(patience); unix.Kill(pid, 0) == nil; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it lives on")
-		}
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(patience.Milliseconds()))
+	}
+	if unix.Kill(pid, 0) == nil || err != nil {
+		t.Fatalf("it lives on: %v", err)
 	}
 	if again := r.lives(v); again == pid {
 		t.Error("it is the same process")
