@@ -27,8 +27,8 @@ func (c realClock) Moment() fsm.Moment { return fsm.Moment{Boot: c.boot, Mono: m
 func (realClock) AfterFunc(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 
 // lockHome makes this the only engine of its data directory, for as long as
-// the returned file is open.
-func lockHome(h home.Home) (*os.File, error) {
+// the returned file is open. Where there is one already, next is the command to try.
+func lockHome(h home.Home, next string) (*os.File, error) {
 	path := filepath.Join(h.Data, "engine.lock")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -36,7 +36,7 @@ func lockHome(h home.Home) (*os.File, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close() // the refusal is what counts
-		return nil, &actors.Refusal{Code: wire.Code_CODE_CONFLICT, Hint: "arcbox engine status",
+		return nil, &actors.Refusal{Code: wire.Code_CODE_CONFLICT, Hint: next,
 			Message: "an engine runs already for this data directory: it holds " + path}
 	}
 	return f, nil

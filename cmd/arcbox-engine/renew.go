@@ -28,7 +28,7 @@ func (r renewed) journal(h home.Home, write func(fresh string) error) (kept stri
 	if err := os.MkdirAll(h.Data, 0o700); err != nil {
 		return "", err
 	}
-	lock, err := lockHome(h)
+	lock, err := lockHome(h, "arcbox engine stop")
 	if err != nil {
 		return "", err
 	}

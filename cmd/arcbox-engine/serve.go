@@ -39,7 +39,7 @@ func serve(ctx context.Context, h home.Home, allowSim, debug bool, listen string
 			return fmt.Errorf("data directory: %w", err)
 		}
 	}
-	lock, err := lockHome(h)
+	lock, err := lockHome(h, "arcbox engine status")
 	if err != nil {
 		return err
 	}

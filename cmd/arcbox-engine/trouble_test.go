@@ -65,6 +65,32 @@ func TestWhatIsTypedWrong(t *testing.T) {
 	}
 }
 
+// TestWhileAnEngineRuns: nothing is put in the journal's place, and it is said what
+// goes first.
+func TestWhileAnEngineRuns(t *testing.T) {
+	t.Setenv(home.Var, t.TempDir())
+	h, err := findHome()
+	if err == nil {
+		err = os.MkdirAll(h.Journal(), 0o700)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := lockHome(h, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	for _, args := range [][]string{{"journal", "restore", h.Journal()}, {"journal", "recover"}} {
+		cmd := root()
+		cmd.SetArgs(args)
+		r, ok := errors.AsType[*actors.Refusal](cmd.ExecuteContext(t.Context()))
+		if !ok || r.Code.ExitCode() != 4 || r.Hint != "arcbox engine stop" || !strings.Contains(r.Message, "engine.lock") {
+			t.Errorf("%v: %+v", args, r)
+		}
+	}
+}
+
 // TestDataDirectoryOfSomebodyElse: root, too, leaves it alone.
 func TestDataDirectoryOfSomebodyElse(t *testing.T) {
 	dir := t.TempDir()
