@@ -78,8 +78,11 @@ func (m *machine) dutyDone(w *work, result any) {
 	case deleted:
 		m.deleted(w, r)
 	case nil:
-		if w.duty.Kind == fsm.DutyStart {
+		switch w.duty.Kind {
+		case fsm.DutyStart:
 			m.owedStart(w)
+		case fsm.DutyBooted:
+			m.settle(fsm.Record{}) // none will come
 		}
 	}
 }

@@ -222,15 +222,18 @@ func doneOrAbandoned(m *machine, w *waiter) proto.Message {
 	return abandoned(m, w)
 }
 
-// untilProvisioned may be refused: a set-up can fail.
-const untilProvisioned = "provisioned"
+// These may be refused: a set-up can fail, and an agent may never tell.
+const (
+	untilProvisioned = "provisioned"
+	untilBooted      = "booted"
+)
 
 // awaits says what "wait NAME X" waits for.
 var awaits = map[string]func(fsm.Machine) bool{
 	"running": func(m fsm.Machine) bool { return m.State == fsm.Running },
 	"stopped": func(m fsm.Machine) bool { return !m.State.Live() },
 	// A machine without an image has nothing that boots behind its agent.
-	"booted": func(m fsm.Machine) bool {
+	untilBooted: func(m fsm.Machine) bool {
 		return m.State == fsm.Running && (m.Spec.Image == "" || m.Launch.Booted)
 	},
 	// A set-up that failed, or a shutdown that was given up, is no fault of the agent.
@@ -266,10 +269,25 @@ func (m *machine) reached(w *waiter) proto.Message {
 	if !m.unseen && w.c.msg.(*wire.AwaitMachine).GetUntil() == untilProvisioned {
 		return m.setUpDone(w)
 	}
+	if !m.unseen && w.c.msg.(*wire.AwaitMachine).GetUntil() == untilBooted && m.neverBoots() {
+		return refused(refuse(wire.Code_CODE_CONFLICT, "arcbox restart "+m.ref.Name,
+			"machine %q runs, and its agent is older than what is asked: it never tells that its init is ready; a restart gives it the newest", m.ref.Name), &st)
+	}
 	if !m.unseen && awaits[w.c.msg.(*wire.AwaitMachine).GetUntil()](st) {
 		return m.doneMessage("")
 	}
 	return nil
+}
+
+// neverBoots tells whether nobody waits any more for the init of a machine that
+// runs, and that was never said to be ready.
+func (m *machine) neverBoots() bool {
+	for _, d := range fsm.Owed(m.state()) {
+		if w := m.work[d]; d.Kind == fsm.DutyBooted && w != nil {
+			return w.over && !w.called
+		}
+	}
+	return false
 }
 
 func (m *machine) giveUp(w *waiter) {

@@ -27,9 +27,13 @@ func (w *World) Ready(ctx context.Context, ref actors.Ref) (fsm.ReadyFact, error
 // Booted is when the init of a machine's image is ready.
 func (w *World) Booted(ctx context.Context, ref actors.Ref) (fsm.BootedFact, error) {
 	err := w.until(ctx, ref, well)
+	untold := w.scripts[ref.Name].Boot == "untold"
 	w.mu.Unlock()
 	if err == nil {
 		err = w.Gates.Wait(ctx, ref.Name+" booted")
+	}
+	if err == nil && untold {
+		err = actors.ErrNeverTold
 	}
 	return fsm.BootedFact{Init: "/sbin/init"}, err
 }

@@ -23,6 +23,11 @@ func TestWhyTellsTheCause(t *testing.T) {
 	bubble(t, func(t *testing.T) { play(t, "testdata/whys/causes.txt", nil) })
 }
 
+// TestBootIsNeverTold is of an agent that is too old to tell.
+func TestBootIsNeverTold(t *testing.T) {
+	bubble(t, func(t *testing.T) { play(t, "testdata/whys/untold.txt", nil) })
+}
+
 // bubble runs f in a bubble, and lets what protoactor leaves behind end: a
 // goroutine of each system waits for five seconds of the bubble's own time.
 func bubble(t *testing.T, f func(*testing.T)) {

@@ -42,7 +42,7 @@ var (
 // Script is how the VMs of one machine behave. The zero value is a good one.
 type Script struct {
 	Launch string // "fails": the VM host ends at once; "leaves": and something holds on to the lock
-	Boot   string // "hangs": its agent never answers; "hangs-once": the first launch's does not
+	Boot   string // "hangs": its agent never answers; "hangs-once": the first launch's does not; "untold": it does, and never says that its init is ready
 	Stop   string // "ignored": a shutdown is
 	Setup  string // "fails": its script does; "hangs": it never ends; "unkept": there is no room for it
 }
