@@ -65,7 +65,8 @@ type Options struct {
 // Agent serves the guest's side of the protocol. It is made by [New] and
 // serves once.
 type Agent struct {
-	wire.UnimplementedAgentServer
+	wire.UnsafeAgentServer // nothing but a mark: a method that is missing does not compile
+
 	opts     Options
 	id       string
 	bootID   string
