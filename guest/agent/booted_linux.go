@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -8,16 +9,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // notifySocket is where systemd says that it has started all that it should.
 const notifySocket = "@arcbox/notify"
-
-// openRCPause is between two looks at OpenRC's files.
-const openRCPause = 100 * time.Millisecond
 
 // listenNotify makes the socket. Who sends is told along with what is sent: any
 // program of the guest can.
@@ -43,7 +40,7 @@ func (m *machine) watchInit() {
 	if m.init.kind == initSystemd {
 		err = awaitNotify(os.NewFile(fdNotify, "notify"))
 	} else {
-		awaitOpenRC("/")
+		err = awaitOpenRC(context.Background(), "/")
 	}
 	if err != nil { // nobody will ever know
 		m.log.Error("init", "path", m.init.path, "err", err)
@@ -110,20 +107,21 @@ func receiveFrom(socket *net.UnixConn) (text string, pid int32, err error) {
 func saysReady(text string) bool { return slices.Contains(strings.Split(text, "\n"), "READY=1") }
 
 // awaitOpenRC waits until OpenRC has reached a run level, where the image has it.
-func awaitOpenRC(root string) {
+func awaitOpenRC(ctx context.Context, root string) error {
 	if _, err := os.Stat(filepath.Join(root, "sbin/openrc")); err != nil {
-		return
+		return nil
 	}
-	for !openRCReady(root) {
-		time.Sleep(openRCPause)
-	}
+	return awaitFiles(ctx, func() (bool, error) { return openRCReady(root), nil }, filepath.Join(root, openRCDir))
 }
+
+// openRCDir is where OpenRC says how far it is.
+const openRCDir = "run/openrc"
 
 // openRCReady tells whether OpenRC is in a run level of normal work, and through
 // with starting it.
 func openRCReady(root string) bool {
-	level := oneLine(filepath.Join(root, "run/openrc/softlevel"))
-	if _, err := os.Lstat(filepath.Join(root, "run/openrc/rc.starting")); err == nil {
+	level := oneLine(filepath.Join(root, openRCDir, "softlevel"))
+	if _, err := os.Lstat(filepath.Join(root, openRCDir, "rc.starting")); err == nil {
 		return false
 	}
 	return level != "" && !slices.Contains([]string{"sysinit", "boot"}, level)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"net"
 	"os"
 	"path/filepath"
@@ -34,7 +35,34 @@ func TestOpenRCReady(t *testing.T) {
 			t.Errorf("%+v: %v", step, got)
 		}
 	}
-	awaitOpenRC(t.TempDir()) // without OpenRC it waits for nothing
+	if err := awaitOpenRC(t.Context(), t.TempDir()); err != nil { // without OpenRC it waits for nothing
+		t.Error(err)
+	}
+}
+
+// TestAwaitOpenRC begins before there is a directory to watch.
+func TestAwaitOpenRC(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), testPatience)
+	defer cancel()
+	root := t.TempDir()
+	write(t, root, "sbin/openrc", "")
+	ready := make(chan error, 1)
+	go func() { ready <- awaitOpenRC(ctx, root) }()
+	dir := filepath.Join(root, openRCDir)
+	starting := filepath.Join(dir, "rc.starting")
+	if err := os.MkdirAll(starting, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "softlevel", "default\n")
+	if len(ready) > 0 {
+		t.Error("it is ready while it starts")
+	}
+	if err := os.Remove(starting); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ready; err != nil {
+		t.Error(err)
+	}
 }
 
 // TestReceiveFrom: the kernel says who sent a message.

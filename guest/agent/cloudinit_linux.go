@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 )
@@ -19,10 +18,10 @@ var cloudInits = []string{"usr/bin/cloud-init", "bin/cloud-init", "usr/local/bin
 
 const (
 	cloudSeed     = "var/lib/cloud/seed/nocloud"
-	cloudResult   = "run/cloud-init/result.json"
+	cloudResult   = "run/cloud-init/result.json" // a link, mostly
+	cloudData     = "var/lib/cloud/data"         // where it leads to
 	cloudDisabled = "run/cloud-init/disabled"
 	cloudOutput   = "var/log/cloud-init-output.log"
-	cloudPause    = 500 * time.Millisecond
 )
 
 // hasCloudInit tells whether the image at root can make use of user-data.
@@ -42,26 +41,22 @@ func (a *Agent) awaitCloudInit(limited, life context.Context, s *provisioning) (
 	if !hasCloudInit(root) {
 		return &wire.ProvisionDone{Error: "the image has no cloud-init"}, nil
 	}
-	tick := time.NewTicker(cloudPause)
-	defer tick.Stop()
-	for {
-		done := cloudInitDone(root)
-		if done == nil && limited.Err() != nil {
-			if life.Err() != nil {
-				return nil, errGoingDown
-			}
-			done = &wire.ProvisionDone{TimedOut: true, Error: "cloud-init was not through in time"}
-		}
-		if done != nil {
-			_ = s.output.add(lastBytes(filepath.Join(root, cloudOutput), outputMost))
-			done.Tail = s.output.tail(wire.MaxTail)
-			return done, nil
-		}
-		select {
-		case <-tick.C:
-		case <-limited.Done():
-		}
+	var done *wire.ProvisionDone
+	err := awaitFiles(limited, func() (bool, error) {
+		done = cloudInitDone(root)
+		return done != nil, nil
+	}, filepath.Join(root, filepath.Dir(cloudResult)), filepath.Join(root, cloudData))
+	switch {
+	case life.Err() != nil && err != nil:
+		return nil, errGoingDown
+	case limited.Err() != nil && err != nil:
+		done = &wire.ProvisionDone{TimedOut: true, Error: "cloud-init was not through in time"}
+	case err != nil:
+		return nil, err
 	}
+	_ = s.output.add(lastBytes(filepath.Join(root, cloudOutput), outputMost))
+	done.Tail = s.output.tail(wire.MaxTail)
+	return done, nil
 }
 
 // cloudInitDone is how cloud-init ended, nil where it has not.

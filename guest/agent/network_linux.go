@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -19,9 +18,8 @@ import (
 )
 
 const (
-	interfaceTime  = 5 * time.Second // for the interface's driver
-	interfacePause = 5 * time.Millisecond
-	addressMost    = time.Minute
+	interfaceTime = 5 * time.Second // for the interface's driver
+	addressMost   = time.Minute
 )
 
 // network brings the machine's interface up, with the address that is its own for
@@ -38,7 +36,7 @@ func (m *machine) network() {
 }
 
 func (n netArguments) configure() error {
-	name, err := awaitInterface(n.mac)
+	name, err := awaitInterface(interfaceTime, n.mac)
 	if err != nil {
 		return err
 	}
@@ -77,21 +75,24 @@ func (n netArguments) configure() error {
 }
 
 // awaitInterface finds an interface by its MAC, once its driver has.
-func awaitInterface(mac net.HardwareAddr) (string, error) {
-	for until := time.Now().Add(interfaceTime); ; time.Sleep(interfacePause) {
+func awaitInterface(limit time.Duration, mac net.HardwareAddr) (name string, err error) {
+	changes, err := linkNews()
+	if err != nil {
+		return "", err
+	}
+	defer changes.close()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("no interface has the MAC %s", mac))
+	defer cancel()
+	err = changes.await(ctx, func() (bool, error) {
 		all, err := net.Interfaces()
-		if err != nil {
-			return "", err
-		}
 		for _, i := range all {
 			if i.HardwareAddr.String() == mac.String() {
-				return i.Name, nil
+				name = i.Name
 			}
 		}
-		if time.Now().After(until) {
-			return "", fmt.Errorf("no interface has the MAC %s", mac)
-		}
-	}
+		return name != "", err
+	})
+	return name, err
 }
 
 // route is the kernel's struct rtentry.
@@ -141,22 +142,25 @@ func (a *Agent) Address(ctx context.Context, req *wire.AddressRequest) (*wire.Ad
 	if wait < 0 || wait > addressMost {
 		return nil, status.Errorf(codes.InvalidArgument, "wait: %v, want 0 to %v", wait, addressMost)
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	for {
-		found, good := addressesOf(mac)
-		if good {
-			return &wire.AddressReply{Addresses: found}, nil
-		}
-		select {
-		case <-ctx.Done():
-			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-				return &wire.AddressReply{Addresses: found}, nil
-			}
-			return nil, status.FromContextError(ctx.Err()).Err()
-		case <-time.After(interfacePause):
-		}
+	changes, err := linkNews()
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
 	}
+	defer changes.close()
+	var found []string
+	limited, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	err = changes.await(limited, func() (good bool, _ error) {
+		found, good = addressesOf(mac)
+		return good, nil
+	})
+	switch {
+	case ctx.Err() != nil:
+		return nil, status.FromContextError(ctx.Err()).Err()
+	case err != nil && limited.Err() == nil:
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	return &wire.AddressReply{Addresses: found}, nil // good ones or not: the time is over
 }
 
 // addressesOf are the addresses of an interface, and whether one of them is good

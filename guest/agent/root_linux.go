@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,10 +27,8 @@ const (
 	workDir  = "work"
 )
 
-const (
-	deviceTime  = 10 * time.Second
-	devicePause = 5 * time.Millisecond
-)
+// deviceTime is for a disk's driver.
+const deviceTime = 10 * time.Second
 
 // enterRoot puts the machine's root together from its image and its data disk,
 // and makes it the root of this process. What the initramfs held is freed.
@@ -67,15 +66,22 @@ func (m *machine) enterRoot() error {
 
 // awaitDevice finds a disk by its serial, once its driver has.
 func awaitDevice(serial string) (string, error) {
-	for until := time.Now().Add(deviceTime); ; time.Sleep(devicePause) {
-		name, err := deviceOf("/sys/block", serial)
-		if err == nil {
-			return filepath.Join("/dev", name), nil
-		}
-		if time.Now().After(until) {
-			return "", err
-		}
+	changes, err := deviceNews()
+	if err != nil {
+		return "", err
 	}
+	defer changes.close()
+	ctx, cancel := context.WithTimeout(context.Background(), deviceTime)
+	defer cancel()
+	name, missing := "", error(nil)
+	err = changes.await(ctx, func() (bool, error) {
+		name, missing = deviceOf("/sys/block", serial)
+		return missing == nil, nil
+	})
+	if missing != nil {
+		err = missing
+	}
+	return filepath.Join("/dev", name), err
 }
 
 // deviceOf is the name of the disk with a serial.
@@ -152,7 +158,7 @@ func mountOverlay() error {
 		}
 	}
 	if err := mountAt("overlay", newRoot, "overlay", 0,
-		fmt.Sprintf("lowerdir=%s,upperdir=%s/%s,workdir=%[2]s/%[4]s,redirect_dir=on", imageDir, dataDir, upperDir, workDir)); err != nil {
+		fmt.Sprintf("lowerdir=%s,upperdir=%s/%s,workdir=%s/%s,redirect_dir=on", imageDir, dataDir, upperDir, dataDir, workDir)); err != nil {
 		return err
 	}
 	return unix.Unmount(imageDir, unix.MNT_DETACH) // the overlay has it

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"io"
 	"net"
 	"os"
@@ -207,12 +208,13 @@ func TestSSHForwardsTheAgent(t *testing.T) {
 	if err := x.Wait(); err != nil {
 		t.Error(err)
 	}
-	for until := time.Now().Add(testPatience); ; time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(filepath.Dir(path)); os.IsNotExist(err) {
-			return
-		}
-		if time.Now().After(until) {
-			t.Fatalf("%s is left", path)
-		}
+	dir := filepath.Dir(path)
+	ctx, cancel := context.WithTimeout(t.Context(), testPatience)
+	defer cancel()
+	if err := awaitFiles(ctx, func() (bool, error) {
+		_, err := os.Stat(dir)
+		return os.IsNotExist(err), nil
+	}, dir); err != nil {
+		t.Errorf("%s is left: %v", path, err)
 	}
 }
