@@ -62,11 +62,16 @@ func prepare(s *wire.ExecStart) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{argv: s.GetArgv(), dir: s.GetDir(), env: environment(a, s)}
+	return prepareAs(a, s)
+}
+
+// prepareAs is for a user who was looked up before.
+func prepareAs(a account, s *wire.ExecStart) (p *process, err error) {
+	p = &process{argv: s.GetArgv(), dir: s.GetDir(), env: environment(a, s)}
 	if os.Geteuid() == 0 {
 		p.cred = &syscall.Credential{Uid: a.uid, Gid: a.gid, Groups: a.groups}
 	} else if int(a.uid) != os.Geteuid() {
-		return nil, fmt.Errorf("user %q: the agent does not run as root", s.GetUser())
+		return nil, fmt.Errorf("user %q: the agent does not run as root", a.name)
 	}
 	if p.dir == "" {
 		if p.dir = a.home; !isDir(p.dir) {

@@ -63,7 +63,7 @@ func (s *sshConn) directSocket(ctx context.Context, open ssh.NewChannel) {
 		return
 	}
 	s.join(ctx, open, func(ctx context.Context) (c net.Conn, err error) {
-		err = s.asUser(func() error {
+		err = asUser(s.who, func() error {
 			c, err = new(net.Dialer).DialContext(ctx, "unix", want.Path)
 			return err
 		})
@@ -93,14 +93,6 @@ func (s *sshConn) carry(ctx context.Context, channel ssh.Channel, reqs <-chan *s
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 	joined(channel, reqs, c.(halfCloser)) // TCP and unix sockets both are
-}
-
-func (s *sshConn) asUser(do func() error) error {
-	who, err := sshAccount(s.conn.User())
-	if err != nil {
-		return err
-	}
-	return asUser(who, do)
 }
 
 // requests answers what is asked of the connection as a whole.
@@ -153,7 +145,7 @@ func (s *sshConn) listenTCP(ctx context.Context, want listenTCP, all *sync.WaitG
 	}
 	at := net.JoinHostPort(host, strconv.Itoa(int(want.Port)))
 	var l net.Listener
-	err := s.asUser(func() (err error) {
+	err := asUser(s.who, func() (err error) {
 		l, err = new(net.ListenConfig).Listen(ctx, "tcp", at)
 		return err
 	})
@@ -187,7 +179,7 @@ func (s *sshConn) listenSocket(ctx context.Context, path string, all *sync.WaitG
 
 // socket makes a socket that belongs to the user. What is in its place stays.
 func (s *sshConn) socket(ctx context.Context, path string) (l net.Listener, err error) {
-	err = s.asUser(func() error {
+	err = asUser(s.who, func() error {
 		l, err = new(net.ListenConfig).Listen(ctx, "unix", path)
 		if err != nil {
 			return err
@@ -265,7 +257,7 @@ func (x *session) forwardAgent(ctx context.Context, all *sync.WaitGroup) error {
 		return errors.New("agent forwarding: asked for twice")
 	}
 	dir := ""
-	err := x.asUser(func() (err error) {
+	err := asUser(x.who, func() (err error) {
 		dir, err = os.MkdirTemp("/tmp", "ssh-") // 0700, the user's
 		return err
 	})

@@ -109,6 +109,7 @@ func sshAccount(name string) (account, error) {
 type sshConn struct {
 	agent    *Agent
 	conn     *ssh.ServerConn
+	who      account       // as at the login
 	channels chan struct{} // one for each that is open
 	log      *slog.Logger
 
@@ -131,8 +132,13 @@ func (a *Agent) serveSSH(ctx context.Context, c net.Conn, config *ssh.ServerConf
 	if err := c.SetDeadline(time.Time{}); err != nil {
 		return
 	}
+	who, err := sshAccount(conn.User())
+	if err != nil {
+		a.opts.Log.Debug("ssh: no login", "err", err)
+		return
+	}
 	s := &sshConn{
-		agent: a, conn: conn, channels: make(chan struct{}, maxSSHChannels),
+		agent: a, conn: conn, who: who, channels: make(chan struct{}, maxSSHChannels),
 		log: a.opts.Log.With("ssh_user", conn.User()), listens: map[string]net.Listener{},
 	}
 	ctx, cancel := context.WithCancel(ctx)

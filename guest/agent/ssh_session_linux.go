@@ -144,7 +144,7 @@ func (x *session) prepare(ctx context.Context, req *ssh.Request, all *sync.WaitG
 func (x *session) wanted(req *ssh.Request) (start *wire.ExecStart, path string, err error) {
 	x.env["SSH_CLIENT"] = "UNKNOWN 65535 65535" // as sshd has it where there is no address
 	x.env["SSH_CONNECTION"] = "UNKNOWN 65535 UNKNOWN 65535"
-	start = &wire.ExecStart{User: x.conn.User(), Env: x.env, Terminal: x.terminal, Login: true}
+	start = &wire.ExecStart{Env: x.env, Terminal: x.terminal, Login: true}
 	if req.Type == "shell" {
 		return start, "", checkStart(start)
 	}
@@ -152,14 +152,10 @@ func (x *session) wanted(req *ssh.Request) (start *wire.ExecStart, path string, 
 	if err := ssh.Unmarshal(req.Payload, &want); err != nil {
 		return nil, "", err
 	}
-	who, err := sshAccount(start.User)
-	if err != nil {
-		return nil, "", err
-	}
 	start.Login = false
 	switch {
 	case req.Type == "exec":
-		start.Argv = []string{who.shell, "-c", want.Text}
+		start.Argv = []string{x.who.shell, "-c", want.Text}
 	case want.Text == sftpSubsystem:
 		start.Argv, path = []string{"arcbox-agent", SFTPServer}, selfPath
 	default:
@@ -196,7 +192,7 @@ func (x *session) launch(start *wire.ExecStart, path string) (*program, error) {
 	if path != "" {
 		start.Argv = []string{path}
 	}
-	p, err := prepare(start)
+	p, err := prepareAs(x.who, start)
 	if err != nil {
 		return nil, err
 	}
