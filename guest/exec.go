@@ -174,13 +174,22 @@ func (x *execution) receive() (*wire.ExecDone, error) {
 // checkDone keeps a hostile guest from statuses that mean something else to
 // whoever passes them on.
 func checkDone(d *wire.ExecDone) error {
+	if d.GetError() != "" && d.GetErrorStatus() != 126 && d.GetErrorStatus() != 127 {
+		return fmt.Errorf("%w: error status %d, want 126 or 127", ErrProtocol, d.GetErrorStatus())
+	}
+	return checkEnd(d)
+}
+
+// checkEnd is of any program's end.
+func checkEnd(d interface {
+	GetStatus() int32
+	GetSignal() int32
+}) error {
 	switch {
 	case d.GetStatus() < 0 || d.GetStatus() > 255:
 		return fmt.Errorf("%w: status %d, want 0 to 255", ErrProtocol, d.GetStatus())
 	case d.GetSignal() < 0 || d.GetSignal() > 64:
 		return fmt.Errorf("%w: signal %d, want 0 to 64", ErrProtocol, d.GetSignal())
-	case d.GetError() != "" && d.GetErrorStatus() != 126 && d.GetErrorStatus() != 127:
-		return fmt.Errorf("%w: error status %d, want 126 or 127", ErrProtocol, d.GetErrorStatus())
 	}
 	return nil
 }

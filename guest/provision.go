@@ -72,8 +72,11 @@ func (c *Client) Provision(ctx context.Context, p Provision, out io.Writer) (Pro
 // provisioned checks a result: it comes near a journal.
 func provisioned(d *wire.ProvisionDone) (Provisioned, error) {
 	took := time.Duration(d.GetTookNanos())
-	if n := len(d.GetTail()); n > wire.MaxTail || took < 0 || d.GetSignal() < 0 || d.GetSignal() > 64 {
-		return Provisioned{}, fmt.Errorf("guest agent: set-up: %w: %d bytes of output, signal %d, took %v", ErrProtocol, n, d.GetSignal(), took)
+	if n := len(d.GetTail()); n > wire.MaxTail || took < 0 {
+		return Provisioned{}, fmt.Errorf("guest agent: set-up: %w: %d bytes of output, took %v", ErrProtocol, n, took)
+	}
+	if err := checkEnd(d); err != nil {
+		return Provisioned{}, fmt.Errorf("guest agent: set-up: %w", err)
 	}
 	return Provisioned{
 		Status: int(d.GetStatus()), Signal: int(d.GetSignal()), TimedOut: d.GetTimedOut(), Interrupted: d.GetInterrupted(),

@@ -81,6 +81,7 @@ func TestProvisionByALiar(t *testing.T) {
 		"a long tail":    {done(&wire.ProvisionDone{Tail: make([]byte, wire.MaxTail+1)}), nil, ErrProtocol},
 		"time went back": {done(&wire.ProvisionDone{TookNanos: -1}), nil, ErrProtocol},
 		"a wrong signal": {done(&wire.ProvisionDone{Signal: 65}), nil, ErrProtocol},
+		"a wrong status": {done(&wire.ProvisionDone{Status: 256}), nil, ErrProtocol},
 		"occupied":       {nil, status.Error(codes.FailedPrecondition, "x"), ErrOccupied},
 		"gone":           {nil, status.Error(codes.Unavailable, "x"), ErrGone},
 	} {
