@@ -32,11 +32,12 @@ func TestMain(m *testing.M) {
 // hostile is an agent that says what a test wants.
 type hostile struct {
 	wire.UnimplementedAgentServer
-	hello *wire.HelloReply
-	ping  *wire.PingReply
-	info  *wire.SystemInfoReply
-	exec  []*wire.ExecReply
-	err   error
+	hello     *wire.HelloReply
+	ping      *wire.PingReply
+	addresses []string
+	info      *wire.SystemInfoReply
+	exec      []*wire.ExecReply
+	err       error
 	// stream plays exec where it is set.
 	stream func(wire.Agent_ExecServer) error
 }
@@ -317,4 +318,34 @@ func TestSelectAddressIsRoutable(t *testing.T) {
 			t.Fatalf("%q is none of %q", got, texts)
 		}
 	})
+}
+
+// Address plays what a guest says of its addresses.
+func (h *hostile) Address(context.Context, *wire.AddressRequest) (*wire.AddressReply, error) {
+	return &wire.AddressReply{Addresses: h.addresses}, h.err
+}
+
+// TestAddress: nothing but an address that can be reached comes out, and an agent
+// that can't be asked is not.
+func TestAddress(t *testing.T) {
+	for _, test := range []struct {
+		abilities, addresses []string
+		want                 string
+		err                  error
+	}{
+		{abilities: nil, err: ErrUnable},
+		{[]string{wire.AbilityAddress}, nil, "", nil},
+		{[]string{wire.AbilityAddress}, []string{"169.254.0.1/16", "fe80::1/64", "rubbish"}, "", nil},
+		{[]string{wire.AbilityAddress}, []string{"fd00::2/64", "10.0.0.2/24"}, "10.0.0.2", nil},
+	} {
+		dial, _ := hostileAgent(t, &hostile{hello: &wire.HelloReply{Protocol: wire.Protocol, Abilities: test.abilities}, addresses: test.addresses})
+		c, err := Connect(t.Context(), dial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.Address(t.Context(), ourMAC, time.Minute); got != test.want || !errors.Is(err, test.err) {
+			t.Errorf("%v: %q, %v", test.addresses, got, err)
+		}
+		c.Close()
+	}
 }

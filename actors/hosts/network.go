@@ -10,7 +10,6 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/actors"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 	"github.com/arcboxlabs/arcbox-engine/guest"
-	guestwire "github.com/arcboxlabs/arcbox-engine/guest/wire"
 	"github.com/arcboxlabs/arcbox-engine/hv"
 	netapi "github.com/arcboxlabs/arcbox-engine/hv/network/api"
 	netclient "github.com/arcboxlabs/arcbox-engine/hv/network/client"
@@ -103,20 +102,30 @@ const addressTime = 10 * time.Second
 // nothing to wait for.
 func (w *World) address(ctx context.Context, ref actors.Ref) (string, error) {
 	for {
-		c, err := guest.Connect(ctx, w.dialer(ref))
-		if err != nil {
-			return "", fmt.Errorf("address: %w", err)
-		}
-		found, err := c.Address(ctx, ref.MAC, addressTime)
-		_ = c.Close()
-		if err != nil {
-			return "", fmt.Errorf("address: %w", err)
-		}
-		if a := guest.SelectAddress([]*guestwire.Interface{{Mac: ref.MAC, Addresses: found}}, ref.MAC); a != "" {
+		switch a, err := w.askAddress(ctx, ref); {
+		case a != "":
 			return a, nil
-		}
-		if ctx.Err() != nil {
+		case ctx.Err() != nil:
 			return "", fmt.Errorf("its interface %s has no address; does its kernel have virtio_net? (create --network none): %w", ref.MAC, ctx.Err())
+		case err != nil:
+			return "", fmt.Errorf("address: %w", err)
 		}
 	}
+}
+
+// askAddress asks once. It takes its time where there is none, whatever the guest
+// does: one that answers at once would be asked without end.
+func (w *World) askAddress(ctx context.Context, ref actors.Ref) (string, error) {
+	asked, cancel := context.WithTimeout(ctx, addressTime)
+	defer cancel()
+	c, err := guest.Connect(ctx, w.dialer(ref))
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = c.Close() }()
+	a, err := c.Address(ctx, ref.MAC, addressTime)
+	if a == "" && err == nil {
+		<-asked.Done()
+	}
+	return a, err
 }
