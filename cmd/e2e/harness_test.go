@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // bed is one engine with a home of its own.
@@ -228,4 +230,27 @@ func last(rs []record, kind string) record {
 func (b *bed) bootID(name string) string {
 	b.t.Helper()
 	return b.ok("exec", name, "--", "cat", "/proc/sys/kernel/random/boot_id")
+}
+
+// gone waits until a file is gone, of which the kernel tells, bounded.
+func (b *bed) gone(what string, limit time.Duration, path string) {
+	b.t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	changes := os.NewFile(uintptr(fd), "inotify")
+	defer func() { _ = changes.Close() }()
+	if err := changes.SetReadDeadline(time.Now().Add(limit)); err != nil {
+		b.t.Fatal(err)
+	}
+	_, err = unix.InotifyAddWatch(fd, filepath.Dir(path), unix.IN_DELETE|unix.IN_MOVED_FROM|unix.IN_DELETE_SELF|unix.IN_MOVE_SELF)
+	for events := make([]byte, 4096); err == nil; _, err = changes.Read(events) {
+		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+			return
+		}
+	}
+	if !errors.Is(err, os.ErrNotExist) { // where its directory is not there either
+		b.t.Fatalf("%s: %s is there: %v", what, path, err)
+	}
 }

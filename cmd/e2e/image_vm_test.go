@@ -53,14 +53,7 @@ func TestFirstImage(t *testing.T) {
 		t.Errorf("inspect: %+v", m)
 	}
 	b.ok("rm", "-f", "a")
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) { // it goes behind the answer
-		if _, err := os.Stat(filepath.Join(m.Dir, "data.img")); os.IsNotExist(err) {
-			break
-		} else if time.Now().After(end) {
-			t.Errorf("the disk of a removed machine: %v", err)
-			break
-		}
-	}
+	b.gone("the disk of a removed machine", 10*time.Second, filepath.Join(m.Dir, "data.img")) // it goes behind the answer
 	b.ok("image", "rm", "tiny")
 }
 

@@ -166,11 +166,8 @@ func (b *bed) nothingLeft(t *testing.T, after string, m machineView, removed boo
 	if !removed {
 		return
 	}
-	b.eventually(after+": its directories are gone", 10*time.Second, func() bool {
-		_, err := os.Lstat(m.Dir)
-		_, errRun := os.Lstat(m.RunDir)
-		return errors.Is(err, os.ErrNotExist) && errors.Is(errRun, os.ErrNotExist)
-	})
+	b.gone(after, 10*time.Second, m.Dir)
+	b.gone(after, 10*time.Second, m.RunDir)
 	if _, there := b.list()[m.Name]; there {
 		t.Errorf("%s: it is listed", after)
 	}
