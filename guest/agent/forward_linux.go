@@ -25,6 +25,7 @@ const (
 // forward connects the host with a socket of the guest (wire.AskForward). It
 // returns when both have ended.
 func (a *Agent) forward(c net.Conn) {
+	defer a.guard("forward")
 	defer c.Close()
 	if err := c.SetDeadline(time.Now().Add(prefaceTime)); err != nil {
 		return

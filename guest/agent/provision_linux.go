@@ -138,7 +138,8 @@ func (a *Agent) beginProvision(req *wire.ProvisionRequest) (*provisioning, error
 }
 
 // carryOut does what was asked for, unless it was done before.
-func (a *Agent) carryOut(ctx context.Context, s *provisioning, req *wire.ProvisionRequest) (*wire.ProvisionDone, error) {
+func (a *Agent) carryOut(ctx context.Context, s *provisioning, req *wire.ProvisionRequest) (_ *wire.ProvisionDone, err error) {
+	defer recovered(a.opts.Log, "Provision", &err)
 	limited, cancel := context.WithTimeout(ctx, time.Duration(req.GetTimeoutNanos()))
 	defer cancel()
 	if req.GetCloudInit() {
