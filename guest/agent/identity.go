@@ -88,13 +88,14 @@ func (i identity) machineID() error {
 func (i identity) resolver() error {
 	const path = "etc/resolv.conf"
 	info, err := os.Lstat(filepath.Join(i.root, path))
-	if i.resolv != "" && (errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && i.untouched(path)) {
+	missing := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case i.resolv != "" && (missing || err == nil && info.Mode().IsRegular() && i.untouched(path)):
 		return i.put(path, i.resolv, 0o644)
+	case missing:
+		return i.put(path, "# No name server is known yet.\n", 0o644)
 	}
-	if _, err := os.Lstat(filepath.Join(i.root, path)); !errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return i.put(path, "# No name server is known yet.\n", 0o644)
+	return nil
 }
 
 // timeZone is the host's, where the image has none of its own and knows it.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -127,5 +128,33 @@ func TestFindInit(t *testing.T) {
 		if got != test.want || ok != (test.want.path != "") {
 			t.Errorf("%s: %+v, %v", test.name, got, ok)
 		}
+	}
+}
+
+// TestResolver: with a network its own name server answers, unless the machine, or
+// a service of its image, has another mind.
+func TestResolver(t *testing.T) {
+	const path, old, own = "etc/resolv.conf", "nameserver 9.9.9.9\n", "nameserver 10.88.0.1\nsearch arcbox\n"
+	for name, test := range map[string]struct {
+		prepare func(*identity) error
+		want    string
+	}{
+		"none":          {func(i *identity) error { return os.Remove(filepath.Join(i.root, path)) }, own},
+		"the image's":   {func(*identity) error { return nil }, own},
+		"the machine's": {func(i *identity) error { i.upper = i.root; return nil }, old},
+		"a service's": {func(i *identity) error {
+			file := filepath.Join(i.root, path)
+			return errors.Join(os.Rename(file, file+".service"), os.Symlink("resolv.conf.service", file))
+		}, old},
+	} {
+		i := aRoot(t, map[string]string{path: old})
+		i.resolv = own
+		if err := test.prepare(&i); err != nil {
+			t.Fatal(err)
+		}
+		if err := i.resolver(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		i.has(t, map[string]string{path: test.want})
 	}
 }

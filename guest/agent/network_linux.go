@@ -63,13 +63,8 @@ func (n netArguments) configure() error {
 			return fmt.Errorf("address of %s: %w", name, err)
 		}
 	}
-	req, err := unix.NewIfreq(name)
-	if err != nil {
+	if err := raise(fd, name); err != nil {
 		return err
-	}
-	req.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req); err != nil {
-		return fmt.Errorf("raise %s: %w", name, err)
 	}
 	return defaultRoute(fd, n.gateway.As4())
 }

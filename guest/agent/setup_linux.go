@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 
@@ -57,9 +58,6 @@ func setUp(name string, log *slog.Logger) {
 // setUpFiles makes what a root without an init of its own may lack.
 func setUpFiles(args arguments, log *slog.Logger) {
 	failed, name := failures(log), args.name
-	if args.net.domain != "" {
-		failed("/etc/resolv.conf", writeMissing("/etc/resolv.conf", args.net.resolver()))
-	}
 	for _, dir := range []struct {
 		path string
 		mode os.FileMode
@@ -68,6 +66,9 @@ func setUpFiles(args arguments, log *slog.Logger) {
 	}
 	for _, f := range files {
 		failed(f.path, writeMissing(f.path, f.text))
+	}
+	if args.net.domain != "" {
+		failed("/etc/resolv.conf", writeMissing("/etc/resolv.conf", args.net.resolver()))
 	}
 	failed("/etc/hosts", writeMissing("/etc/hosts", hostsWith("", name)))
 	failed("/etc/hostname", writeMissing("/etc/hostname", name+"\n"))
@@ -99,10 +100,18 @@ func raiseLoopback() error {
 		return err
 	}
 	defer unix.Close(fd)
-	req, err := unix.NewIfreq("lo")
+	return raise(fd, "lo")
+}
+
+// raise brings an interface up, by any socket.
+func raise(fd int, name string) error {
+	req, err := unix.NewIfreq(name)
 	if err != nil {
 		return err
 	}
 	req.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req); err != nil {
+		return fmt.Errorf("raise %s: %w", name, err)
+	}
+	return nil
 }
