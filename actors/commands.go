@@ -134,8 +134,11 @@ func (m *machine) repeated(c *command) (bool, error) {
 		return true, refuse(wire.Code_CODE_CONFLICT, "", "request id %s was used for another machine", c.request)
 	}
 	if m.state().State == fsm.Removed {
-		m.send(c.from, &wire.Done{Seq: o.Seq, Repeated: true})
-		return true, nil
+		out, err := m.doneBefore(c.verb, o, m.ref.Name)
+		if err == nil {
+			m.send(c.from, out)
+		}
+		return true, err
 	}
 	w := &waiter{c: c, since: o.Seq, repeated: true}
 	out, err := m.then(w)

@@ -253,7 +253,7 @@ func (s *supervisor) forward(ctx actor.Context) {
 // doneBefore answers a request that was carried out before for a machine that
 // is removed by now. Its stop and its removal came true by that; a start only
 // if it was ready in between.
-func (s *supervisor) doneBefore(v verb, o journal.Outcome, name string) (any, error) {
+func (s *shared) doneBefore(v verb, o journal.Outcome, name string) (any, error) {
 	if v == verbStart || v == verbRestart {
 		es, err := s.Journal.Query(journal.Query{Machine: o.Machine, After: o.Seq, Kinds: []fsm.Kind{fsm.KindReady}, Limit: 1})
 		if err != nil {
