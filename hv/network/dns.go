@@ -52,6 +52,10 @@ func (n *Network) serveDNS() error {
 // answerUDP answers what it knows by itself at once, and has the rest asked
 // beside.
 func (n *Network) answerUDP(u *gonet.UDPConn) {
+	tell := func(answer []byte, to net.Addr) { // as SendDatagram does
+		_ = u.SetWriteDeadline(time.Now().Add(roomWait))
+		_, _ = u.WriteTo(answer, to)
+	}
 	buf := make([]byte, udpMost)
 	for {
 		k, from, err := u.ReadFrom(buf)
@@ -66,12 +70,12 @@ func (n *Network) answerUDP(u *gonet.UDPConn) {
 		answer, forward := n.answer(m, query)
 		if !forward {
 			if answer != nil {
-				_, _ = u.WriteTo(answer, from)
+				tell(answer, from)
 			}
 			continue
 		}
 		query = append([]byte(nil), query...)
-		go func() { _, _ = u.WriteTo(truncated(n.ask(m, query, "udp"), query), from) }()
+		go func() { tell(truncated(n.ask(m, query, "udp"), query), from) }()
 	}
 }
 

@@ -111,6 +111,28 @@ func TestOwnNames(t *testing.T) {
 }
 
 // upstream is a name server of the host that answers with texts of so many
+// bothAtOnePort listens for datagrams and connections, at a port that nobody has.
+func bothAtOnePort(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 100 {
+		u, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", u.LocalAddr().String())
+		if err == nil {
+			t.Cleanup(func() {
+				_ = u.Close()
+				_ = l.Close()
+			})
+			return u, l
+		}
+		_ = u.Close() // its number is somebody's among the connections
+	}
+	t.Fatal("no port is free for both")
+	return nil, nil
+}
+
 // bytes.
 func upstream(t *testing.T, size int) string {
 	t.Helper()
@@ -126,18 +148,7 @@ func upstream(t *testing.T, size int) string {
 		}
 		return b
 	}
-	u, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", u.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = u.Close()
-		_ = l.Close()
-	})
+	u, l := bothAtOnePort(t)
 	go func() {
 		buf := make([]byte, 4096)
 		for {

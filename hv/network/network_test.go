@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 	"golang.org/x/net/dns/dnsmessage"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 
 	"github.com/arcboxlabs/arcbox-engine/hv/network/lease"
 )
@@ -161,25 +162,28 @@ func TestDatagrams(t *testing.T) {
 func TestPortsAreApart(t *testing.T) {
 	n := newNetwork(t, Options{})
 	a, b := newGuest(t, n, "a", "allow"), newGuest(t, n, "b", "allow")
-	deaf, wild := machine(t, "deaf", "allow"), machine(t, "wild", "allow")
-	set(t, n, deaf)
-	set(t, n, wild)
+	deaf, wild, loud := machine(t, "deaf", "allow"), machine(t, "wild", "allow"), machine(t, "loud", "allow")
+	for _, m := range []Machine{deaf, wild, loud} {
+		set(t, n, m)
+	}
 	plugIn(t, n, deaf)
 	chaos := plugIn(t, n, wild)
 	if _, err := chaos.Write([]byte{0xff, 0xff, 0xff, 0xff, 1, 2, 3}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the end of the wild one's link", chaos.ended)
-	flood := a.udp(t, netip.AddrPortFrom(deaf.Addr, 9))
+	flood := plugIn(t, n, loud)
 	for range 4000 {
-		_, _ = flood.Write(make([]byte, 8000))
+		sendFrame(t, flood, etherFrame(loud.MAC, deaf.MAC, header.IPv4ProtocolNumber, ipUDP(loud.Addr, deaf.Addr, 9, 9, make([]byte, 8000))))
 	}
+	sendFrame(t, flood, arpRequest(loud, loud.Addr, b.Addr))
+	nextFrame(t, flood) // behind the flood
 	go echo(b.listen(t, 80))
 	c, err := a.dial(t.Context(), netip.AddrPortFrom(b.Addr, 80))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := says(t, c, "hi"); got != "hi" { // behind the flood
+	if got := says(t, c, "hi"); got != "hi" {
 		t.Errorf("%q", got)
 	}
 	if s, _ := n.Stats("deaf"); s.Dropped == 0 {

@@ -22,6 +22,7 @@ const (
 	maxTalks    = 256 // of one machine with the outside, of one forward with the host
 	talkIdle    = 60 * time.Second
 	maxDatagram = 65507
+	roomWait    = 100 * time.Millisecond
 )
 
 // Talks are exchanges of datagrams. Where there are too many, the oldest ends. The
@@ -99,6 +100,13 @@ func (n *Network) udpForwarder() *udp.Forwarder {
 	})
 }
 
+// SendDatagram sends one, which may be lost. It waits for room only for a moment:
+// gonet can miss that there is some again, and would wait without end.
+func SendDatagram(c net.Conn, b []byte) {
+	_ = c.SetWriteDeadline(time.Now().Add(roomWait))
+	_, _ = c.Write(b)
+}
+
 // exchange carries datagrams both ways until none has come for a while, or ctx
 // is over. It closes both.
 func exchange(ctx context.Context, a, b net.Conn) {
@@ -116,7 +124,7 @@ func exchange(ctx context.Context, a, b net.Conn) {
 				return
 			}
 			quiet.Reset(talkIdle)
-			_, _ = to.Write(buf[:k]) // a datagram may be lost
+			SendDatagram(to, buf[:k])
 		}
 	}
 	both.Go(func() { carry(a, b) })

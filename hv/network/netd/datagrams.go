@@ -59,7 +59,7 @@ func (f *forward) serveUDP() error {
 		})
 		if g != nil {
 			_ = g.SetReadDeadline(time.Now().Add(peerIdle))
-			_, _ = g.Write(buf[:k]) // a datagram may be lost
+			network.SendDatagram(g, buf[:k])
 		}
 	}
 }
