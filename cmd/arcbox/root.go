@@ -41,7 +41,7 @@ func newRoot(a *app) *cobra.Command {
 		newCreate(a), newStart(a), newStop(a), newRestart(a), newRemove(a), newUp(a), newRun(a), newSet(a), newProtect(a), newUnprotect(a), newDefault(a), newPort(a), newProvision(a),
 		newList(a), newInspect(a), newWait(a), newLogs(a),
 		newExec(a), newShell(a), newSSH(a), newSSHConfig(a), newSSHProxy(a), newCopy(a), newPing(a), newInfo(a),
-		newImage(a), newDisk(a), newKernel(a), newJournal(a), newEngine(a), newContext(a), newVersion(a), newMan(a),
+		newImage(a), newDisk(a), newKernel(a), newJournal(a), newEngine(a), newContext(a), newDoctor(a), newVersion(a), newMan(a),
 	)
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
