@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -134,20 +133,16 @@ func (b *bed) killNetd(t *testing.T, forward string) {
 	}
 }
 
+// eventuallyWell waits until machines say that they are, by their records.
 func (b *bed) eventuallyWell(t *testing.T, names ...string) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		var ill []string
-		for _, name := range names {
-			if v := b.network(name); v.Health != "ok" || !v.Network.Linked {
-				ill = append(ill, name)
+	for _, name := range names {
+		for {
+			seen := b.journal(name)
+			if v := b.network(name); v.Health == "ok" && v.Network.Linked {
+				break
 			}
-		}
-		if len(ill) == 0 {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("not well: %s", strings.Join(ill, ", "))
+			b.ok("wait", name, "record=health-changed", "--timeout", "1m", "--since", strconv.FormatUint(seen[len(seen)-1].Seq, 10))
 		}
 	}
 }
