@@ -143,7 +143,8 @@ func exitStatus(argv []string) (int32, bool) {
 	return int32(n), ok && err == nil
 }
 
-// pump copies standard input to standard output.
+// pump copies standard input to standard output, and gives the client leave to
+// send as much more.
 func pump(p *program) {
 	for {
 		select {
@@ -152,6 +153,9 @@ func pump(p *program) {
 				return
 			}
 			p.print(bytes.NewReader(chunk))
+			if p.stream.Send(&wire.ExecReply{Msg: &wire.ExecReply_StdinTaken{StdinTaken: int64(len(chunk))}}) != nil {
+				return
+			}
 		case <-p.ctx.Done():
 			return
 		}

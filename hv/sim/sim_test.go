@@ -182,13 +182,18 @@ func exec(t *testing.T, a wire.AgentClient, start *wire.ExecStart, input string)
 		send(&wire.ExecRequest{Msg: &wire.ExecRequest_CloseStdin{CloseStdin: true}})
 	}
 	var out strings.Builder
+	taken := 0
 	for {
 		m, err := stream.Recv()
 		if err != nil {
 			t.Fatalf("%v: %v", start.GetArgv(), err)
 		}
 		out.Write(m.GetStdout())
+		taken += int(m.GetStdinTaken())
 		if d := m.GetDone(); d != nil {
+			if taken != len(input) {
+				t.Errorf("%v: leave to send %d bytes more, want %d", start.GetArgv(), taken, len(input))
+			}
 			return out.String(), d
 		}
 	}
