@@ -47,6 +47,9 @@ func (h *hostile) SystemInfo(context.Context, *wire.SystemInfoRequest) (*wire.Sy
 }
 
 func (h *hostile) Hello(context.Context, *wire.HelloRequest) (*wire.HelloReply, error) {
+	if h.hello == nil {
+		return &wire.HelloReply{Protocol: wire.Protocol}, h.err
+	}
 	return h.hello, h.err
 }
 
@@ -66,11 +69,8 @@ func (h *hostile) Exec(stream wire.Agent_ExecServer) error {
 	return nil
 }
 
-func hostileAgent(t *testing.T, h *hostile) (Dialer, *grpc.Server) {
+func hostileAgent(t *testing.T, h wire.AgentServer) (Dialer, *grpc.Server) {
 	t.Helper()
-	if h.hello == nil {
-		h.hello = &wire.HelloReply{Protocol: wire.Protocol}
-	}
 	l := bufconn.Listen(1 << 16)
 	s := grpc.NewServer()
 	wire.RegisterAgentServer(s, h)

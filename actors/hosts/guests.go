@@ -74,15 +74,22 @@ func (w *World) Arm(ctx context.Context, ref actors.Ref) error {
 	return err
 }
 
-// Check implements actors.Guests.
+// Check implements actors.Guests. A guest that slept with its host gets the time.
 func (w *World) Check(ctx context.Context, ref actors.Ref) error {
 	c, err := guest.Connect(ctx, w.dialer(ref))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	_, err = c.Ping(ctx)
-	return err
+	if _, err = c.Ping(ctx); err != nil {
+		return err
+	}
+	if behind, err := c.CatchUp(ctx); err != nil {
+		w.Logger.Warn("guest's clock", "machine", ref.Name, "err", err)
+	} else if behind > 0 {
+		w.Logger.Info("the guest's clock fell behind and is set", "machine", ref.Name, "behind", behind)
+	}
+	return nil
 }
 
 // Booted waits until the init of a machine's image is ready. See actors.Options.
