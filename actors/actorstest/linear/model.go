@@ -14,6 +14,7 @@ const (
 	running  = "Running"
 	stopping = "Stopping"
 	stopped  = "Stopped"
+	removed  = "Removed"
 )
 
 // state is what one name stands for, in one of the orders that are possible.
@@ -228,9 +229,13 @@ func (p answer) refused(s state) []state {
 		return []state{s}
 	case wire.Code_CODE_FAILED:
 		return p.observe(maybe(failing(s, o))(s), Seen{}, stopped)
-	default:
-		return p.observe(s, Seen{}, o.Seen.State)
+	case wire.Code_CODE_CONFLICT:
+		again := o.Tries > 1 && (o.Verb == Start || o.Verb == Restart)
+		if again && (o.Seen.State == "" || o.Seen.State == removed) {
+			return []state{s} // its machine was removed before it ran, whatever has the name now
+		}
 	}
+	return p.observe(s, Seen{}, o.Seen.State)
 }
 
 func (p answer) listed(s state) []state {

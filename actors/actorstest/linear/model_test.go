@@ -32,6 +32,11 @@ func again(o Op) Op {
 	return o
 }
 
+func twice(o Op) Op {
+	o.Tries = 2
+	return o
+}
+
 func lostAnswer(v Verb, from, to int64) Op {
 	return Op{Client: int(from), Verb: v, Name: "a", Call: from, Return: to, Outcome: Unknown, Tries: 1}
 }
@@ -68,8 +73,11 @@ var good = map[string][]Op{
 		did(Inspect, 5, 6, was("x", running, "l2")), did(Stop, 7, 8, was("x", stopped, "")), did(Start, 9, 30, was("x", running, "l3"))),
 	"a stop of before a crash is told so while its machine starts again": after(begun, again(did(Stop, 5, 20, was("x", starting, "l2"))),
 		did(Inspect, 7, 8, was("x", stopped, "")), did(Start, 9, 30, was("x", running, "l2"))),
-	"a machine is lost in a crash":     after(begun, Op{Verb: Lost, Call: 5, Return: 8}, did(Inspect, 6, 7, was("x", stopped, ""))),
-	"a machine is not lost in a crash": after(begun, Op{Verb: Lost, Call: 5, Return: 8}, did(Inspect, 9, 10, was("x", running, "l1"))),
+	"a start of before a crash is told that its machine was removed, and another has its name": after(begun[:1], twice(refusedWith(Start, 3, 20, conflict, removed)),
+		did(Force, 5, 6, Seen{ID: "x"}), did(Create, 7, 8, was("y", created, "")), did(Inspect, 21, 22, was("y", created, ""))),
+	"a restart of before a crash is told so by nobody's actor": after(begun, twice(refusedWith(Restart, 5, 20, conflict, "")), did(Force, 7, 8, Seen{ID: "x"}), shows(21, 22)),
+	"a machine is lost in a crash":                             after(begun, Op{Verb: Lost, Call: 5, Return: 8}, did(Inspect, 6, 7, was("x", stopped, ""))),
+	"a machine is not lost in a crash":                         after(begun, Op{Verb: Lost, Call: 5, Return: 8}, did(Inspect, 9, 10, was("x", running, "l1"))),
 }
 
 // What it must never answer, and what the report says of it.
@@ -101,8 +109,10 @@ var bad = map[string]struct {
 		did(Inspect, 9, 10, was("x", stopped, ""))), "name a"},
 	"two live machines share a CID": {[]Op{shows(1, 2, was("x", running, "l1")), shows(3, 4, Seen{Name: "b", ID: "y", State: starting, Launch: "l2", CID: 3}),
 		shows(5, 6, was("x", stopping, "l1"))}, "CID 3"},
-	"no answer at all":  {[]Op{{Verb: Start, Name: "a", Call: 1, Return: 2, Outcome: Mute, Tries: 1}}, "no answer"},
-	"an internal error": {[]Op{refusedWith(Start, 1, 2, wire.Code_CODE_INTERNAL, "")}, "INTERNAL"},
+	"no answer at all": {[]Op{{Verb: Start, Name: "a", Call: 1, Return: 2, Outcome: Mute, Tries: 1}}, "no answer"},
+	"a start that was asked once is refused by a removed machine": {[]Op{refusedWith(Start, 1, 2, conflict, removed)}, "name a"},
+	"a stop is refused by a removed machine":                      {after(begun[:1], twice(refusedWith(Stop, 3, 8, conflict, removed)), did(Remove, 4, 5, Seen{ID: "x"})), "name a"},
+	"an internal error":                                           {[]Op{refusedWith(Start, 1, 2, wire.Code_CODE_INTERNAL, "")}, "INTERNAL"},
 }
 
 func TestGoodHistories(t *testing.T) {
