@@ -130,10 +130,14 @@ func (m *machine) repeated(c *command) (bool, error) {
 	if !ok {
 		return false, nil
 	}
+	gone := m.state().State == fsm.Removed
 	if o.Machine != m.ref.ID {
-		return true, refuse(wire.Code_CODE_CONFLICT, "", "request id %s was used for another machine", c.request)
+		if _, there := m.view.ByID(o.Machine); there {
+			return true, refuse(wire.Code_CODE_CONFLICT, "", "request id %s was used for another machine", c.request)
+		}
+		gone = true // its machine had this one's name before
 	}
-	if m.state().State == fsm.Removed {
+	if gone {
 		out, err := m.doneBefore(c.verb, o, m.ref.Name)
 		if err == nil {
 			m.send(c.from, out)
