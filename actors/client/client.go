@@ -49,7 +49,7 @@ type Client struct {
 }
 
 // Dial connects to an engine. Where nobody listens it fails at once with
-// ErrNoEngine.
+// ErrNoEngine, and with ErrShut where an engine of another host says no.
 func Dial(ctx context.Context, door Door) (*Client, error) {
 	raw, err := door.Endpoint(ctx)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -192,6 +193,76 @@ func TestCommandResumes(t *testing.T) {
 	}
 	if o := <-ended; o.err != nil || o.done.Seq != 9 {
 		t.Errorf("ended with %v, %v", o.done, o.err)
+	}
+}
+
+// cutDoor keeps the connection that it made last.
+type cutDoor struct {
+	client.Socket
+	last chan net.Conn
+}
+
+func (d cutDoor) Endpoint(ctx context.Context) (net.Conn, error) {
+	c, err := d.Socket.Endpoint(ctx)
+	if err == nil {
+		d.last <- c
+	}
+	return c, err
+}
+
+// TestCommandThatCuts: one at which every engine ends the connection is not sent
+// for ever.
+func TestCommandThatCuts(t *testing.T) {
+	d := cutDoor{client.Socket(socketOf(t)), make(chan net.Conn, 1)}
+	asked := 0 // the supervisor's alone until Command has returned
+	startEngine(t, string(d.Socket), newHistory(0), func(ctx actor.Context) {
+		if _, ok := ctx.Message().(*wire.StartMachine); ok {
+			asked++
+			_ = (<-d.last).Close()
+		}
+	})
+	_, err := client.Command(t.Context(), d, &wire.StartMachine{Name: "web"})
+	if !errors.Is(err, client.ErrDisconnected) || !strings.Contains(err.Error(), "8 times") || asked != 8 {
+		t.Errorf("asked %d times, ended with %v", asked, err)
+	}
+}
+
+// onceDoor lets in once.
+type onceDoor struct {
+	cutDoor
+	in *atomic.Bool
+}
+
+func (d onceDoor) Endpoint(ctx context.Context) (net.Conn, error) {
+	if d.in.Swap(true) {
+		return nil, client.ErrShut
+	}
+	return d.cutDoor.Endpoint(ctx)
+}
+
+// TestShutOut: who was let in and is no more is told so, and does not knock for ever.
+func TestShutOut(t *testing.T) {
+	d := onceDoor{cutDoor{client.Socket(socketOf(t)), make(chan net.Conn, 1)}, new(atomic.Bool)}
+	startEngine(t, string(d.Socket), newHistory(3), func(ctx actor.Context) {
+		if _, ok := ctx.Message().(*wire.StartMachine); ok {
+			_ = (<-d.last).Close()
+		}
+	})
+	if _, err := client.Command(t.Context(), d, &wire.StartMachine{Name: "web"}); !errors.Is(err, client.ErrShut) {
+		t.Errorf("a command ended with %v", err)
+	}
+	d.in.Store(false)
+	c, err := client.Dial(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := sync.OnceValue(func() error { return (<-d.last).Close() })
+	err = c.Follow(t.Context(), &wire.QueryJournal{}, func([]*wire.Record) error { return cut() })
+	if !errors.Is(err, client.ErrShut) {
+		t.Errorf("what followed ended with %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 
 // Command carries out one command over a connection of its own. It gives the
 // command a request id, where it has none; cut off from the engine it connects
-// again and sends it again, until ctx is over: the engine knows the id, and
-// does nothing twice. StopEngine is not sent again, since it would stop the
+// again and sends it again, until ctx is over or it was cut off maxSent times: the
+// engine knows the id, and does nothing twice. StopEngine is not sent again, since it would stop the
 // next engine. Where no engine runs to begin with the error is ErrNoEngine.
 func Command(ctx context.Context, door Door, msg proto.Message) (*wire.Done, error) {
 	msg, err := identified(ctx, msg)
@@ -27,11 +27,14 @@ func Command(ctx context.Context, door Door, msg proto.Message) (*wire.Done, err
 	if errors.Is(err, ErrDisconnected) { // an engine that is going down
 		c, err = redial(ctx, door, wait)
 	}
-	for err == nil {
+	for sent := 1; err == nil; sent++ {
 		done, asked := Call[*wire.Done](ctx, c, msg)
 		closed := c.Close()
 		if _, once := msg.(*wire.StopEngine); once || !errors.Is(asked, ErrDisconnected) {
 			return done, errors.Join(asked, closed)
+		}
+		if sent == maxSent {
+			return nil, fmt.Errorf("%w, each of the %d times that this was asked; it may have been carried out", asked, sent)
 		}
 		if c, err = redial(ctx, door, wait); err != nil {
 			err = fmt.Errorf("%w; it may have been carried out", errors.Join(asked, err))
@@ -62,12 +65,16 @@ func identified(ctx context.Context, msg proto.Message) (proto.Message, error) {
 	return msg, nil
 }
 
+// maxSent is how often a command is sent whose connection is cut before its answer:
+// more than engines die in a row, in some two seconds of pauses.
+const maxSent = 8
+
 // backoff is the time between two attempts to connect.
 type backoff struct{ next time.Duration }
 
 func newBackoff() *backoff { return &backoff{20 * time.Millisecond} }
 
-// redial tries until an engine answers or ctx is over.
+// redial tries until an engine answers, or says no, or ctx is over.
 func redial(ctx context.Context, door Door, b *backoff) (*Client, error) {
 	for {
 		timer := time.NewTimer(b.next)
@@ -78,9 +85,8 @@ func redial(ctx context.Context, door Door, b *backoff) (*Client, error) {
 			return nil, context.Cause(ctx)
 		case <-timer.C:
 		}
-		if c, err := Dial(ctx, door); err == nil {
-			b.next = newBackoff().next
-			return c, nil
+		if c, err := Dial(ctx, door); err == nil || errors.Is(err, ErrShut) {
+			return c, err
 		}
 	}
 }

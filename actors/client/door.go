@@ -11,7 +11,8 @@ import (
 // Door is a way to an engine: its own host's sockets, or what leads to another
 // host. Its String names it in errors.
 type Door interface {
-	// Endpoint connects to the gateway; ErrNoEngine where nobody listens.
+	// Endpoint connects to the gateway; ErrNoEngine where nobody listens, ErrShut
+	// where this client is not let in.
 	Endpoint(ctx context.Context) (net.Conn, error)
 	// Stream connects to where tickets are shown; socket is what the ticket
 	// says of it, and means something on the engine's host only. The connection

@@ -14,6 +14,8 @@ var (
 	// ErrDisconnected means that the connection ended before the reply. Whether
 	// the request was carried out is not known.
 	ErrDisconnected = errors.New("client: the connection to the engine was lost")
+	// ErrShut means that an engine of another host lets this client in no more.
+	ErrShut = errors.New("client: the engine does not let this client in")
 )
 
 // RefusedError is the engine's typed "no".

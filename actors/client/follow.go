@@ -40,7 +40,6 @@ func (c *Client) Follow(ctx context.Context, q *wire.QueryJournal, each func([]*
 		o(f)
 	}
 	cur := c
-	wait := newBackoff()
 	for {
 		err := f.run(ctx, cur)
 		if cur != c {
@@ -53,7 +52,7 @@ func (c *Client) Follow(ctx context.Context, q *wire.QueryJournal, each func([]*
 		if f.patience > 0 {
 			again, cancel = context.WithTimeoutCause(ctx, f.patience, err)
 		}
-		cur, err = redial(again, c.door, wait)
+		cur, err = redial(again, c.door, newBackoff())
 		cancel()
 		if err != nil {
 			return fmt.Errorf("client: follow: %w", err)

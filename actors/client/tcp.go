@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -60,7 +61,13 @@ func NewTCP(address string, id Identity) (*TCP, error) {
 func (d *TCP) String() string { return "tcp://" + d.address }
 
 // Endpoint implements Door.
-func (d *TCP) Endpoint(ctx context.Context) (net.Conn, error) { return d.dial(ctx, wire.SpeakEngine) }
+func (d *TCP) Endpoint(ctx context.Context) (net.Conn, error) {
+	conn, err := d.dial(ctx, wire.SpeakEngine)
+	if err != nil {
+		return nil, err
+	}
+	return d.greeted(ctx, conn)
+}
 
 // Stream implements Door: what the ticket says of a socket is of its host only.
 func (d *TCP) Stream(ctx context.Context, _ string) (net.Conn, error) {
@@ -79,6 +86,38 @@ func (d *TCP) dial(ctx context.Context, speak string) (net.Conn, error) {
 	}
 	return conn, nil
 }
+
+// greeted waits until the engine has begun to speak, as gRPC's server does first.
+// In TLS 1.3 this side has shaken hands before the engine has looked at its
+// certificate: who writes at once may lose the answer to a reset.
+func (d *TCP) greeted(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, greeting)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+	first := bufio.NewReader(conn)
+	_, err := first.Peek(1)
+	if !stop() {
+		err = fmt.Errorf("%w (%s): %w", ErrMute, d, context.Cause(ctx))
+	} else if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" { // crypto/tls has no other name for it
+		err = fmt.Errorf("%w: %s: %w", ErrShut, d, alert.Err)
+	} else if err != nil { // it is going down, or has too many clients
+		err = fmt.Errorf("%w: %w", ErrDisconnected, err)
+	}
+	if err != nil {
+		_ = conn.Close() // nothing was said on it
+		return nil, err
+	}
+	return &begun{conn, first}, nil
+}
+
+// begun is a connection of which some was read.
+type begun struct {
+	net.Conn
+	first *bufio.Reader
+}
+
+// Read implements net.Conn.
+func (b *begun) Read(p []byte) (int, error) { return b.first.Read(p) }
 
 // Join makes a key and takes up an invitation. It tells the engine nothing before
 // it has shown the certificate that the token names.

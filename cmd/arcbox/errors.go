@@ -131,6 +131,8 @@ func understood(err error) *failure {
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return &failure{code: exitInterrupted}
+	case errors.Is(err, client.ErrShut):
+		return &failure{code: exitNoEngine, kind: "unavailable", message: err.Error(), hint: "arcbox engine invite, on the engine's host, then arcbox engine join here"}
 	case errors.Is(err, client.ErrNoEngine), errors.Is(err, client.ErrMute), errors.Is(err, client.ErrDisconnected):
 		return &failure{code: exitNoEngine, kind: "unavailable", message: err.Error(), hint: "arcbox engine status"}
 	case errors.Is(err, context.DeadlineExceeded):
