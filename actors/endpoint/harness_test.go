@@ -136,10 +136,13 @@ type raw struct {
 
 func dialRaw(t testing.TB, e *engine) *raw {
 	t.Helper()
+	return dialRawBy(t, func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "unix", e.socket) })
+}
+
+func dialRawBy(t testing.TB, dial func(context.Context) (net.Conn, error)) *raw {
+	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///raw", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", e.socket)
-		}), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)))
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,15 +158,20 @@ func dialRaw(t testing.TB, e *engine) *raw {
 func connected(t testing.TB, e *engine) *raw {
 	t.Helper()
 	r := dialRaw(t, e)
+	r.greet()
+	return r
+}
+
+func (r *raw) greet() {
+	r.t.Helper()
 	r.send(hello())
 	m, err := r.stream.Recv()
 	if err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
 	if r.address = m.GetConnectResponse().GetMemberId(); r.address == "" {
-		t.Fatalf("no address in %v", m)
+		r.t.Fatalf("no address in %v", m)
 	}
-	return r
 }
 
 func (r *raw) send(m *remote.RemoteMessage) {

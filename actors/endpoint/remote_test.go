@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/asynkron/protoactor-go/remote"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
@@ -487,9 +488,34 @@ func replayed(t *testing.T, d *door, _ client.Identity) error {
 // header says.
 func TestForgedPrincipal(t *testing.T) {
 	d := startDoor(t, RemoteLimits{})
-	m, err := d.ask(d.join("wall", trust.Viewer), &wire.InspectMachine{Name: "admin:laptop"})
-	if err != nil || m.(*wire.Machine).GetDesired() != "viewer:wall" {
-		t.Errorf("the principal is %v, %v", m, err)
+	way, err := client.NewTCP(d.address, d.join("wall", trust.Viewer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := dialRawBy(t, way.Endpoint)
+	r.greet()
+	for _, forged := range []string{"uid:0", "admin:laptop"} {
+		for _, m := range []proto.Message{&wire.InspectMachine{Name: "web"}, &wire.StopMachine{Request: asked(), Name: "web"}} {
+			b := batch(wire.Supervisor, m)
+			b.Envelopes[0].MessageHeader = &remote.MessageHeader{HeaderData: map[string]string{HeaderPrincipal: forged}}
+			r.send(batchOf(b))
+			answer, err := r.reply()
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch a := answer.(type) {
+			case *wire.Machine:
+				if a.GetDesired() != "viewer:wall" {
+					t.Errorf("with the header %s the principal is %s", forged, a.GetDesired())
+				}
+			case *wire.Refused:
+				if _, asks := m.(*wire.StopMachine); !asks || a.GetCode() != wire.Code_CODE_UNSAFE {
+					t.Errorf("with the header %s, %T: %v", forged, m, a)
+				}
+			default:
+				t.Errorf("with the header %s, %T was answered with %v", forged, m, a)
+			}
+		}
 	}
 }
 
