@@ -24,7 +24,7 @@ func newList(a *app) *cobra.Command {
 			"list, and one that is broken hides no other. HEALTH (sim) marks a machine in which\n" +
 			"nothing really runs. -q prints names only, --format json one array, and a template a\n" +
 			"line for each, with the names of the JSON. Of filters with one key any must hold, of\n" +
-			"different keys all.",
+			"different keys, and of labels, all.",
 		Example: "  arcbox list --filter state=running --filter 'name=web*'\n  arcbox list --sort -mem --columns name,mem,image\n" +
 			"  arcbox list --format '{{.name}} {{.address}}'",
 		Args: noArgs,

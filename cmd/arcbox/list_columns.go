@@ -34,7 +34,7 @@ func machineListing(a *app) *listing[*wire.Machine] {
 			{name: "backend", text: backendOf, extra: true, match: like(backendOf)},
 			{name: "restart", text: func(x m) string { return x.GetSpec().GetRestart() }, extra: true, match: func(x m, w wanted) bool { return w.is(x.GetSpec().GetRestart()) }},
 			{name: "network", text: networkCell, extra: true, match: like(networkCell)},
-			{name: "label", text: labelsText, extra: true, bends: true, match: hasLabel},
+			{name: "label", text: labelsText, extra: true, bends: true, match: hasLabel, many: true},
 			{name: "protected", text: protectedText, extra: true, match: like(protectedText)},
 			{name: "id", text: m.GetId, extra: true, match: like(m.GetId)},
 			{name: "since", text: func(x m) string { return a.since(x.GetSinceUnixNanos()) }, extra: true, rank: func(x m) int64 { return -x.GetSinceUnixNanos() }},

@@ -17,6 +17,7 @@ type column[T any] struct {
 	text  func(T) string
 	rank  func(T) int64        // what it sorts by; nil = its text
 	match func(T, wanted) bool // makes it a key of --filter; nil = it is none
+	many  bool                 // a row has several of it: of several filters all must hold
 	bends bool                 // on a narrow terminal it gives way first
 	extra bool                 // only where --columns names it
 	bare  bool                 // a mark, without a header
@@ -61,7 +62,7 @@ func like[T any](text func(T) string) func(T, wanted) bool {
 func listFlags[T any](a *app, cmd *cobra.Command, l *listing[T]) {
 	f := cmd.Flags()
 	f.StringSliceVar(&l.shown, "columns", nil, "columns to show: "+strings.Join(l.columnNames(), ", "))
-	f.StringArrayVar(&l.filters, "filter", nil, "only rows with KEY=VALUE, where * stands for any letters; keys: "+strings.Join(l.keys(), ", "))
+	f.StringArrayVar(&l.filters, "filter", nil, "only rows with KEY=VALUE, where * stands for any letters; of several with one key any must hold"+l.exception()+"; keys: "+strings.Join(l.keys(), ", "))
 	f.StringVar(&l.sort, "sort", "", "column to sort by; -COLUMN the other way round")
 	a.complete(cmd, "columns", l.columnNames()...)
 	a.complete(cmd, "sort", l.columnNames()...)
@@ -89,6 +90,17 @@ func (l *listing[T]) keys() []string {
 		}
 	}
 	return slices.Sorted(slices.Values(keys))
+}
+
+// exception names the keys of which a row may have several values.
+func (l *listing[T]) exception() string {
+	var names []string
+	for _, c := range l.columns {
+		if c.match != nil && c.many {
+			names = append(names, c.name)
+		}
+	}
+	return ifSet(len(names) > 0, " (of "+strings.Join(names, ", ")+" all)")
 }
 
 func (l *listing[T]) column(flag, name string) (column[T], error) {
@@ -139,10 +151,10 @@ func (l *listing[T]) chosen() ([]column[T], error) {
 	return out, nil
 }
 
-// wish is what --filter says of one key: any of its patterns will do.
+// wish is what --filter says of one key.
 type wish[T any] struct {
 	column[T]
-	any []wanted
+	patterns []wanted
 }
 
 func (l *listing[T]) wishes() ([]*wish[T], error) {
@@ -164,13 +176,20 @@ func (l *listing[T]) wishes() ([]*wish[T], error) {
 		if at < 0 {
 			at, out = len(out), append(out, &wish[T]{column: c})
 		}
-		out[at].any = append(out[at].any, w)
+		out[at].patterns = append(out[at].patterns, w)
 	}
 	return out, nil
 }
 
+// granted tells whether any of the patterns holds: a row has one name, one state.
+// Of what it has several of, such as labels, each pattern asks for one, and all must
+// be there, as with Docker and Kubernetes: what goes on to rm is then fewer, not more.
 func (w *wish[T]) granted(row T) bool {
-	return slices.ContainsFunc(w.any, func(p wanted) bool { return w.match(row, p) })
+	holds := func(p wanted) bool { return w.match(row, p) }
+	if w.many {
+		return !slices.ContainsFunc(w.patterns, func(p wanted) bool { return !holds(p) })
+	}
+	return slices.ContainsFunc(w.patterns, holds)
 }
 
 // pick is the rows that are wanted, in the order that is wanted.

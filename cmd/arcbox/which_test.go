@@ -187,13 +187,14 @@ func TestLabelsAndProtection(t *testing.T) {
 		{Name: "a", Spec: &wire.Spec{Labels: map[string]string{"tier": "front", "x": ""}, Protected: true}}, {Name: "b", Spec: &wire.Spec{Labels: map[string]string{"tier": "back"}}}, {Name: "c"},
 	}
 	for args, want := range map[string]string{
-		"-q --filter label=tier":                    "a b",
-		"-q --filter label=tier=front":              "a",
-		"-q --filter label=tier=*":                  "a b",
-		"-q --filter label=x --filter label=y":      "a",
-		"-q --filter protected=no":                  "b c",
-		"--columns name,label,protected":            "NAME LABEL PROTECTED a tier=front, x yes b tier=back no c - no",
-		"--format {{.labels.tier}} --filter name=a": "front",
+		"-q --filter label=tier":                     "a b",
+		"-q --filter label=tier=front":               "a",
+		"-q --filter label=tier=*":                   "a b",
+		"-q --filter label=x --filter label=y":       "",
+		"-q --filter label=x --filter label=tier=f*": "a",
+		"-q --filter protected=no":                   "b c",
+		"--columns name,label,protected":             "NAME LABEL PROTECTED a tier=front, x yes b tier=back no c - no",
+		"--format {{.labels.tier}} --filter name=a":  "front",
 	} {
 		b := newBench(t, answers(&wire.Machines{Machines: ms}, nil))
 		code := b.run(t, append([]string{"list"}, strings.Fields(args)...)...)
