@@ -31,7 +31,7 @@ const (
 // engine connects to the engine that was chosen. This host's is started where
 // nobody listens, unless that was forbidden.
 func (a *app) engine(ctx context.Context) (engine, error) {
-	if e, far, err := a.far(ctx); far || err != nil {
+	if e, far, err := a.far(ctx, !a.noAutostart); far || err != nil {
 		return e, err
 	}
 	h, err := a.home()
@@ -45,8 +45,8 @@ func (a *app) engine(ctx context.Context) (engine, error) {
 	return a.startEngine(ctx, h, nil)
 }
 
-// far connects to an engine elsewhere, where one was chosen.
-func (a *app) far(ctx context.Context) (e engine, far bool, err error) {
+// far connects to an engine elsewhere, where one was chosen. By ssh one may be started.
+func (a *app) far(ctx context.Context, start bool) (e engine, far bool, err error) {
 	p, err := a.choice()
 	if err != nil || p.remote == nil {
 		return nil, false, err
@@ -60,7 +60,7 @@ func (a *app) far(ctx context.Context) (e engine, far bool, err error) {
 		message: fmt.Sprintf("the engine of the context %q (%s) does not answer after %s", p.name, p.remote.Endpoint, stdioTime),
 	})
 	defer cancel()
-	door, err := a.door(at, p.remote)
+	door, err := a.door(at, p.remote, start)
 	if err != nil {
 		return nil, true, err
 	}
@@ -68,25 +68,28 @@ func (a *app) far(ctx context.Context) (e engine, far bool, err error) {
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
+	if f, ok := errors.AsType[*failure](err); ok && errors.Is(f, client.ErrNoEngine) {
+		f.hint = "arcbox --context " + p.name + " engine start"
+	}
 	return e, true, err
 }
 
 // door is the way to an engine elsewhere.
-func (a *app) door(at endpoint, c *remoteContext) (client.Door, error) {
+func (a *app) door(at endpoint, c *remoteContext, start bool) (client.Door, error) {
 	if at.scheme == "tcp" {
 		return client.NewTCP(at.address(), client.Identity{CA: c.CA, Certificate: c.Certificate, Key: c.Key})
 	}
 	door := sshDoor{at: at, text: c.Endpoint, silent: a.silent}
-	if a.noAutostart {
+	if !start {
 		door.flags = []string{"--no-autostart"}
 	}
 	return door, nil
 }
 
-// running connects to an engine that is there, and starts none on this host.
+// running connects to an engine that is there, and starts none, here or elsewhere.
 // The home is empty where the engine is elsewhere.
 func (a *app) running(ctx context.Context) (engine, home.Home, error) {
-	if e, far, err := a.far(ctx); far || err != nil {
+	if e, far, err := a.far(ctx, false); far || err != nil {
 		return e, home.Home{}, err
 	}
 	h, err := a.home()

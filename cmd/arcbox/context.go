@@ -243,6 +243,12 @@ func (a *app) choice() (*choice, error) {
 	return p, nil
 }
 
+// isFar tells whether the engine that was chosen is another host's.
+func (a *app) isFar() bool {
+	p, err := a.choice()
+	return err == nil && p.remote != nil
+}
+
 // placeOf looks a context up; the name "" is that of context use.
 func (a *app) placeOf(name, by string) (*choice, error) {
 	here := &choice{name: localContext, by: by}

@@ -237,7 +237,8 @@ func TestSSHDoorSaysWhoseFaultItIs(t *testing.T) {
 		{"", []string{"no arcbox in the PATH", "command -v arcbox"}},
 		{"echo Welcome to the lab", []string{`with "Welcome to the "`, "start-up file"}},
 		{"echo no way >&2; exit 255", []string{"status 255", "it said:\nno way"}},
-		{"exit 6", []string{"status 6"}},
+		{"exit 6", []string{"no engine runs there"}},
+		{"exit 5", []string{"status 5"}},
 		{"head -c 100000 /dev/zero | tr '\\0' x >&2; echo end >&2; exit 1", []string{"xxx", "end"}},
 	} {
 		fakeSSH(t, c.arcbox)
@@ -260,5 +261,51 @@ func TestSSHDoorIsGivenUp(t *testing.T) {
 	cancel(errMute)
 	if _, err := (sshDoor{at: endpoint{host: "lab"}, text: "ssh://lab"}).Endpoint(ctx); err == nil || understood(err).code != exitNoEngine {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestWhoOnlyAsksStartsNoEngineElsewhere: what starts none here starts none there
+// either, and what wants one does.
+func TestWhoOnlyAsksStartsNoEngineElsewhere(t *testing.T) {
+	for args, want := range map[string]struct {
+		doors string // with or without --no-autostart, in order
+		code  int
+	}{
+		"engine status":               {"never", exitNoEngine},
+		"engine stop":                 {"never", 0},
+		"engine clients":              {"never", exitNoEngine},
+		"journal":                     {"never", exitNoEngine},
+		"journal why web":             {"never", exitNoEngine},
+		"version":                     {"never", 0},
+		"__complete start ":           {"never", 0},
+		"engine start":                {"never may", 0},
+		"engine start --allow-sim":    {"", exitUsage},
+		"list":                        {"may", 0},
+		"list --no-autostart":         {"never", exitNoEngine},
+		"engine start --no-autostart": {"never may", 0},
+	} {
+		dir := t.TempDir()
+		b, _ := contextBench(t, dir, nil)
+		if code := b.run(t, "context", "add", "lab", "ssh://lab", "--use"); code != 0 {
+			t.Fatal(code)
+		}
+		b, _ = contextBench(t, dir, nil)
+		var doors []string
+		b.connect = func(_ context.Context, door client.Door) (engine, error) {
+			d := door.(sshDoor)
+			if slices.Contains(d.flags, "--no-autostart") {
+				doors = append(doors, "never")
+				return nil, d.failed("", exitNoEngine, "")
+			}
+			doors = append(doors, "may")
+			return &fakeEngine{answer: world}, nil
+		}
+		code := b.run(t, strings.Split(args, " ")...)
+		if got := strings.Join(doors, " "); code != want.code || got != want.doors {
+			t.Errorf("%s: exit %d, want %d, doors %q, want %q: %s", args, code, want.code, got, want.doors, b.err.String())
+		}
+		if says := strings.Contains(b.err.String(), "arcbox --context lab engine start"); says != (code == exitNoEngine) {
+			t.Errorf("%s: %s", args, b.err.String())
+		}
 	}
 }

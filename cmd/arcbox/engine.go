@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,24 +56,17 @@ func newEngineStart(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&allowSim, "allow-sim", false, "allow machines of the backend sim, in which nothing really runs")
 	cmd.Flags().StringVar(&listen, "listen", "", "listen for clients of other hosts, as tcp://ADDRESS:PORT (see arcbox help engine invite)")
 	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, _ []string) error {
+		var flags []string
+		if allowSim {
+			flags = append(flags, "--allow-sim")
+		}
 		if listen != "" {
 			if err := listenFlag(listen); err != nil {
 				return err
 			}
+			flags = append(flags, "--listen", listen)
 		}
-		e, h, err := a.running(ctx)
-		if err == nil {
-			a.note("the engine runs already")
-		} else if errors.Is(err, client.ErrNoEngine) {
-			var flags []string
-			if allowSim {
-				flags = append(flags, "--allow-sim")
-			}
-			if listen != "" {
-				flags = append(flags, "--listen", listen)
-			}
-			e, err = a.startEngine(ctx, h, flags)
-		}
+		e, err := a.started(ctx, flags)
 		if err != nil {
 			return err
 		}
@@ -80,6 +74,27 @@ func newEngineStart(a *app) *cobra.Command {
 		return a.printStatus(ctx, e)
 	})
 	return cmd
+}
+
+// started is the engine that runs already, or one that is started with flags.
+func (a *app) started(ctx context.Context, flags []string) (engine, error) {
+	far := a.isFar()
+	if far && len(flags) > 0 {
+		return nil, badInput("context", "%s: only on the engine's own host", flags[0])
+	}
+	e, h, err := a.running(ctx)
+	switch {
+	case err == nil && len(flags) > 0:
+		a.note("the engine runs already; with %s it runs once it was stopped: arcbox engine stop", strings.Join(flags, " "))
+	case err == nil:
+		a.note("the engine runs already")
+	case !errors.Is(err, client.ErrNoEngine):
+	case far:
+		e, _, err = a.far(ctx, true)
+	default:
+		e, err = a.startEngine(ctx, h, flags)
+	}
+	return e, err
 }
 
 func newEngineStop(a *app) *cobra.Command {
@@ -118,11 +133,7 @@ func (a *app) stopEngine(ctx context.Context, e engine, msg *wire.StopEngine) er
 	if err != nil {
 		return err
 	}
-	p, err := a.choice()
-	if err != nil {
-		return err
-	}
-	if p.remote != nil { // its process is not ours to watch
+	if a.isFar() { // its process is not ours to watch
 		_, err := command(ctx, e, msg)
 		return err
 	}

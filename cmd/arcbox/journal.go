@@ -101,7 +101,7 @@ func (q *journalFlags) query(a *app, cmd *cobra.Command) (*wire.QueryJournal, er
 // the journal from the disk and says so.
 func (a *app) history(ctx context.Context) (engine, error) {
 	e, h, err := a.running(ctx)
-	if !errors.Is(err, client.ErrNoEngine) {
+	if !errors.Is(err, client.ErrNoEngine) || a.isFar() { // another host's disk is not read from here
 		return e, err
 	}
 	path, err := findEngine(a.env)

@@ -116,6 +116,8 @@ func (d sshDoor) failed(got string, status int, said string) error {
 	case status == 127:
 		f.message = d.text + ": there is no arcbox in the PATH of that user"
 		f.hint += " 'command -v arcbox; echo $PATH'"
+	case status == exitNoEngine:
+		f.message, f.cause = d.text+": no engine runs there", client.ErrNoEngine
 	}
 	if said = strings.TrimSpace(said); said != "" {
 		f.message += "; it said:\n" + said
