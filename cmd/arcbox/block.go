@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
@@ -16,7 +15,7 @@ const maxBlocks = 12
 // parseBlocks reads --block PATH[:ro], once for each disk. Paths become absolute,
 // for the engine runs elsewhere; links are kept, because they may be what names a
 // device for good.
-func parseBlocks(texts []string) ([]*wire.Block, error) {
+func parseBlocks(texts []string, far bool) ([]*wire.Block, error) {
 	if len(texts) > maxBlocks {
 		return nil, badInput("block", "--block: %d of them, at most %d", len(texts), maxBlocks)
 	}
@@ -26,11 +25,11 @@ func parseBlocks(texts []string) ([]*wire.Block, error) {
 		if !readOnly {
 			path = strings.TrimSuffix(path, ":rw")
 		}
-		abs, err := filepath.Abs(path)
+		abs, err := hostPath(path, far)
 		if err == nil && path == "" {
 			err = errors.New("no path")
 		}
-		if err == nil {
+		if err == nil && !far {
 			err = disk.Usable(abs, readOnly)
 		}
 		if err != nil {

@@ -22,7 +22,7 @@ func TestParseBlocks(t *testing.T) {
 	if err := os.Symlink("a,b.img", "link"); err != nil {
 		t.Fatal(err)
 	}
-	got, err := parseBlocks([]string{"./a,b.img", "c:ro:ro", "link:rw"})
+	got, err := parseBlocks([]string{"./a,b.img", "c:ro:ro", "link:rw"}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

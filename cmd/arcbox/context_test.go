@@ -309,3 +309,41 @@ func TestWhoOnlyAsksStartsNoEngineElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// TestPathsOfAnotherHost: what goes into a spec for an engine elsewhere is a path
+// there, which is not looked up here, and not made absolute by where somebody is.
+func TestPathsOfAnotherHost(t *testing.T) {
+	dir := t.TempDir()
+	b, _ := contextBench(t, dir, nil)
+	if code := b.run(t, "context", "add", "lab", "ssh://lab", "--use"); code != 0 {
+		t.Fatal(code)
+	}
+	file := filepath.Join(dir, "machine.yaml")
+	if err := os.WriteFile(file, []byte("block: [x.img]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args string) (*bench, *fakeEngine, int) {
+		b, _ := contextBench(t, dir, nil)
+		e := answers(&wire.Done{Machine: &wire.Machine{Name: "a"}}, nil)
+		b.connect = func(context.Context, client.Door) (engine, error) { return e, nil }
+		return b, e, b.run(t, strings.Fields(args)...)
+	}
+	b, e, code := run("create a -v /only/there/:/src -v /there/x:/out:rw --block /dev/there --socket /there/s:/run/s --kernel /there/k --initrd /there/i")
+	if code != 0 {
+		t.Fatalf("exit %d: %s", code, b.err.String())
+	}
+	spec := e.got[0].(*wire.CreateMachine).GetSpec()
+	got := []string{spec.GetShares()[0].GetHost(), spec.GetShares()[1].GetHost(), spec.GetBlocks()[0].GetPath(), spec.GetPorts()[0].GetListen(), spec.GetKernel(), spec.GetInitrd()}
+	if want := []string{"/only/there", "/there/x", "/dev/there", "/there/s", "/there/k", "/there/i"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for _, args := range []string{
+		"create a -v .:/src", "create a --block ./x", "create a --socket ./s:/run/s", "create a --kernel ./k", "create a --initrd i",
+		"port add a ./s:/run/s", "journal backup monday", "create a -f " + file,
+	} {
+		b, e, code := run(args)
+		if code != exitUsage || len(e.got) != 0 || !strings.Contains(b.err.String(), "an absolute path there") {
+			t.Errorf("%s: exit %d, %s", args, code, b.err.String())
+		}
+	}
+}

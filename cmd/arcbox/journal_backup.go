@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -21,9 +20,9 @@ func newJournalBackup(a *app) *cobra.Command {
 		Example: "  arcbox journal backup /backups/monday",
 		Args:    oneDir,
 		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
-			dir, err := filepath.Abs(args[0])
+			dir, err := hostPath(args[0], a.isFar())
 			if err != nil {
-				return err
+				return badInput("dir", "%s: %v", shorten(args[0], 200), err)
 			}
 			e, err := a.history(ctx)
 			if err != nil {

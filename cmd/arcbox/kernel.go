@@ -121,9 +121,9 @@ func (a *app) completeKernelFlag(cmd *cobra.Command, _ []string, part string) ([
 
 // kernelOf is what --kernel says: a path is a file's, and a bare word is a
 // kernel's name where there is one of that name.
-func (s *specFlags) kernelOf(cmd *cobra.Command) (string, error) {
+func (s *specFlags) kernelOf(cmd *cobra.Command, far bool) (string, error) {
 	if s.kernel == "" || strings.ContainsRune(s.kernel, os.PathSeparator) || s.kernels == nil {
-		return bootFile("kernel", s.kernel)
+		return bootFile("kernel", s.kernel, far)
 	}
 	store, err := s.kernels()
 	if err != nil {
@@ -133,7 +133,7 @@ func (s *specFlags) kernelOf(cmd *cobra.Command) (string, error) {
 	if missing == nil || s.kernel == kernel.Default {
 		return s.kernel, nil
 	}
-	path, err := bootFile("kernel", s.kernel)
+	path, err := bootFile("kernel", s.kernel, far)
 	if err != nil {
 		f := badInput("kernel", "--kernel %s: %v, and no file of that name can be read", shorten(s.kernel, 80), missing)
 		f.hint = "arcbox kernel ls\n" + helpHint(cmd)

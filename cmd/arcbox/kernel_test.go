@@ -141,7 +141,7 @@ func TestCreateWithKernel(t *testing.T) {
 	}
 	a := b.app
 	for name, want := range map[string]string{"": "", "ours": "ours", "default": "default", dir + "/boot/vmlinuz-6.1": dir + "/boot/vmlinuz-6.1"} {
-		got, err := (&specFlags{kernel: name, kernels: a.kernels}).kernelOf(newCreate(a))
+		got, err := (&specFlags{kernel: name, kernels: a.kernels}).kernelOf(newCreate(a), false)
 		if err != nil || got != want {
 			t.Errorf("--kernel %q is %q, %v", name, got, err)
 		}

@@ -23,6 +23,9 @@ const maxMachineFile = 64 << 10
 // kernel is a path where it has a slash.
 var paths = []string{"kernel", "initrd", "block", "volume", "user-data", "provision"}
 
+// readHere are those of them that this command reads, wherever the engine is.
+var readHere = []string{"user-data", "provision"}
+
 // fileKeys are what a machine file may say.
 func fileKeys() []string { return append([]string{"name"}, specNames...) }
 
@@ -189,7 +192,8 @@ func (s *specFlags) scalar(key string, v *yaml.Node, kind string) (string, error
 		return "", badInput(key, "%s %q: %s", key, shorten(v.Value, 80), kinds[kind])
 	}
 	named := key == "kernel" && !strings.ContainsRune(v.Value, filepath.Separator)
-	if slices.Contains(paths, key) && v.Value != "" && !named && !filepath.IsAbs(v.Value) {
+	there := s.far() && !slices.Contains(readHere, key) // and is refused
+	if slices.Contains(paths, key) && v.Value != "" && !named && !there && !filepath.IsAbs(v.Value) {
 		return filepath.Join(s.file.dir, v.Value), nil
 	}
 	return v.Value, nil

@@ -29,7 +29,7 @@ func (n *networkFlags) add(a *app, cmd *cobra.Command) {
 }
 
 // connect says in a spec what the flags say.
-func (n *networkFlags) connect(spec *wire.Spec) error {
+func (n *networkFlags) connect(spec *wire.Spec, far bool) error {
 	spec.Network = n.network
 	if spec.Network == "" && spec.GetBackend() != "sim" {
 		spec.Network = "nat"
@@ -45,7 +45,7 @@ func (n *networkFlags) connect(spec *wire.Spec) error {
 		spec.Ports = append(spec.Ports, p)
 	}
 	for _, text := range n.sockets {
-		p, err := parseSocket(text)
+		p, err := parseSocket(text, far)
 		if err != nil {
 			return err
 		}
@@ -87,12 +87,12 @@ func isPort(text string) bool {
 }
 
 // parseSocket reads a socket to forward. The host's may be relative.
-func parseSocket(text string) (*wire.Port, error) {
+func parseSocket(text string, far bool) (*wire.Port, error) {
 	host, guest, ok := strings.Cut(text, ":")
 	if !ok || host == "" || !filepath.IsAbs(guest) {
 		return nil, badInput("socket", "--socket %q: HOST:GUEST, two paths, that of the guest absolute", shorten(text, 80))
 	}
-	abs, err := filepath.Abs(host)
+	abs, err := hostPath(host, far)
 	if err != nil {
 		return nil, badInput("socket", "--socket %q: %v", shorten(text, 80), err)
 	}

@@ -41,7 +41,7 @@ func TestParsePort(t *testing.T) {
 
 func TestParseSocket(t *testing.T) {
 	for text, ok := range map[string]bool{"/a:/b": true, "a:/b": true, "/a": false, "/a:b": false, ":/b": false} {
-		if _, err := parseSocket(text); (err == nil) != ok {
+		if _, err := parseSocket(text, false); (err == nil) != ok {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -50,7 +50,7 @@ func TestParseSocket(t *testing.T) {
 func TestFindForward(t *testing.T) {
 	var ports []*wire.Port
 	for _, text := range []string{"8080:80", "0.0.0.0:8080:81", "8080:82/udp", "/a:/b"} {
-		p, err := parseForward(text)
+		p, err := parseForward(text, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func TestFindForward(t *testing.T) {
 	for text, want := range map[string]string{
 		"8080": "80", "0.0.0.0:8080": "81", "8080/udp": "82", "8080/tcp": "80", "/a": "/b", "81": "", "/b": "", "": "",
 	} {
-		if got := findForward(ports, text).GetTo(); got != want {
+		if got := findForward(ports, text, false).GetTo(); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -40,7 +39,7 @@ func newPortAdd(a *app) *cobra.Command {
 	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 		var ports []*wire.Port
 		for _, text := range args[1:] {
-			p, err := parseForward(text)
+			p, err := parseForward(text, a.isFar())
 			if err != nil {
 				return usage(cmd, err)
 			}
@@ -65,7 +64,7 @@ func newPortRm(a *app) *cobra.Command {
 		return a.setPorts(ctx, args[0], func(m *wire.Machine) (*wire.SetMachine, error) {
 			set := &wire.SetMachine{}
 			for _, text := range args[1:] {
-				p := findForward(m.GetSpec().GetPorts(), text)
+				p := findForward(m.GetSpec().GetPorts(), text, a.isFar())
 				if p == nil {
 					return nil, badInput("port", "%q: machine %s has no such forward: arcbox port ls %s", shorten(text, 80), m.GetName(), m.GetName())
 				}
@@ -177,15 +176,15 @@ func portListing() *listing[portJSON] {
 }
 
 // parseForward reads a port or two paths.
-func parseForward(text string) (*wire.Port, error) {
+func parseForward(text string, far bool) (*wire.Port, error) {
 	if strings.HasPrefix(text, "/") || strings.HasPrefix(text, ".") {
-		return parseSocket(text)
+		return parseSocket(text, far)
 	}
 	return parsePort(text)
 }
 
 // findForward finds a forward by its side of the host; nil = there is none.
-func findForward(ports []*wire.Port, text string) *wire.Port {
+func findForward(ports []*wire.Port, text string, far bool) *wire.Port {
 	place, protocol, has := strings.Cut(text, "/")
 	if !has {
 		protocol = "tcp"
@@ -193,7 +192,7 @@ func findForward(ports []*wire.Port, text string) *wire.Port {
 	if !strings.Contains(place, ":") {
 		place = "127.0.0.1:" + place
 	}
-	abs, err := filepath.Abs(text)
+	abs, err := hostPath(text, far)
 	for _, p := range ports {
 		if p.GetProtocol() == protocol && p.GetListen() == place || err == nil && p.GetProtocol() == "unix" && p.GetListen() == abs {
 			return p

@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -39,6 +38,7 @@ type specFlags struct {
 	blocks, volumes                                          []string
 	machine                                                  string
 	kernels                                                  func() (*kernel.Store, error)
+	far                                                      func() bool
 	imageFlags
 	networkFlags
 	setUp  provisionFlags
@@ -52,7 +52,7 @@ type specFlags struct {
 var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "script", "block", "volume", "network", "egress", "port", "socket", "user-data", "provision", "provision-timeout", "label"}
 
 func (s *specFlags) add(a *app, cmd *cobra.Command) {
-	s.memory, s.kernels = defaultMemory, a.kernels
+	s.memory, s.kernels, s.far = defaultMemory, a.kernels, a.isFar
 	f := cmd.Flags()
 	f.IntVar(&s.cpus, "cpus", 0, "virtual CPUs (default: the host's cores)")
 	s.imageFlags.add(a, cmd)
@@ -91,10 +91,11 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 	if !cmd.Flags().Changed("cpus") {
 		cpus = runtime.NumCPU()
 	}
-	image, kernelErr := s.kernelOf(cmd)
-	initrd, initrdErr := bootFile("initrd", s.initrd)
-	blocks, blockErr := parseBlocks(s.blocks)
-	shares, shareErr := parseVolumes(s.volumes)
+	far := s.far()
+	image, kernelErr := s.kernelOf(cmd, far)
+	initrd, initrdErr := bootFile("initrd", s.initrd, far)
+	blocks, blockErr := parseBlocks(s.blocks, far)
+	shares, shareErr := parseVolumes(s.volumes, far)
 	provision, provisionErr := s.setUp.read(cmd, s.image)
 	labels, labelErr := parseLabels(s.labels)
 	for _, err := range []error{s.check(cmd), checkCPUs(cpus), checkMemory(s.memory), s.checkWords(), kernelErr, initrdErr, blockErr, shareErr, provisionErr, labelErr} {
@@ -107,7 +108,7 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 		Backend: s.backend, Restart: s.restart, Accel: s.accel, Script: s.script, Board: strings.TrimPrefix(s.machine, "auto"), Blocks: blocks,
 		Provision: provision, Labels: labels, Shares: shares,
 	}
-	if err := s.connect(spec); err != nil {
+	if err := s.connect(spec, far); err != nil {
 		return nil, usage(cmd, s.place(err))
 	}
 	return spec, nil
@@ -133,13 +134,16 @@ func (s *specFlags) checkWords() error {
 
 // bootFile checks a file to boot, and makes its path absolute: the engine runs
 // elsewhere.
-func bootFile(flag, path string) (string, error) {
+func bootFile(flag, path string, far bool) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	abs, err := filepath.Abs(path)
+	abs, err := hostPath(path, far)
 	if err != nil {
 		return "", badInput(flag, "--%s %q: %v", flag, path, err)
+	}
+	if far {
+		return abs, nil
 	}
 	info, err := os.Stat(abs)
 	switch {

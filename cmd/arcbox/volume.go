@@ -20,13 +20,13 @@ const volumeForm = "HOST:GUEST or HOST:GUEST:rw, two directories, that of the gu
 
 // parseVolumes reads -v HOST:GUEST[:rw], once for each share. The engine gets the
 // directories by names that no link can lead elsewhere later.
-func parseVolumes(texts []string) ([]*wire.Share, error) {
+func parseVolumes(texts []string, far bool) ([]*wire.Share, error) {
 	if len(texts) > maxVolumes {
 		return nil, badInput("volume", "--volume: %d of them, at most %d", len(texts), maxVolumes)
 	}
 	var out []*wire.Share
 	for _, text := range texts {
-		s, err := parseVolume(text)
+		s, err := parseVolume(text, far)
 		if err != nil {
 			return nil, badInput("volume", "--volume %q: %v", shorten(text, 200), err)
 		}
@@ -40,7 +40,7 @@ func parseVolumes(texts []string) ([]*wire.Share, error) {
 	return out, nil
 }
 
-func parseVolume(text string) (*wire.Share, error) {
+func parseVolume(text string, far bool) (*wire.Share, error) {
 	rest, writable := strings.CutSuffix(text, ":rw")
 	if !writable {
 		rest = strings.TrimSuffix(rest, ":ro")
@@ -53,21 +53,29 @@ func parseVolume(text string) (*wire.Share, error) {
 	if !path.IsAbs(guest) {
 		return nil, fmt.Errorf("%s is no absolute path: %s", guest, volumeForm)
 	}
-	host, err := filepath.Abs(rest[:at])
-	if err == nil {
-		host, err = filepath.EvalSymlinks(host)
-	}
+	host, err := hostPath(rest[:at], far)
 	if err != nil {
-		return nil, fmt.Errorf("a directory of this host is needed: %w", rootCause(err))
+		return nil, err
 	}
-	info, err := os.Stat(host)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("a directory of this host is needed: %w", rootCause(err))
-	case !info.IsDir():
-		return nil, errors.New("a directory of this host is needed, this is none")
+	if !far {
+		if host, err = ownDirectory(host); err != nil {
+			return nil, fmt.Errorf("a directory of this host is needed: %w", rootCause(err))
+		}
 	}
 	return &wire.Share{Host: host, Guest: path.Clean(guest), Writable: writable}, nil
+}
+
+// ownDirectory is a directory of this host by the name that no link stands for.
+func ownDirectory(name string) (string, error) {
+	host, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Stat(host)
+	if err == nil && !info.IsDir() {
+		err = errors.New("this is none")
+	}
+	return host, err
 }
 
 // completeVolume offers directories, for the part before the colon.
