@@ -54,14 +54,18 @@ func newContextAdd(a *app) *cobra.Command {
 			f.hint = "arcbox engine invite, on the engine's host\narcbox engine join TOKEN, here"
 			return f
 		}
-		return a.addContext(ctx, remoteContext{Name: args[0], Endpoint: args[1]}, use)
+		return a.addContext(ctx, remoteContext{Name: args[0], Endpoint: args[1]}, "", use)
 	})
 	return cmd
 }
 
-// addContext adds a context; a name is given once.
-func (a *app) addContext(ctx context.Context, c remoteContext, use bool) error {
+// addContext adds a context; a name is given once. One without a name gets one like
+// the wish.
+func (a *app) addContext(ctx context.Context, c remoteContext, wish string, use bool) error {
 	err := a.changeContexts(ctx, func(all *contexts) error {
+		if c.Name == "" {
+			c.Name = all.unused(wish)
+		}
 		if err := all.free(c.Name); err != nil {
 			return err
 		}

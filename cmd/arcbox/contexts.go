@@ -68,6 +68,15 @@ func (c *contexts) get(name string) (*remoteContext, error) {
 	return nil, f
 }
 
+// unused is a name like one that was wished for, which nobody has.
+func (c *contexts) unused(wish string) string {
+	name := wish
+	for n := 2; c.free(name) != nil; n++ {
+		name = fmt.Sprintf("%s-%d", wish[:min(len(wish), 58)], n)
+	}
+	return name
+}
+
 func (c *contexts) names() []string {
 	names := []string{localContext}
 	for _, one := range c.All {
@@ -162,6 +171,9 @@ func (a *app) changeContexts(ctx context.Context, change func(*contexts) error) 
 		return err
 	}
 	if err := change(c); err != nil {
+		return err
+	}
+	if err := c.check(); err != nil { // what could not be read again would be in everybody's way
 		return err
 	}
 	slices.SortFunc(c.All, func(x, y remoteContext) int { return strings.Compare(x.Name, y.Name) })

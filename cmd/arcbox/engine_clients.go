@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -83,35 +84,52 @@ func newEngineJoin(a *app) *cobra.Command {
 		if err != nil {
 			return badInput("token", "token %q: %v", shorten(args[0], 20), err)
 		}
-		if name != "" {
-			if err := a.newContextName(name); err != nil {
-				return err
-			}
+		c := remoteContext{Name: name, Endpoint: "tcp://" + t.Address}
+		if err := a.mayJoin(c); err != nil {
+			return err
 		}
 		reply, id, err := client.Join(ctx, t)
+		if err == nil {
+			_, err = client.NewTCP(t.Address, id)
+		}
 		if err != nil {
-			return &failure{code: exitUnsafe, kind: "unsafe", message: err.Error(), hint: "arcbox engine invite, on the engine's host", cause: err}
+			return notJoined(ctx, err)
 		}
-		c := remoteContext{Name: name, Endpoint: "tcp://" + t.Address, CA: id.CA, Certificate: id.Certificate, Key: id.Key}
-		if c.Name == "" {
-			c.Name = reply.Name
-		}
+		c.CA, c.Certificate, c.Key = id.CA, id.Certificate, id.Key
 		a.note("joined as %s, role %s", reply.Name, reply.Role)
-		return a.addContext(ctx, c, use)
+		return a.addContext(ctx, c, reply.Name, use)
 	})
 	return cmd
 }
 
-// newContextName refuses a name before a token is spent on it.
-func (a *app) newContextName(name string) error {
-	if err := checkContext(name); err != nil {
+// mayJoin refuses what no context can be, before a token is spent on it.
+func (a *app) mayJoin(c remoteContext) error {
+	if _, err := parseEndpoint(c.Endpoint); err != nil {
 		return err
 	}
 	all, err := a.readContexts()
-	if err != nil {
+	if err != nil || c.Name == "" {
 		return err
 	}
-	return all.free(name)
+	if err := checkContext(c.Name); err != nil {
+		return err
+	}
+	return all.free(c.Name)
+}
+
+// notJoined tells an engine that can't be reached from one that is not to be trusted,
+// or that does not take the token.
+func notJoined(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	f := &failure{code: exitUnsafe, kind: "unsafe", message: err.Error(), hint: "arcbox engine invite, on the engine's host", cause: err}
+	late, _ := errors.AsType[net.Error](err)
+	op, _ := errors.AsType[*net.OpError](err)
+	if op != nil && op.Op == "dial" || late != nil && late.Timeout() {
+		f.code, f.kind, f.hint = exitNoEngine, "unavailable", "arcbox engine clients, on the engine's host"
+	}
+	return f
 }
 
 type clientJSON struct {
