@@ -98,6 +98,18 @@ func (a *app) verb(f func(ctx context.Context, cmd *cobra.Command, args []string
 	}
 }
 
+// asking makes what a verb does of f, which asks an engine, connected to by connect.
+func asking(connect func(context.Context) (engine, error), f func(ctx context.Context, e engine, args []string) error) func(context.Context, *cobra.Command, []string) error {
+	return func(ctx context.Context, _ *cobra.Command, args []string) error {
+		e, err := connect(ctx)
+		if err != nil {
+			return err
+		}
+		defer e.Close()
+		return f(ctx, e, args)
+	}
+}
+
 // interruptible is over when a person presses Ctrl-C.
 func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -27,7 +27,7 @@ func (a *app) completeNames(most int) completer {
 		ctx, cancel := context.WithTimeout(cmd.Context(), completeTime)
 		defer cancel()
 		a.silent = true
-		e, _, err := a.running(ctx)
+		e, err := a.running(ctx)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

@@ -87,17 +87,16 @@ func (a *app) door(at endpoint, c *remoteContext, start bool) (client.Door, erro
 }
 
 // running connects to an engine that is there, and starts none, here or elsewhere.
-// The home is empty where the engine is elsewhere.
-func (a *app) running(ctx context.Context) (engine, home.Home, error) {
+func (a *app) running(ctx context.Context) (engine, error) {
 	if e, far, err := a.far(ctx, false); far || err != nil {
-		return e, home.Home{}, err
+		return e, err
 	}
 	h, err := a.home()
 	if err != nil {
-		return nil, h, err
+		return nil, err
 	}
 	e, err := a.dial(ctx, h)
-	return e, h, noEngine(h, err)
+	return e, noEngine(h, err)
 }
 
 func (a *app) dial(ctx context.Context, h home.Home) (engine, error) {

@@ -146,61 +146,66 @@ type contextJSON struct {
 }
 
 func newContextList(a *app) *cobra.Command {
-	return &cobra.Command{
+	l := contextListing()
+	cmd := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List contexts, and which is used by what",
 		Long:    "List contexts; BY is what says which one is used.\n\n" + contextOrder,
 		Args:    noArgs,
-		RunE: a.verb(func(context.Context, *cobra.Command, []string) error {
-			all, err := a.readContexts()
-			if err != nil {
-				return err
-			}
-			p, unclear := a.choice()
-			rows := []contextJSON{{Name: localContext, Endpoint: "this host"}}
-			for _, c := range all.All {
-				rows = append(rows, contextJSON{Name: c.Name, Endpoint: c.Endpoint})
-			}
-			for i := range rows {
-				if unclear == nil && rows[i].Name == p.name {
-					rows[i].Used, rows[i].By = true, p.by
-				}
-			}
-			return errors.Join(a.printContexts(rows), unclear) // what there is helps whoever named what is not
-		}),
 	}
-}
-
-func (a *app) printContexts(rows []contextJSON) error {
-	if a.json() {
-		return a.printJSON(rows)
-	}
-	table := make([][]string, len(rows))
-	for i, r := range rows {
-		if a.quiet {
-			if _, err := fmt.Fprintln(a.stdout, r.Name); err != nil {
-				return err
+	listFlags(a, cmd, l)
+	cmd.RunE = a.verb(func(context.Context, *cobra.Command, []string) error {
+		all, err := a.readContexts()
+		if err != nil {
+			return err
+		}
+		p, unclear := a.choice()
+		rows := []contextJSON{{Name: localContext, Endpoint: "this host"}}
+		for _, c := range all.All {
+			rows = append(rows, contextJSON{Name: c.Name, Endpoint: c.Endpoint})
+		}
+		for i := range rows {
+			if unclear == nil && rows[i].Name == p.name {
+				rows[i].Used, rows[i].By = true, p.by
 			}
 		}
-		table[i] = []string{ifSet(r.Used, "*"), r.Name, r.Endpoint, r.By}
+		return errors.Join(l.print(a, rows, ""), unclear) // what there is helps whoever named what is not
+	})
+	return cmd
+}
+
+func contextListing() *listing[contextJSON] {
+	type row = contextJSON
+	name := func(c row) string { return c.Name }
+	endpoint := func(c row) string { return c.Endpoint }
+	return &listing[row]{
+		names: func(c row) []string { return []string{c.Name} },
+		view:  func(c row) any { return c },
+		columns: []column[row]{
+			{name: "used", bare: true, text: func(c row) string { return ifSet(c.Used, "*") }},
+			{name: "name", text: name, match: like(name)},
+			{name: "endpoint", text: endpoint, match: like(endpoint), bends: true},
+			{name: "by", text: func(c row) string { return c.By }},
+		},
 	}
-	if a.quiet {
-		return nil
-	}
-	return a.printTable([]string{"", "NAME", "ENDPOINT", "BY"}, table)
 }
 
 // contextArgs wants so many arguments, the first of which is a context's name.
 func contextArgs(n int, missing string) cobra.PositionalArgs {
+	return wordArgs(n, missing, "context", checkContext)
+}
+
+// wordArgs wants so many arguments, the first of which is a name.
+func wordArgs(n int, missing, field string, check func(string) error) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < n {
-			return badInput("context", "%s: %s", cmd.CommandPath(), missing)
+			return badInput(field, "%s: %s", cmd.CommandPath(), missing)
 		}
 		if len(args) > n {
 			return badInput("", "%s: %d arguments, at most %d", cmd.CommandPath(), len(args), n)
 		}
-		return checkContext(args[0])
+		return check(args[0])
 	}
 }
 

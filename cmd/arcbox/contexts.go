@@ -188,14 +188,10 @@ func (a *app) changeContexts(ctx context.Context, change func(*contexts) error) 
 }
 
 // checkContext refuses what can't be a context's name.
-func checkContext(name string) error {
-	if err := checkName(name); err != nil {
-		f := badInput("context", "context %q: 1 to 63 letters, digits and hyphens, with a letter or digit at both ends", shorten(name, 80))
-		f.hint = "arcbox context list"
-		return f
-	}
-	return nil
-}
+func checkContext(name string) error { return checkWord("context", name, "arcbox context list") }
+
+// checkClient refuses what can't be the name of a client of another host.
+func checkClient(name string) error { return checkWord("client", name, "arcbox engine clients") }
 
 // endpoint is where an engine of another host is found.
 type endpoint struct {

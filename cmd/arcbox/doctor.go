@@ -210,7 +210,7 @@ func (a *app) seeMachines(ctx context.Context, h home.Home) []finding {
 	if err != nil || a.engineInfo(ctx) == nil {
 		return nil
 	}
-	e, _, err := a.running(ctx)
+	e, err := a.running(ctx)
 	if err != nil {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/arcboxlabs/arcbox-engine/actors/client"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
 )
 
 // engineStopTime is how long an engine may take to end, once it has said that
@@ -34,14 +35,9 @@ func newEngineStatus(a *app) *cobra.Command {
 		Use:   "status",
 		Short: "Tell how the engine does; exit 6 where none runs",
 		Args:  noArgs,
-		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, _ []string) error {
-			e, _, err := a.running(ctx)
-			if err != nil {
-				return err
-			}
-			defer e.Close()
+		RunE: a.verb(asking(a.running, func(ctx context.Context, e engine, _ []string) error {
 			return a.printStatus(ctx, e)
-		}),
+		})),
 	}
 }
 
@@ -55,24 +51,20 @@ func newEngineStart(a *app) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&allowSim, "allow-sim", false, "allow machines of the backend sim, in which nothing really runs")
 	cmd.Flags().StringVar(&listen, "listen", "", "listen for clients of other hosts, as tcp://ADDRESS:PORT (see arcbox help engine invite)")
-	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, _ []string) error {
+	start := func(ctx context.Context) (engine, error) {
 		var flags []string
 		if allowSim {
 			flags = append(flags, "--allow-sim")
 		}
 		if listen != "" {
 			if err := listenFlag(listen); err != nil {
-				return err
+				return nil, err
 			}
 			flags = append(flags, "--listen", listen)
 		}
-		e, err := a.started(ctx, flags)
-		if err != nil {
-			return err
-		}
-		defer e.Close()
-		return a.printStatus(ctx, e)
-	})
+		return a.started(ctx, flags)
+	}
+	cmd.RunE = a.verb(asking(start, func(ctx context.Context, e engine, _ []string) error { return a.printStatus(ctx, e) }))
 	return cmd
 }
 
@@ -82,7 +74,7 @@ func (a *app) started(ctx context.Context, flags []string) (engine, error) {
 	if far && len(flags) > 0 {
 		return nil, badInput("context", "%s: only on the engine's own host", flags[0])
 	}
-	e, h, err := a.running(ctx)
+	e, err := a.running(ctx)
 	switch {
 	case err == nil && len(flags) > 0:
 		a.note("the engine runs already; with %s it runs once it was stopped: arcbox engine stop", strings.Join(flags, " "))
@@ -92,7 +84,10 @@ func (a *app) started(ctx context.Context, flags []string) (engine, error) {
 	case far:
 		e, _, err = a.far(ctx, true)
 	default:
-		e, err = a.startEngine(ctx, h, flags)
+		var h home.Home
+		if h, err = a.home(); err == nil {
+			e, err = a.startEngine(ctx, h, flags)
+		}
 	}
 	return e, err
 }
@@ -111,7 +106,7 @@ func newEngineStop(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&machines, "machines", false, "stop the machines first")
 	cmd.Flags().Var(&limit, "timeout", "with --machines: time for the guests to shut down; past it they are killed")
 	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, _ []string) error {
-		e, _, err := a.running(ctx)
+		e, err := a.running(ctx)
 		if errors.Is(err, client.ErrNoEngine) {
 			a.note("no engine is running")
 			return nil

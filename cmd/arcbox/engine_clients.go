@@ -42,7 +42,7 @@ func newEngineInvite(a *app) *cobra.Command {
 		if name == "" {
 			return badInput("name", "--name is missing: what the client is called here")
 		}
-		e, _, err := a.running(ctx)
+		e, err := a.running(ctx)
 		if err != nil {
 			return err
 		}
@@ -142,38 +142,45 @@ type clientJSON struct {
 }
 
 func newEngineClients(a *app) *cobra.Command {
-	return &cobra.Command{
+	l := clientListing(a)
+	cmd := &cobra.Command{
 		Use:   "clients",
 		Short: "List who may use this engine from other hosts",
 		Args:  noArgs,
-		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, _ []string) error {
-			e, _, err := a.running(ctx)
-			if err != nil {
-				return err
-			}
-			defer e.Close()
-			all, err := ask[*wire.RemoteClients](ctx, e, &wire.ListClients{})
-			if err != nil {
-				return err
-			}
-			if all.GetListen() == "" {
-				a.note("the engine listens for no other host; arcbox engine start --listen tcp://ADDRESS:PORT")
-			}
-			views, rows := []clientJSON{}, [][]string{}
-			for _, c := range all.GetClients() {
-				v := clientJSON{c.GetName(), c.GetRole(), c.GetInvited(), wireTime(c.GetSinceUnixNanos()), wireTime(c.GetExpiresUnixNanos()), c.GetConnections()}
-				views = append(views, v)
-				state := fmt.Sprintf("%d open", c.GetConnections())
-				if c.GetInvited() {
-					state = "invited"
-				}
-				rows = append(rows, []string{c.GetName(), c.GetRole(), state, v.Expires.Format(time.RFC3339)})
-			}
-			if a.json() {
-				return a.printJSON(views)
-			}
-			return a.printTable([]string{"NAME", "ROLE", "CONNECTIONS", "EXPIRES"}, rows)
-		}),
+	}
+	listFlags(a, cmd, l)
+	cmd.RunE = a.verb(asking(a.running, func(ctx context.Context, e engine, _ []string) error {
+		all, err := ask[*wire.RemoteClients](ctx, e, &wire.ListClients{})
+		if err != nil {
+			return err
+		}
+		if all.GetListen() == "" {
+			a.note("the engine listens for no other host; arcbox engine stop; arcbox engine start --listen tcp://ADDRESS:PORT")
+		}
+		return l.print(a, all.GetClients(), "no clients yet; arcbox engine invite --name NAME lets one join")
+	}))
+	return cmd
+}
+
+func clientListing(a *app) *listing[*wire.RemoteClient] {
+	type row = *wire.RemoteClient
+	state := func(c row) string {
+		if c.GetInvited() {
+			return "invited"
+		}
+		return count(c.GetConnections()) + " open"
+	}
+	return &listing[row]{
+		names: func(c row) []string { return []string{c.GetName()} },
+		view: func(c row) any {
+			return clientJSON{c.GetName(), c.GetRole(), c.GetInvited(), wireTime(c.GetSinceUnixNanos()), wireTime(c.GetExpiresUnixNanos()), c.GetConnections()}
+		},
+		columns: []column[row]{
+			{name: "name", text: row.GetName, match: like(row.GetName)},
+			{name: "role", text: row.GetRole, match: like(row.GetRole)},
+			{name: "connections", text: state, match: like(state), rank: func(c row) int64 { return int64(c.GetConnections()) }},
+			{name: "expires", text: func(c row) string { return a.when(c.GetExpiresUnixNanos()) }, rank: row.GetExpiresUnixNanos},
+		},
 	}
 }
 
@@ -182,19 +189,14 @@ func newEngineRevoke(a *app) *cobra.Command {
 		Use:   "revoke NAME",
 		Short: "Take a client's or an invitation's right away, at once",
 		Long:  "Take a client's or an invitation's right away. It is on disk, and what the client has\nopen is cut, when this command is done.",
-		Args:  contextArgs(1, "the name of a client is needed"),
-		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
-			e, _, err := a.running(ctx)
-			if err != nil {
-				return err
-			}
-			defer e.Close()
+		Args:  wordArgs(1, "the name of a client is needed", "client", checkClient),
+		RunE: a.verb(asking(a.running, func(ctx context.Context, e engine, args []string) error {
 			r, err := ask[*wire.Revoked](ctx, e, &wire.RevokeClient{Request: request(), Name: args[0]})
 			if err == nil {
 				a.note("revoked %s; %d connections were cut", args[0], r.GetCut())
 			}
 			return err
-		}),
+		})),
 	}
 }
 

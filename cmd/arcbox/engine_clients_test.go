@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 )
@@ -60,6 +63,33 @@ func TestJoinSaysWhoseFaultItIs(t *testing.T) {
 	}
 	_ = dumb.Close()
 	<-done
+}
+
+// TestClients: as all lists, and no time is made up.
+func TestClients(t *testing.T) {
+	clients := &wire.RemoteClients{Listen: "h:1", Clients: []*wire.RemoteClient{
+		{Name: "wall", Role: "viewer", Connections: 2, ExpiresUnixNanos: ago(-time.Hour)}, {Name: "laptop", Role: "admin", Invited: true}, nil,
+	}}
+	for args, want := range map[string]string{
+		"":                                "NAME ROLE CONNECTIONS EXPIRES wall viewer 2 open 2026-01-31T13:00:00Z (in 60m) laptop admin invited - - - 0 open -",
+		"-q --filter role=viewer":         "wall",
+		"--sort -connections -q":          "wall laptop",
+		"--format {{.name}},{{.expires}}": "wall,2026-01-31T13:00:00Z laptop, ,",
+	} {
+		b := newBench(t, answers(clients, nil))
+		code := b.run(t, append([]string{"engine", "clients"}, strings.Fields(args)...)...)
+		if d := cmp.Diff(strings.Fields(want), strings.Fields(b.out.String())); code != 0 || d != "" {
+			t.Errorf("%s: exit %d, %s%s", args, code, d, b.err.String())
+		}
+	}
+	b := newBench(t, answers(&wire.RemoteClients{}, nil))
+	if code := b.run(t, "engine", "clients", "--format", "json"); code != 0 || strings.TrimSpace(b.out.String()) != "[]" || !strings.Contains(b.err.String(), "--listen") {
+		t.Errorf("exit %d, %q, %q", code, b.out.String(), b.err.String())
+	}
+	b = newBench(t, answers(clients, nil))
+	if code := b.run(t, "engine", "revoke", "a b"); code != exitUsage || !strings.Contains(b.err.String(), `client "a b"`) || !strings.Contains(b.err.String(), "arcbox engine clients") {
+		t.Errorf("exit %d, %q", code, b.err.String())
+	}
 }
 
 // TestContextOfAName: who joined has a context, whatever name it was given, and none

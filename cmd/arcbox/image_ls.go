@@ -25,9 +25,6 @@ func newImageList(a *app) *cobra.Command {
 	}
 	listFlags(a, cmd, l)
 	cmd.RunE = a.imageVerb(func(_ context.Context, s *image.Store, _ []string) error {
-		if err := l.check(); err != nil {
-			return usage(cmd, err)
-		}
 		list, err := s.List()
 		if printErr := l.print(a, namedImages(list), "no images yet; arcbox image pull debian brings one"); printErr != nil {
 			return printErr

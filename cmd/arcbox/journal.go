@@ -100,9 +100,13 @@ func (q *journalFlags) query(a *app, cmd *cobra.Command) (*wire.QueryJournal, er
 // history is the engine, or, where none runs, the engine's binary, which reads
 // the journal from the disk and says so.
 func (a *app) history(ctx context.Context) (engine, error) {
-	e, h, err := a.running(ctx)
+	e, err := a.running(ctx)
 	if !errors.Is(err, client.ErrNoEngine) || a.isFar() { // another host's disk is not read from here
 		return e, err
+	}
+	h, err := a.home()
+	if err != nil {
+		return nil, err
 	}
 	path, err := findEngine(a.env)
 	if err != nil {

@@ -230,9 +230,6 @@ func newKernelList(a *app) *cobra.Command {
 	}
 	listFlags(a, cmd, l)
 	cmd.RunE = a.kernelVerb(func(_ context.Context, s *kernel.Store, _ []string) error {
-		if err := l.check(); err != nil {
-			return usage(cmd, err)
-		}
 		all := []kernelJSON{}
 		if own, err := a.defaultKernel(s); err == nil {
 			all = append(all, own)

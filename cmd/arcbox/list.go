@@ -30,21 +30,13 @@ func newList(a *app) *cobra.Command {
 		Args: noArgs,
 	}
 	listFlags(a, cmd, l)
-	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
-		if err := l.check(); err != nil {
-			return usage(cmd, err)
-		}
-		e, err := a.engine(ctx)
-		if err != nil {
-			return err
-		}
-		defer e.Close()
+	cmd.RunE = a.verb(asking(a.engine, func(ctx context.Context, e engine, _ []string) error {
 		all, err := allMachines(ctx, e)
 		if err != nil {
 			return err
 		}
 		return a.printMachines(l, byName(all.GetMachines()), all.GetEngine())
-	})
+	}))
 	return cmd
 }
 

@@ -58,7 +58,8 @@ func like[T any](text func(T) string) func(T, wanted) bool {
 	return func(row T, w wanted) bool { return w.is(text(row)) }
 }
 
-// listFlags adds the flags that choose rows and columns.
+// listFlags adds the flags that choose rows and columns. What no row could answer is
+// refused before any is asked for.
 func listFlags[T any](a *app, cmd *cobra.Command, l *listing[T]) {
 	f := cmd.Flags()
 	f.StringSliceVar(&l.shown, "columns", nil, "columns to show: "+strings.Join(l.columnNames(), ", "))
@@ -71,6 +72,7 @@ func listFlags[T any](a *app, cmd *cobra.Command, l *listing[T]) {
 		keys = append(keys, key+"=")
 	}
 	a.complete(cmd, "filter", keys...)
+	cmd.PreRunE = func(*cobra.Command, []string) error { return l.check() }
 	takesTemplate(cmd)
 }
 
@@ -121,7 +123,7 @@ func unknownWord(flag, what, word string, known []string) *failure {
 	return f
 }
 
-// check refuses what no row could answer, before any is asked for.
+// check refuses what no row could answer.
 func (l *listing[T]) check() error {
 	_, err := l.chosen()
 	if err == nil {

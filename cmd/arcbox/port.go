@@ -132,17 +132,9 @@ func newPortLs(a *app) *cobra.Command {
 		ValidArgsFunction: a.completeNames(1),
 	}
 	listFlags(a, cmd, l)
-	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
-		if err := l.check(); err != nil {
-			return usage(cmd, err)
-		}
-		e, err := a.engine(ctx)
-		if err != nil {
-			return err
-		}
-		defer e.Close()
+	cmd.RunE = a.verb(asking(a.engine, func(ctx context.Context, e engine, args []string) error {
 		return a.listPorts(ctx, e, args[0], l)
-	})
+	}))
 	return cmd
 }
 

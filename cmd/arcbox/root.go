@@ -106,7 +106,10 @@ func similar(word string, words []string) []string {
 }
 
 // checkName refuses what can't be a machine's name, before anything is asked.
-func checkName(name string) error {
+func checkName(name string) error { return checkWord("name", name, "arcbox list") }
+
+// checkWord refuses what can't be a name; next shows those that there are.
+func checkWord(field, name, next string) error {
 	ok := len(name) >= 1 && len(name) <= 63 && name[0] != '-' && name[len(name)-1] != '-'
 	for _, c := range []byte(name) {
 		ok = ok && (c == '-' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z')
@@ -114,8 +117,8 @@ func checkName(name string) error {
 	if ok {
 		return nil
 	}
-	f := badInput("name", "name %q: 1 to 63 letters, digits and hyphens, with a letter or digit at both ends", shorten(name, 80))
-	f.hint = "arcbox list"
+	f := badInput(field, "%s %q: 1 to 63 letters, digits and hyphens, with a letter or digit at both ends", field, shorten(name, 80))
+	f.hint = next
 	return f
 }
 

@@ -70,7 +70,7 @@ func newVersion(a *app) *cobra.Command {
 func (a *app) engineInfo(ctx context.Context) *wire.EngineInfo {
 	ctx, cancel := context.WithTimeout(ctx, versionTime)
 	defer cancel()
-	e, _, err := a.running(ctx)
+	e, err := a.running(ctx)
 	if err != nil {
 		return nil
 	}
