@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/client"
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
 )
 
@@ -43,6 +44,20 @@ func (a *app) engine(ctx context.Context) (engine, error) {
 		return e, noEngine(h, err)
 	}
 	return a.startEngine(ctx, h, nil)
+}
+
+// machine connects to the engine that was chosen, and asks for a machine of it.
+func (a *app) machine(ctx context.Context, name string) (engine, *wire.Machine, error) {
+	e, err := a.engine(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
+	if err != nil {
+		e.Close()
+		return nil, nil, err
+	}
+	return e, m, nil
 }
 
 // far connects to an engine elsewhere, where one was chosen. By ssh one may be started.

@@ -62,8 +62,8 @@ func (c *contexts) get(name string) (*remoteContext, error) {
 		return found, nil
 	}
 	f := &failure{code: exitNotFound, kind: "not-found", field: "context", hint: "arcbox context list", message: fmt.Sprintf("no context %q", shorten(name, 80))}
-	if like := similar(name, c.names()); len(like) > 0 {
-		f.hint = "did you mean " + strings.Join(like, " or ") + "?\n" + f.hint
+	if meant := didYouMean(name, c.names(), ""); meant != "" {
+		f.hint = meant + "\n" + f.hint
 	}
 	return nil, f
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
 	whole "github.com/arcboxlabs/arcbox-engine/guest/files"
 )
@@ -105,15 +104,11 @@ func (a *app) defaultMachine() (string, error) {
 
 // chooseDefault keeps a choice, of a machine that is there.
 func (a *app) chooseDefault(ctx context.Context, name string) error {
-	e, err := a.engine(ctx)
+	e, m, err := a.machine(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	m, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
-	if err != nil {
-		return err
-	}
 	file, err := a.defaultFile()
 	if err == nil && file == "" {
 		err = home.ErrNoHome

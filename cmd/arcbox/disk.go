@@ -59,15 +59,11 @@ func newDiskCompact(a *app) *cobra.Command {
 }
 
 func (a *app) compact(ctx context.Context, name string, limit time.Duration) error {
-	e, err := a.engine(ctx)
+	e, m, err := a.machine(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	m, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
-	if err != nil {
-		return err
-	}
 	if err := canCompact(m); err != nil {
 		return err
 	}

@@ -45,6 +45,15 @@ func allMachines(ctx context.Context, e engine) (*wire.Machines, error) {
 	return client.List(func(m *wire.ListMachines) (*wire.Machines, error) { return ask[*wire.Machines](ctx, e, m) })
 }
 
+// machineNames are the names of all machines, in order.
+func machineNames(ctx context.Context, e engine) ([]string, error) {
+	all, err := allMachines(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return namesWith(byName(all.GetMachines()), func(*wire.Spec) bool { return true }), nil
+}
+
 // machinesWith names the machines whose spec is such: the engine knows. Where there
 // never was one, there are no machines.
 func (a *app) machinesWith(ctx context.Context, such func(*wire.Spec) bool) ([]string, error) {

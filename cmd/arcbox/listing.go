@@ -117,9 +117,7 @@ func (l *listing[T]) column(flag, name string) (column[T], error) {
 // unknownWord refuses a word that is none of those that are known.
 func unknownWord(flag, what, word string, known []string) *failure {
 	f := badInput(flag, "--%s: no %s %q: one of %s", flag, what, shorten(word, 80), strings.Join(known, ", "))
-	if near := similar(word, known); len(near) > 0 {
-		f.hint = "did you mean " + strings.Join(near, " or ") + "?"
-	}
+	f.hint = didYouMean(word, known, "")
 	return f
 }
 

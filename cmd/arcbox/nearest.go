@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -25,20 +23,12 @@ func nearest(ctx context.Context, e engine, question proto.Message, err error) e
 	}
 	ctx, cancel := context.WithTimeout(ctx, completeTime)
 	defer cancel()
-	all, listErr := allMachines(ctx, e)
-	if listErr != nil {
+	names, listErr := machineNames(ctx, e)
+	meant := didYouMean(q.GetName(), names, "")
+	if listErr != nil || meant == "" {
 		return err
 	}
-	var names []string
-	for _, m := range byName(all.GetMachines()) {
-		names = append(names, m.GetName())
-	}
-	near := similar(q.GetName(), names)
-	if len(near) == 0 {
-		return err
-	}
-	slices.Sort(near)
 	out := *r
-	out.Hint = "did you mean " + strings.Join(near[:min(len(near), 3)], " or ") + "?\n" + r.Hint
+	out.Hint = meant + "\n" + r.Hint
 	return &out
 }

@@ -78,15 +78,11 @@ func newPortRm(a *app) *cobra.Command {
 
 // setPorts asks for other forwards, and shows those that there are.
 func (a *app) setPorts(ctx context.Context, name string, what func(*wire.Machine) (*wire.SetMachine, error)) error {
-	e, err := a.engine(ctx)
+	e, m, err := a.machine(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	m, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
-	if err != nil {
-		return err
-	}
 	set, err := what(m)
 	if err != nil {
 		return err

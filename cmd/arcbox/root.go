@@ -105,6 +105,17 @@ func similar(word string, words []string) []string {
 	return cmd.SuggestionsFor(word)
 }
 
+// didYouMean asks whether one of the words was meant, which stand behind a prefix; ""
+// where none comes near.
+func didYouMean(word string, words []string, prefix string) string {
+	near := similar(word, words)
+	if len(near) == 0 {
+		return ""
+	}
+	slices.Sort(near)
+	return "did you mean " + prefix + strings.Join(near[:min(len(near), 3)], " or "+prefix) + "?"
+}
+
 // checkName refuses what can't be a machine's name, before anything is asked.
 func checkName(name string) error { return checkWord("name", name, "arcbox list") }
 

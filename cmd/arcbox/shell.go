@@ -5,8 +5,6 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
-
-	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 )
 
 func newShell(a *app) *cobra.Command {
@@ -63,14 +61,13 @@ func newShell(a *app) *cobra.Command {
 func (a *app) raise(ctx context.Context, name string) error {
 	ctx, done := a.interruptible(ctx)
 	defer done()
-	e, err := a.engine(ctx)
+	e, m, err := a.machine(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	m, err := ask[*wire.Machine](ctx, e, &wire.InspectMachine{Name: name})
-	if err != nil || !slices.Contains([]string{"Created", "Stopped", "Starting"}, m.GetState()) {
-		return err
+	if !slices.Contains([]string{"Created", "Stopped", "Starting"}, m.GetState()) {
+		return nil
 	}
 	c := a.starting(defaultStartTime, untilRunning)
 	stop := a.progress(ctx, e, c.doing, []string{name})

@@ -67,14 +67,12 @@ func newWait(a *app) *cobra.Command {
 
 func waitArgs(cmd *cobra.Command, args []string) error {
 	if len(args) != 2 {
-		return badInput("", "%s wants a name and what to wait for: %s", cmd.CommandPath(), strings.Join(waitable, ", "))
+		return badInput("", "%s wants a name and what to wait for: %s, %sKIND", cmd.CommandPath(), strings.Join(waitable, ", "), recordWord)
 	}
 	if kind, ok := strings.CutPrefix(args[1], recordWord); ok {
 		if !slices.Contains(kindsOfMachines, kind) {
 			f := badInput("until", "%q: no kind of record is called so: one of %s", shorten(args[1], 80), strings.Join(kindsOfMachines, ", "))
-			if near := similar(kind, kindsOfMachines); len(near) > 0 {
-				f.hint = "did you mean " + recordWord + strings.Join(near, " or "+recordWord) + "?"
-			}
+			f.hint = didYouMean(kind, kindsOfMachines, recordWord)
 			return f
 		}
 	} else if !slices.Contains(waitable, args[1]) {

@@ -24,7 +24,7 @@ func (a *app) machinesFlag(cmd *cobra.Command, least int) (chosen func(args []st
 		case !*all:
 			return names(cmd, args)
 		case len(args) > 0:
-			return badInput("all", "--all and %s: one of them at a time", strings.Join(args[:1], ""))
+			return badInput("all", "--all and %s: one of them at a time", args[0])
 		}
 		return nil
 	}
@@ -39,18 +39,11 @@ func (a *app) machinesFlag(cmd *cobra.Command, least int) (chosen func(args []st
 
 // everyName is the names of all machines that there are now.
 func (a *app) everyName(ctx context.Context, e engine) ([]string, error) {
-	all, err := allMachines(ctx, e)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, m := range byName(all.GetMachines()) {
-		names = append(names, m.GetName())
-	}
-	if len(names) == 0 {
+	names, err := machineNames(ctx, e)
+	if err == nil && len(names) == 0 {
 		a.note("there are no machines")
 	}
-	return names, nil
+	return names, err
 }
 
 // namesOf is the names that were given, each once, or the default machine's.
