@@ -347,3 +347,31 @@ func TestPathsOfAnotherHost(t *testing.T) {
 		}
 	}
 }
+
+// TestDefaultElsewhere: choices are about machines of this host.
+func TestDefaultElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	b, _ := contextBench(t, dir, nil)
+	if code := b.run(t, "context", "add", "lab", "ssh://lab"); code != 0 {
+		t.Fatal(code)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "arcbox", "default-machine"), []byte("web\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]string{
+		"default":                             "web\n",
+		"default --context lab":               "default\n",
+		"default --context lab --format json": "{\n  \"name\": \"default\",\n  \"chosen\": false\n}\n",
+	} {
+		b, _ := contextBench(t, dir, nil)
+		if code := b.run(t, strings.Fields(args)...); code != 0 || b.out.String() != want {
+			t.Errorf("%s: exit %d, %q", args, code, b.out.String())
+		}
+	}
+	for _, args := range []string{"default db --context lab", "default --unset --context lab"} {
+		b, taken := contextBench(t, dir, nil)
+		if code := b.run(t, strings.Fields(args)...); code != exitConflict || *taken != nil {
+			t.Errorf("%s: exit %d, door %v", args, code, *taken)
+		}
+	}
+}

@@ -31,7 +31,8 @@ func newDefault(a *app) *cobra.Command {
 		Long: "Show which machine commands mean that could name one and do not, or choose it. It is\n" +
 			"\"" + defaultName + "\" until another is chosen, and again after --unset. What removes or runs\n" +
 			"a program (rm, exec, cp, run) always needs a name. The choice is this user's, and kept\n" +
-			"in the user's configuration; a machine that is removed stays the choice.",
+			"in the user's configuration; a machine that is removed stays the choice. It is about\n" +
+			"this host: with an engine elsewhere it is \"" + defaultName + "\".",
 		Example:           "  arcbox default web\n  arcbox shell\n  arcbox default --unset",
 		Args:              named(0, 1),
 		ValidArgsFunction: a.completeNames(1),
@@ -46,19 +47,14 @@ func newDefault(a *app) *cobra.Command {
 		case len(args) > 0:
 			return a.chooseDefault(ctx, args[0])
 		}
-		name, err := a.defaultMachine()
+		d, err := a.readDefault()
 		if err != nil {
 			return err
 		}
 		if a.json() {
-			file, err := a.defaultFile()
-			if err != nil {
-				return err
-			}
-			_, err = os.Lstat(file)
-			return a.printJSON(defaultJSON{Name: name, Chosen: err == nil})
+			return a.printJSON(d)
 		}
-		_, err = fmt.Fprintln(a.stdout, name)
+		_, err = fmt.Fprintln(a.stdout, d.Name)
 		return err
 	})
 	return cmd
@@ -75,48 +71,52 @@ func (a *app) defaultFile() (string, error) {
 // maxDefault is more than a name and a line end need.
 const maxDefault = 256
 
-// defaultMachine is the machine of commands that name none. A choice that can't be
-// read is an error: another machine would be the wrong one.
+// defaultMachine is the machine of commands that name none.
 func (a *app) defaultMachine() (string, error) {
+	d, err := a.readDefault()
+	return d.Name, err
+}
+
+// readDefault reads the choice. One that can't be read is an error: another machine
+// would be the wrong one.
+func (a *app) readDefault() (defaultJSON, error) {
+	none := defaultJSON{Name: defaultName}
 	if p, err := a.choice(); err != nil || p.remote != nil { // choices are about machines here
-		return defaultName, err
+		return none, err
 	}
 	file, err := a.defaultFile()
-	if err != nil {
-		return "", err
-	}
-	if file == "" {
-		return defaultName, nil
+	if err != nil || file == "" {
+		return none, err
 	}
 	text, err := whole.Read(file, maxDefault)
 	if errors.Is(err, fs.ErrNotExist) {
-		return defaultName, nil
+		return none, nil
 	}
 	name := strings.TrimSuffix(string(text), "\n")
 	if err == nil {
 		err = checkName(name)
 	}
 	if err != nil {
-		return "", &failure{code: exitGeneral, kind: "failed", message: fmt.Sprintf("the default machine: %s: %v", file, rootCause(err)), hint: "arcbox default --unset", cause: err}
+		return none, &failure{code: exitGeneral, kind: "failed", message: fmt.Sprintf("the default machine: %s: %v", file, rootCause(err)), hint: "arcbox default --unset", cause: err}
 	}
-	return name, nil
+	return defaultJSON{name, true}, nil
 }
 
 // chooseDefault keeps a choice, of a machine that is there.
 func (a *app) chooseDefault(ctx context.Context, name string) error {
+	file, err := a.defaultFile() // before a machine of another host is asked for, of which there are no choices
+	if err == nil && file == "" {
+		err = home.ErrNoHome
+	}
+	if err != nil {
+		return err
+	}
 	e, m, err := a.machine(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	file, err := a.defaultFile()
-	if err == nil && file == "" {
-		err = home.ErrNoHome
-	}
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(file), 0o700)
-	}
-	if err == nil {
+	if err = os.MkdirAll(filepath.Dir(file), 0o700); err == nil {
 		err = whole.Replace(file, []byte(m.GetName()+"\n"), 0o600)
 	}
 	if err != nil {
