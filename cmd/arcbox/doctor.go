@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
 	"github.com/arcboxlabs/arcbox-engine/guest/boot"
 )
@@ -47,7 +50,7 @@ func newDoctor(a *app) *cobra.Command {
 		Use:   "doctor",
 		Short: "Look for what keeps machines from running on this host; exit 1 with errors",
 		Long: "Look at this host and its engine's directories, and tell what is wrong, each with its\n" +
-			"remedy. Nothing is changed and nothing is started. Warnings leave the exit code 0.",
+			"remedy. Nothing is changed and no engine is started. Warnings leave the exit code 0.",
 		Example: "  arcbox doctor\n  arcbox doctor --format json",
 		Args:    noArgs,
 		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, _ []string) error {
@@ -203,27 +206,25 @@ func seeModes(dirs ...string) (out []finding) {
 	return out
 }
 
-// seeMachines compares the directories with the machines that a running engine
-// knows, and tells of those that run without being asked to.
+// seeMachines compares the directories with the machines that the journal knows, and
+// tells of those that run without being asked to.
 func (a *app) seeMachines(ctx context.Context, h home.Home) []finding {
 	entries, err := os.ReadDir(h.Machines())
-	if err != nil || a.engineInfo(ctx) == nil {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
 		return nil
 	}
-	e, err := a.running(ctx)
-	if err != nil {
-		return nil
+	var machines []*wire.Machine
+	if err == nil {
+		machines, err = a.journalled(ctx)
 	}
-	defer e.Close()
-	all, err := allMachines(ctx, e)
 	if err != nil {
-		return []finding{{"machines", gradeError, err.Error(), "arcbox list"}}
+		return []finding{{"machines", gradeError, "directories were not compared: " + cmp.Or(understood(err).message, "the journal can't be read"), "arcbox journal verify"}}
 	}
 	known := map[string]bool{}
 	out := []finding{}
-	for _, m := range all.GetMachines() {
+	for _, m := range machines {
 		known[m.GetId()] = true
-		if strings.Contains(m.GetHealthWhy(), "a VM runs that should not") {
+		if m.GetStray() {
 			out = append(out, finding{"stray", gradeError, fmt.Sprintf("a VM of %s runs that nobody asked for", m.GetName()), "arcbox stop " + m.GetName()})
 		}
 	}
@@ -233,4 +234,20 @@ func (a *app) seeMachines(ctx context.Context, h home.Home) []finding {
 		}
 	}
 	return out
+}
+
+// journalled is the machines that the engine knows, or, where none runs, the journal
+// on the disk.
+func (a *app) journalled(ctx context.Context) ([]*wire.Machine, error) {
+	e, err := a.history(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	if _, down := e.(*offline); down {
+		past, err := pastMachines(ctx, e, &wire.MachinesAt{Seq: math.MaxUint64}) // as of the last record
+		return past.GetMachines(), err
+	}
+	all, err := allMachines(ctx, e)
+	return all.GetMachines(), err
 }

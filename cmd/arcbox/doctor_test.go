@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,5 +78,44 @@ func TestDoctorsEyes(t *testing.T) {
 	}
 	if f := seeSpace(none); !strings.Contains(f.Found, "MiB free") {
 		t.Errorf("space: %v", f)
+	}
+}
+
+// TestDoctorWithoutAnEngine: the journal says which directories are machines', and none
+// is called unknown where it can't be read.
+func TestDoctorWithoutAnEngine(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"data/machines/01a2", "data/machines/strange"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program := filepath.Join(root, "engine")
+	for script, want := range map[string][]finding{
+		`[ "$3" = ask ] && echo '{"machines": [{"id": "01a2", "name": "web", "stray": true}]}'`: {
+			{"unknown directory", gradeWarning, "machines/strange", "move it away"}, {"stray", gradeError, "a VM of web", "arcbox stop web"},
+		},
+		"echo damaged >&2; exit 1": {{"machines", gradeError, "the journal can't be read", "arcbox journal verify"}},
+	} {
+		if err := os.WriteFile(program, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil { //nolint:gosec // to be run
+			t.Fatal(err)
+		}
+		b := newBench(t, nil)
+		b.env = func(name string) string { return map[string]string{home.Var: root, engineVar: program}[name] }
+		h, err := b.home()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := b.seeMachines(t.Context(), h)
+		for _, w := range want {
+			if !slices.ContainsFunc(got, func(f finding) bool {
+				return f.What == w.What && f.Grade == w.Grade && strings.Contains(f.Found, w.Found) && strings.Contains(f.Remedy, w.Remedy)
+			}) {
+				t.Errorf("%s: %v was not found in %v", script, w, got)
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("%s: %v", script, got)
+		}
 	}
 }
