@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -72,7 +71,7 @@ func (q *journalFlags) addFilters(a *app, cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&q.machine, "machine", "", "of this machine only, by name or id; removed ones count")
 	f.StringSliceVar(&q.kinds, "kind", nil, "of these kinds only, as in exited,repaired")
-	a.complete(cmd, "kind", slices.Sorted(maps.Keys(told))...)
+	a.complete(cmd, "kind", slices.Concat(kindsOfMachines, kindsOfEngine)...)
 	if err := cmd.RegisterFlagCompletionFunc("machine", a.completeNames(manyNames)); err != nil {
 		panic(err) // no such flag
 	}

@@ -23,6 +23,9 @@ var kindsOfMachines = []string{
 	"stop-abandoned", "stop-requested", "stop-tightened", "stray-found", "stray-gone",
 }
 
+// kindsOfEngine are the kinds of the engine's own records.
+var kindsOfEngine = []string{"engine-started", "engine-stopped"}
+
 func recordWords() []string {
 	var words []string
 	for _, kind := range kindsOfMachines {

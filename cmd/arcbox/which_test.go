@@ -158,12 +158,34 @@ func TestWaitForRecord(t *testing.T) {
 	}
 }
 
-// TestKindsOfMachines: what can be waited for are the kinds that the engine writes.
-func TestKindsOfMachines(t *testing.T) {
-	for _, kind := range kindsOfMachines {
+// TestKinds: what can be waited for and asked for are the kinds that the engine
+// writes, all of which docs/journal.md lists.
+func TestKinds(t *testing.T) {
+	kinds := slices.Sorted(slices.Values(slices.Concat(kindsOfMachines, kindsOfEngine)))
+	for _, kind := range kinds {
 		if fsm.NewFact(fsm.Kind(kind)) == nil {
 			t.Errorf("there is no kind %s", kind)
 		}
+	}
+	for kind := range told {
+		if !slices.Contains(kinds, kind) {
+			t.Errorf("%s is not offered", kind)
+		}
+	}
+	doc, err := os.ReadFile("../../docs/journal.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(doc), "Kinds that move a state: ")
+	list, _, _ = strings.Cut(list, "\n")
+	var listed []string
+	for i, word := range strings.Split(list, "`") {
+		if i%2 == 1 {
+			listed = append(listed, word)
+		}
+	}
+	if d := cmp.Diff(slices.Sorted(slices.Values(listed)), kinds); d != "" {
+		t.Error(d)
 	}
 }
 
