@@ -93,7 +93,7 @@ func TestNearestMachine(t *testing.T) {
 
 // TestManualPages: each command has one, and no one else.
 func TestManualPages(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "man")
+	dir := filepath.Join(t.TempDir(), "man[") // a name, and no pattern
 	b := newBench(t, nil)
 	if code := b.run(t, "man", dir); code != 0 {
 		t.Fatalf("exit %d: %s", code, b.err.String())
