@@ -256,6 +256,9 @@ func ifSet(set bool, text string) string {
 	return ""
 }
 
+// because is a text with what is wrong with it, where something is.
+func because(text, why string) string { return text + ifSet(why != "", ": "+why) }
+
 func number(n int64) string {
 	if n == 0 {
 		return ""

@@ -137,11 +137,7 @@ func networkFacts(m *wire.Machine) []fact {
 		facts = append(facts, fact{"denied", d})
 	}
 	for _, p := range n.GetPorts() {
-		text := portText(p.GetPort())
-		if p.GetError() != "" {
-			text += ": " + p.GetError()
-		}
-		facts = append(facts, fact{"port", text})
+		facts = append(facts, fact{"port", because(portText(p.GetPort()), p.GetError())})
 	}
 	return facts
 }

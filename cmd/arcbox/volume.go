@@ -95,10 +95,7 @@ func volumeFacts(m *wire.Machine) []fact {
 			how = "read and write"
 		}
 		text := fmt.Sprintf("%s → %s (%s)", s.GetShare().GetHost(), s.GetShare().GetGuest(), how)
-		if s.GetError() != "" {
-			text += ": " + s.GetError()
-		}
-		facts = append(facts, fact{"share", text})
+		facts = append(facts, fact{"share", because(text, s.GetError())})
 	}
 	return facts
 }
