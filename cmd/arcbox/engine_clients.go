@@ -19,7 +19,7 @@ const inviteTime = time.Hour
 
 func newEngineInvite(a *app) *cobra.Command {
 	var name, role, address string
-	var life time.Duration
+	life := limitValue(inviteTime)
 	cmd := &cobra.Command{
 		Use:   "invite",
 		Short: "Let a client of another host join this engine",
@@ -35,7 +35,7 @@ func newEngineInvite(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&name, "name", "", "what the client is called here, and in records")
 	f.StringVar(&role, "role", "admin", "admin or viewer")
-	f.DurationVar(&life, "expires", inviteTime, "how long the token is good, at most 168h")
+	f.Var(&life, "expires", "how long the token is good, at most 168h")
 	f.StringVar(&address, "address", "", "HOST:PORT by which the other host reaches this one; where it listens, by default")
 	a.complete(cmd, "role", "admin", "viewer")
 	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, _ []string) error {
@@ -54,7 +54,7 @@ func newEngineInvite(a *app) *cobra.Command {
 		if a.json() {
 			return a.printJSON(map[string]any{"token": t.GetToken(), "expires": wireTime(t.GetExpiresUnixNanos())})
 		}
-		a.note("on the other host, within %s: arcbox engine join TOKEN", life)
+		a.note("on the other host, within %s: arcbox engine join TOKEN", time.Duration(life))
 		_, err = fmt.Fprintln(a.stdout, t.GetToken())
 		return err
 	})
