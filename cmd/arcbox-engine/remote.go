@@ -1,14 +1,17 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/arcboxlabs/arcbox-engine/actors"
 	"github.com/arcboxlabs/arcbox-engine/actors/endpoint"
 	"github.com/arcboxlabs/arcbox-engine/actors/endpoint/trust"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
@@ -38,14 +41,27 @@ func openRemote(
 			return nil, badUsage(fmt.Errorf("--listen %q: tcp://ADDRESS:PORT is needed", listen), "arcbox-engine --help")
 		}
 		if o.lis, err = net.Listen("tcp", address); err != nil {
-			return nil, badUsage(fmt.Errorf("--listen %s: %w", listen, err), "ss -ltnp")
+			return nil, unlistened(listen, err)
 		}
 		keeper.Listen = o.lis.Addr().String()
 		log.Info("engine listens for other hosts", "address", keeper.Listen)
 	}
 	_, err = system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return keeper }), wire.Keeper)
 	if err != nil {
-		return nil, fmt.Errorf("clients of other hosts: %w", err)
+		err = fmt.Errorf("clients of other hosts: %w", err)
+		if o.lis != nil {
+			err = errors.Join(err, o.lis.Close())
+		}
+		return nil, err
 	}
 	return o, nil
+}
+
+// unlistened tells an address that is none from one that can't be had now.
+func unlistened(listen string, err error) error {
+	err = fmt.Errorf("--listen %s: %w", listen, err)
+	if _, system := errors.AsType[syscall.Errno](err); !system {
+		return badUsage(err, "arcbox-engine --help")
+	}
+	return &actors.Refusal{Code: wire.Code_CODE_LACKING, Field: "listen", Message: err.Error(), Hint: "ss -ltnp"}
 }
