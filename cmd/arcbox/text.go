@@ -88,6 +88,55 @@ func tableRow(cells []string) table.Row {
 	return row
 }
 
+// narrowest is what a column that gives way keeps.
+const narrowest = 10
+
+// bend shortens the cells of columns that give way, the widest of them first, until
+// rows fit into a width or nothing gives way any more.
+func bend(width int, header []string, rows [][]string, bends []bool) {
+	wide := widths(header, rows)
+	over := -len(gap) - width
+	for _, w := range wide {
+		over += w + len(gap)
+	}
+	for ; over > 0; over-- {
+		most := widest(wide, bends)
+		if most < 0 {
+			break
+		}
+		wide[most]--
+	}
+	for _, row := range rows {
+		for i := range row {
+			if bends[i] {
+				row[i] = shorten(row[i], wide[i])
+			}
+		}
+	}
+}
+
+// widest is the widest column that can give way, -1 where none can.
+func widest(wide []int, bends []bool) int {
+	most := -1
+	for i, w := range wide {
+		if bends[i] && w > narrowest && (most < 0 || w > wide[most]) {
+			most = i
+		}
+	}
+	return most
+}
+
+func widths(header []string, rows [][]string) []int {
+	wide := make([]int, len(header))
+	for i, h := range header {
+		wide[i] = len(h)
+		for _, row := range rows {
+			wide[i] = max(wide[i], len([]rune(row[i])))
+		}
+	}
+	return wide
+}
+
 // printJSON prints a document for people and programs.
 func (a *app) printJSON(v any) error { return writeJSON(a.stdout, v, "  ") }
 
