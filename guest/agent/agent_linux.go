@@ -74,7 +74,7 @@ type Agent struct {
 	clock    clock
 	execs    chan struct{}
 	copies   chan struct{}
-	trims    chan struct{}
+	disks    chan struct{}
 	outlets  outlets
 	forwards chan struct{}
 
@@ -97,7 +97,7 @@ func New(opts Options) (*Agent, error) {
 		execs:    make(chan struct{}, maxExecs),
 		copies:   make(chan struct{}, maxCopies),
 		forwards: make(chan struct{}, maxForwards),
-		trims:    make(chan struct{}, 1),
+		disks:    make(chan struct{}, 1),
 
 		provisions: provisions{root: cmp.Or(opts.Root, "/")},
 	}, nil

@@ -25,18 +25,27 @@ func dataUse() *wire.DiskUse {
 	return &wire.DiskUse{Size: st.Blocks * size, Used: (st.Blocks - min(st.Bfree, st.Blocks)) * size, Free: st.Bavail * size}
 }
 
-// Trim gives back what the machine's own disk does not need, one call at a time.
-// Who asked may be gone before it is done: that changes nothing.
-func (a *Agent) Trim(ctx context.Context, _ *wire.TrimRequest) (*wire.TrimReply, error) {
+// disk is one caller's turn with the machine's own disk, until leave.
+func (a *Agent) disk(ctx context.Context) (leave func(), err error) {
 	if dataUse() == nil {
 		return nil, status.Error(codes.FailedPrecondition, "this machine has no disk of its own")
 	}
 	select {
-	case a.trims <- struct{}{}:
-		defer func() { <-a.trims }()
+	case a.disks <- struct{}{}:
+		return func() { <-a.disks }, nil
 	case <-ctx.Done():
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}
+}
+
+// Trim gives back what the machine's own disk does not need, one call at a time.
+// Who asked may be gone before it is done: that changes nothing.
+func (a *Agent) Trim(ctx context.Context, _ *wire.TrimRequest) (*wire.TrimReply, error) {
+	leave, err := a.disk(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	n, err := trim(keptData)
 	if err != nil {
 		return nil, status.Errorf(codes.Internal, "trim: %v", err)

@@ -51,7 +51,8 @@ func makeNodes(list, dev string) error {
 		return err
 	}
 	defer f.Close()
-	for lines := bufio.NewScanner(io.LimitReader(f, maxNodes)); lines.Scan(); {
+	lines := bufio.NewScanner(io.LimitReader(f, maxNodes))
+	for lines.Scan() {
 		n, err := parseNode(lines.Text())
 		if err != nil {
 			return err
@@ -64,7 +65,7 @@ func makeNodes(list, dev string) error {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	return nil
+	return lines.Err()
 }
 
 // node is a device node.
