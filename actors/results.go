@@ -324,7 +324,7 @@ func (m *machine) checked(err error) {
 		if !strings.HasPrefix(h.Why, shareLost) { // that is known
 			m.askShares()
 		}
-	case err != nil && (h.Level == fsm.HealthOK || h == well):
+	case err != nil && (h.Level == fsm.HealthOK || h == well || h.Why == m.trouble()): // nothing worse was told
 		m.health(fsm.HealthDegraded, "its agent does not answer: "+err.Error())
 	}
 }

@@ -104,6 +104,7 @@ func (e *Engine) startActors() (*actors.Engine, error) {
 			Tickets:   func(string, func(context.Context, *net.UnixConn) error) (string, string) { return "", "" },
 			Booted:    e.World.Booted,
 			Grow:      e.World.Grow,
+			Shares:    e.World.Shares,
 			HoldImage: func(string) (func(), error) { return func() {}, nil },
 			Limits:    actors.Limits{CPUs: 8, Memory: 1 << 40},
 			AllowSim:  true, Version: "test", Home: "/home", Launches: 64, LastCID: e.last, NewID: e.newID,

@@ -51,6 +51,23 @@ func (w *World) Grow(ctx context.Context, ref actors.Ref, size int64) error {
 	return err
 }
 
+// Shares says how a VM's shares do: they are served together.
+func (w *World) Shares(ctx context.Context, ref actors.Ref, spec fsm.Spec) ([]string, error) {
+	err := w.until(ctx, ref, well)
+	lost := err == nil && w.at(ref).vm.Lost
+	w.mu.Unlock()
+	if err == nil {
+		err = w.Gates.Wait(ctx, ref.Name+" shares")
+	}
+	errs := make([]string, len(spec.Shares))
+	for i := range errs {
+		if lost {
+			errs[i] = "its virtiofsd ended"
+		}
+	}
+	return errs, err
+}
+
 // Arm implements actors.Guests.
 func (w *World) Arm(context.Context, actors.Ref) error { return nil }
 
@@ -99,6 +116,10 @@ var Happens = map[string]func(*World, *place){
 	"reboot": func(_ *World, p *place) { p.vm.say(actors.VMRebooted, "") },
 	"pause":  func(_ *World, p *place) { p.vm.say(actors.VMPaused, "io-error") },
 	"resume": func(_ *World, p *place) { p.vm.say(actors.VMResumed, "") },
+	"lose-share": func(_ *World, p *place) {
+		p.vm.Lost = true
+		p.vm.say(actors.VMShare, "share1")
+	},
 	// Another launch answers, in place of the one that ran if there was one.
 	"other":      func(w *World, p *place) { w.usurp(p, false) },
 	"other-mute": func(w *World, p *place) { w.usurp(p, true) },

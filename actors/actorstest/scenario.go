@@ -134,6 +134,9 @@ func (l line) message() proto.Message {
 		if l.has("image") {
 			spec.Image = Image
 		}
+		if l.has("share") {
+			spec.Shares = []*wire.Share{{Host: "/src", Guest: "/mnt/src"}}
+		}
 		return &wire.CreateMachine{Request: l.request(), Name: l.name, Spec: spec}
 	case "start":
 		return &wire.StartMachine{Request: l.request(), Name: l.name, TimeoutNanos: l.duration("timeout")}
@@ -214,7 +217,7 @@ var acts = map[string]func(*Scenario, line) error{
 		return err
 	},
 	"script": func(s *Scenario, l line) error {
-		s.World.Script(l.name, Script{Launch: l.words["launch"], Boot: l.words["boot"], Stop: l.words["stop"], Setup: l.words["setup"]})
+		s.World.Script(l.name, Script{Launch: l.words["launch"], Boot: l.words["boot"], Stop: l.words["stop"], Setup: l.words["setup"], Share: l.words["share"]})
 		return nil
 	},
 	"happen": func(s *Scenario, l line) error {

@@ -44,6 +44,7 @@ type Script struct {
 	Launch string // "fails": the VM host ends at once; "leaves": and something holds on to the lock
 	Boot   string // "hangs": its agent never answers; "hangs-once": the first launch's does not; "untold": it does, and never says that its init is ready
 	Stop   string // "ignored": a shutdown is
+	Share  string // "lost": nobody serves it from the start
 	Setup  string // "fails": its script does; "hangs": it never ends; "unkept": there is no room for it
 }
 
@@ -74,6 +75,7 @@ type VM struct {
 	Hung    bool  // its agent does not answer
 	Ignores bool  // shutdowns
 	Disk    int64 // what its own disk was made as large as
+	Lost    bool  // who served its share has ended
 	said    []said
 	ended   bool
 	changed chan struct{} // closed at the next change
@@ -255,7 +257,7 @@ func (w *World) launch(ref actors.Ref, held *lock, o actors.Order) (*lock, error
 	p.lock, p.note = nil, nil
 	p.vm = &VM{
 		Launch: o.Launch, CID: o.CID, Ignores: s.Stop == "ignored", changed: make(chan struct{}),
-		Hung: s.Boot == "hangs" || s.Boot == "hangs-once" && p.launches == 1,
+		Lost: s.Share == "lost", Hung: s.Boot == "hangs" || s.Boot == "hangs-once" && p.launches == 1,
 	}
 	if s.Launch == "leaves" {
 		p.vm.Mute = true

@@ -13,17 +13,11 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 )
 
-// maxVolumes is how many directories of the host a machine may have.
-const maxVolumes = 12
-
 const volumeForm = "HOST:GUEST or HOST:GUEST:rw, two directories, that of the guest absolute"
 
 // parseVolumes reads -v HOST:GUEST[:rw], once for each share. The engine gets the
 // directories by names that no link can lead elsewhere later.
 func parseVolumes(texts []string, far bool) ([]*wire.Share, error) {
-	if len(texts) > maxVolumes {
-		return nil, badInput("volume", "--volume: %d of them, at most %d", len(texts), maxVolumes)
-	}
 	var out []*wire.Share
 	for _, text := range texts {
 		s, err := parseVolume(text, far)

@@ -16,9 +16,10 @@ const recordWord = "record="
 // sinceNow stands for the last record that there is of the machine.
 const sinceNow = math.MaxUint64
 
-// kindsOfMachines are the kinds of records that a machine may have.
+// kindsOfMachines are the kinds of records that a machine may have. There is
+// address-changed as well, which no engine writes yet.
 var kindsOfMachines = []string{
-	"address-changed", "adopted", "booted", "created", "desired-changed", "disk-formatted", "exited", "health-changed",
+	"adopted", "booted", "created", "desired-changed", "disk-formatted", "exited", "health-changed",
 	"launched", "provisioned", "ready", "rebooted", "relaunched", "removed", "repaired", "spec-changed", "start-requested",
 	"stop-abandoned", "stop-requested", "stop-tightened", "stray-found", "stray-gone",
 }

@@ -65,6 +65,27 @@ var engineFaults = []fault{
 		pkg: "./actors/actorstest", run: "TestScenarios/reboot",
 	},
 	{
+		name:   "a lost share is told of by nobody",
+		breaks: "it never lies",
+		file:   "actors/results.go",
+		was: `	case VMShare:
+		m.askShares()
+`,
+		now: `	case VMShare:
+`,
+		pkg: "./actors/actorstest", run: "TestScenarios/shares",
+	},
+	{
+		name:   "a lost share hides an agent that does not answer",
+		breaks: "it never lies",
+		file:   "actors/results.go",
+		was: `	case err != nil && (h.Level == fsm.HealthOK || h == well || h.Why == m.trouble()): // nothing worse was told
+`,
+		now: `	case err != nil && (h.Level == fsm.HealthOK || h == well):
+`,
+		pkg: "./actors/actorstest", run: "TestScenarios/shares",
+	},
+	{
 		name:   "half a create is left by a crash",
 		breaks: "the next boot resolves every half-done operation by itself",
 		file:   "actors/boot.go",
