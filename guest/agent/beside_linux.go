@@ -58,7 +58,7 @@ func (m *machine) handOver() error {
 		return fmt.Errorf("start the agent beside %s: %w", m.init.path, err)
 	}
 	if m.init.kind == initSystemd {
-		if err := sparePort(); err != nil {
+		if err := spareConsoles(systemUnits); err != nil {
 			m.log.Warn("set up", "what", "the agent's console", "err", err)
 		}
 	}
@@ -115,18 +115,24 @@ func (m *machine) startBeside(notify int) error {
 	return nil
 }
 
-// sparePort keeps systemd from putting a login prompt on the console that takes
-// the agent's log.
-func sparePort() error {
-	const units = "/run/systemd/system"
+// systemUnits are the units of this boot alone.
+const systemUnits = "/run/systemd/system"
+
+// spareConsoles keeps systemd from putting login prompts where nobody can type: on
+// the console, and on the one that takes the agent's log. Without udev it would wait
+// a minute and a half for their devices, and the boot for it.
+func spareConsoles(units string) error {
 	if err := os.MkdirAll(units, 0o755); err != nil {
 		return err
 	}
-	err := os.Symlink("/dev/null", filepath.Join(units, "serial-getty@hvc0.service"))
-	if errors.Is(err, os.ErrExist) {
-		return nil
+	var errs []error
+	for _, console := range []string{"ttyS0", "hvc0"} {
+		err := os.Symlink("/dev/null", filepath.Join(units, "serial-getty@"+console+".service"))
+		if !errors.Is(err, os.ErrExist) {
+			errs = append(errs, err)
+		}
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // Beside is the agent beside the distribution's init, for as long as that lets it
