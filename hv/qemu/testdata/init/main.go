@@ -32,10 +32,10 @@ func main() {
 	}
 	loadModules()
 	obeyButtons()
-	go serve(1000, func(c net.Conn) { _, _ = io.Copy(c, c) })
-	go serve(1002, relay)
 	cid, err := vsock.ContextID()
 	fmt.Println("up, CID", cid, err)
+	go serve(1000, func(c net.Conn) { _, _ = io.Copy(c, c) })
+	go serve(1002, relay)
 	if log, err := os.OpenFile("/dev/hvc0", os.O_WRONLY, 0); err == nil {
 		fmt.Fprintln(log, "log")
 	}
