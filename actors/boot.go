@@ -86,9 +86,10 @@ func (s *shared) lookAtStranger(ctx context.Context, left *leftovers, id string)
 }
 
 // lookFirst looks at a machine that has a directory and no start. Once somebody
-// has begun to start or remove it, its lock is asked for anyway.
+// has begun to start or remove it, its lock is asked for anyway; so it is where a
+// stray is known of, whose end is waited for.
 func (m *machine) lookFirst() {
-	if m.unseen || m.state().Dir || m.start != nil || m.touched() || !fsm.May(m.state().State, fsm.KindStrayFound) {
+	if m.unseen || m.state().Dir || m.state().Stray != nil || m.start != nil || m.touched() || !fsm.May(m.state().State, fsm.KindStrayFound) {
 		return
 	}
 	m.unseen = true

@@ -32,6 +32,7 @@ var parts = []part{
 	{"kernels", (*bench).kernels},
 	{"exec", (*bench).execs},
 	{"stream", (*bench).stream},
+	{"network", (*bench).network},
 	{"image", (*bench).images},
 	{"list", (*bench).list},
 	{"create", (*bench).create},

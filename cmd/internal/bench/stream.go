@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -61,11 +58,9 @@ func throughput(d time.Duration) string {
 
 // pouring starts a machine with the program that writes.
 func (e *engine) pouring(ctx context.Context) error {
-	pour := filepath.Join(e.b.tmp, "pour")
-	build := exec.CommandContext(ctx, "go", "build", "-o", pour, "./cmd/internal/bench/pour")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build what writes in the guest: %w: %s", err, out)
+	pour, err := e.b.buildPour(ctx)
+	if err != nil {
+		return err
 	}
 	if _, _, err := e.start(ctx); err != nil {
 		return err
@@ -81,12 +76,12 @@ func (e *engine) pouring(ctx context.Context) error {
 	if out, err := e.cli(ctx, "cp", pour, streamName+":/pour").CombinedOutput(); err != nil {
 		return fmt.Errorf("arcbox cp: %w: %s", err, out)
 	}
-	return e.listening(ctx)
+	return e.listening(ctx, streamName, "-port", strconv.Itoa(streamPort))
 }
 
-// listening starts the guest's listener, which ends with its machine.
-func (e *engine) listening(ctx context.Context) error {
-	cmd := e.cli(ctx, "exec", "-n", streamName, "--", "/pour", "-port", strconv.Itoa(streamPort))
+// listening starts a listener in a guest, which ends with its machine.
+func (e *engine) listening(ctx context.Context, name string, how ...string) error {
+	cmd := e.cli(ctx, append([]string{"exec", "-n", name, "--", "/pour"}, how...)...)
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()

@@ -1,7 +1,10 @@
 // Command pour runs in a guest and writes bytes, as many as it is told: to its
-// standard output (pour BYTES), or to whoever connects to a vsock port and asks
-// for so many in 8 bytes, big endian (pour -port N). What comes of the two on
-// the host is held against each other.
+// standard output (pour BYTES), to whoever connects to a vsock port and asks
+// for so many in 8 bytes, big endian (pour -port N), or over TCP, where it takes
+// as many likewise (pour -tcp ADDRESS). What comes of them on the host is held
+// against each other. It also reads from another guest's TCP port (pour -fetch
+// ADDRESS BYTES), and asks a DNS server (pour -ask SERVER NAME TIMES). As the
+// first process of a guest it serves TCP port 5000, in QEMU's user network.
 package main
 
 import (
@@ -20,27 +23,51 @@ import (
 const size = 64 << 10 // of a write: the most that a packet of vsock carries
 
 func main() {
-	port := flag.Uint("port", 0, "vsock port to listen on")
-	flag.Parse()
-	if *port == 0 {
-		n, err := strconv.ParseInt(flag.Arg(0), 10, 64)
-		if err != nil {
-			log.Fatal(err)
-		}
-		if err := pour(os.Stdout, n); err != nil {
-			log.Fatal(err)
-		}
-		return
-	}
-	l, err := vsock.Listen(uint32(*port), nil)
-	if err != nil {
+	if err := run(); err != nil {
 		log.Fatal(err)
+	}
+}
+
+func run() error {
+	port := flag.Uint("port", 0, "vsock port to listen on")
+	tcp := flag.String("tcp", "", "TCP address to listen on")
+	from := flag.String("fetch", "", "TCP address to read from")
+	server := flag.String("ask", "", "DNS server to ask")
+	if os.Getpid() == 1 { // what arguments it has are the kernel's
+		if err := asInit(); err != nil {
+			return err
+		}
+		return serveTCP(":5000")
+	}
+	flag.Parse()
+	switch {
+	case *tcp != "":
+		return serveTCP(*tcp)
+	case *port != 0:
+		return serveVsock(uint32(*port))
+	}
+	n, err := strconv.ParseInt(flag.Arg(flag.NArg()-1), 10, 64)
+	switch {
+	case err != nil:
+		return err
+	case *from != "":
+		return fetch(*from, n)
+	case *server != "":
+		return ask(*server, flag.Arg(0), n)
+	}
+	return pour(os.Stdout, n)
+}
+
+func serveVsock(port uint32) error {
+	l, err := vsock.Listen(port, nil)
+	if err != nil {
+		return err
 	}
 	fmt.Println("listening")
 	for {
 		c, err := l.Accept()
 		if err != nil {
-			log.Fatal(err)
+			return err
 		}
 		go serve(c)
 	}
