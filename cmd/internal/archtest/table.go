@@ -51,6 +51,7 @@ var table = map[string]row{
 	"guest/files":         {},
 	"guest/packed":        {},
 	"guest/disk":          {may: []string{"guest/files"}},
+	"guest/archive":       {may: []string{"guest/packed"}},
 	"guest/kernel":        {may: []string{"guest/files", "guest/packed"}},
 
 	"guest/image/erofs/erofstest": {},
