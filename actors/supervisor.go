@@ -278,6 +278,12 @@ func (s *supervisor) inspect(ctx actor.Context, msg *wire.InspectMachine) {
 	s.reply(ctx, machineOnWire(s.shared, seen, true))
 }
 
+// stopReasons says what a StopEngine's reason means to the engine and to its machines.
+var stopReasons = map[string]struct{ engine, machines fsm.Reason }{
+	"":                             {fsm.ReasonPerson, fsm.ReasonEngineStop},
+	string(fsm.ReasonHostShutdown): {fsm.ReasonHostShutdown, fsm.ReasonHostShutdown},
+}
+
 // stopEngine ends the engine; the machines run on, unless they are to stop as
 // well: all at once, each with its deadline.
 func (s *supervisor) stopEngine(ctx actor.Context, msg *wire.StopEngine) {
@@ -286,13 +292,19 @@ func (s *supervisor) stopEngine(ctx actor.Context, msg *wire.StopEngine) {
 		s.reply(ctx, refused(goingDown(), nil))
 		return
 	}
+	why, ok := stopReasons[msg.GetReason()]
+	if !ok {
+		s.reply(ctx, refused(badInput("reason", "reason %q: host-shutdown, or nothing", clip(msg.GetReason(), 80)), nil))
+		return
+	}
+	c.reason = why.engine
 	s.stopping = &engineStop{c: c}
 	if msg.GetMachines() {
 		for _, id := range slices.Sorted(maps.Keys(s.reg.ids)) {
 			mem := s.reg.ids[id]
 			s.stopping.left++
 			ctx.Send(mem.pid, stopForEngine{&command{
-				verb: verbStop, from: ctx.Self(), principal: c.principal, reason: fsm.ReasonEngineStop,
+				verb: verbStop, from: ctx.Self(), principal: c.principal, reason: why.machines,
 				msg: &wire.StopMachine{TimeoutNanos: msg.GetTimeoutNanos()},
 			}})
 		}
@@ -314,7 +326,7 @@ func (s *supervisor) stoppedOne() {
 func (s *supervisor) engineStopped() {
 	c := s.stopping.c
 	rec, err := s.Journal.Append(fsm.Record{
-		Kind: fsm.KindEngineStopped, Principal: c.principal, Reason: fsm.ReasonPerson, Request: c.request,
+		Kind: fsm.KindEngineStopped, Principal: c.principal, Reason: c.reason, Request: c.request,
 		Fact: &fsm.EngineStoppedFact{Machines: c.msg.(*wire.StopEngine).GetMachines()},
 	})
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 //	set NAME [cpus=N] [memory=MIB] [disk=MIB] [label=TIER] [protect=yes|no] …
 //	again NAME …                 asks for its set-up once more
 //	restart NAME [kill] …        rm NAME [force] …        wait NAME UNTIL [timeout=D]
-//	engine-stop [machines]       why NAME                 list
+//	engine-stop [machines] [host]                         why NAME                 list
 //	script NAME [launch=…] [boot=…] [stop=…] [setup=…]    how its VMs behave
 //	happen NAME WHAT             something happens to its VM
 //	owner WHOSE [&]              the command ends that machines live for
@@ -161,7 +161,11 @@ func (l line) message() proto.Message {
 		}
 		return m
 	case "engine-stop":
-		return &wire.StopEngine{Request: l.request(), Machines: l.name == "machines"}
+		m := &wire.StopEngine{Request: l.request(), Machines: l.name == "machines"}
+		if l.has("host") {
+			m.Reason = string(fsm.ReasonHostShutdown)
+		}
+		return m
 	case "why":
 		return &wire.WhyMachine{Name: l.name}
 	}

@@ -1554,6 +1554,7 @@ type StopEngine struct {
 	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
 	Machines      bool                   `protobuf:"varint,2,opt,name=machines,proto3" json:"machines,omitempty"`
 	TimeoutNanos  int64                  `protobuf:"varint,3,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"` // "" = person; host-shutdown from the service manager
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1607,6 +1608,13 @@ func (x *StopEngine) GetTimeoutNanos() int64 {
 		return x.TimeoutNanos
 	}
 	return 0
+}
+
+func (x *StopEngine) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 // Done answers every command, once its outcome is synced to disk. For start it
@@ -4922,12 +4930,13 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\n" +
 	"\n" +
-	"\b_protect\"\x82\x01\n" +
+	"\b_protect\"\x9a\x01\n" +
 	"\n" +
 	"StopEngine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x1a\n" +
 	"\bmachines\x18\x02 \x01(\bR\bmachines\x12#\n" +
-	"\rtimeout_nanos\x18\x03 \x01(\x03R\ftimeoutNanos\"\x95\x01\n" +
+	"\rtimeout_nanos\x18\x03 \x01(\x03R\ftimeoutNanos\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x95\x01\n" +
 	"\x04Done\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x123\n" +
 	"\amachine\x18\x02 \x01(\v2\x19.arcbox.engine.v1.MachineR\amachine\x12\x12\n" +

@@ -52,8 +52,7 @@ type exit int
 func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
 func root() *cobra.Command {
-	var allowSim, debug bool
-	var listen string
+	s := settings{work: serveSockets}
 	cmd := &cobra.Command{
 		Use: "arcbox-engine", Short: "Run the engine", Version: version,
 		SilenceUsage: true, SilenceErrors: true,
@@ -63,13 +62,13 @@ func root() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), h, allowSim, debug, listen)
+			return serve(cmd.Context(), h, s)
 		},
 	}
-	cmd.Flags().BoolVar(&allowSim, "allow-sim", false, "allow machines of the backend sim, in which nothing really runs")
-	cmd.Flags().StringVar(&listen, "listen", "", "listen for clients of other hosts, as tcp://ADDRESS:PORT; off by default")
-	cmd.Flags().BoolVar(&debug, "debug", false, "log more")
+	cmd.Flags().BoolVar(&s.allowSim, "allow-sim", false, "allow machines of the backend sim, in which nothing really runs")
+	cmd.Flags().StringVar(&s.listen, "listen", "", "listen for clients of other hosts, as tcp://ADDRESS:PORT; off by default")
+	cmd.Flags().BoolVar(&s.debug, "debug", false, "log more")
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return badUsage(err, cmd.CommandPath()+" --help") })
-	cmd.AddCommand(prepareCommand(), journalCommand())
+	cmd.AddCommand(prepareCommand(), journalCommand(), stopMachinesCommand())
 	return cmd
 }

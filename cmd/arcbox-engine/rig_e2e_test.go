@@ -60,7 +60,7 @@ func newRig(t *testing.T, dir string) *rig {
 	os.Stderr = log // where the engine's log goes
 	r := &rig{TB: t, home: h, ended: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
-	go func() { r.ended <- serve(ctx, h, true, false, "") }()
+	go func() { r.ended <- serve(ctx, h, settings{allowSim: true, work: serveSockets}) }()
 	t.Cleanup(func() {
 		if r.client != nil {
 			_ = r.client.Close()

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/arcboxlabs/arcbox-engine/actors"
 	"github.com/arcboxlabs/arcbox-engine/actors/endpoint"
 	"github.com/arcboxlabs/arcbox-engine/actors/hosts"
@@ -27,10 +29,19 @@ import (
 // endTime bounds the orderly end of the engine.
 const endTime = 5 * time.Second
 
-// serve runs the engine until ctx is over or a person asks it to end.
-func serve(ctx context.Context, h home.Home, allowSim, debug bool, listen string) (err error) {
+// settings are how an engine runs.
+type settings struct {
+	allowSim bool
+	debug    bool
+	listen   string // for clients of other hosts; "" = not at all
+	// work is what the engine does once it is there: serve, or one thing.
+	work func(ctx context.Context, h home.Home, engine *actors.Engine, tickets *endpoint.Tickets, s settings, log *slog.Logger) error
+}
+
+// serve runs the engine until its work is done, ctx is over, or a person asks it to end.
+func serve(ctx context.Context, h home.Home, s settings) (err error) {
 	defer func() { err = explain(h, err) }()
-	log := newLog(debug)
+	log := newLog(s.debug)
 	if err := checkOwner(h.Data); err != nil {
 		return err
 	}
@@ -53,11 +64,11 @@ func serve(ctx context.Context, h home.Home, allowSim, debug bool, listen string
 			log.Error("close journal", "err", err)
 		}
 	}()
-	return serveJournal(ctx, h, j, allowSim, listen, log)
+	return serveJournal(ctx, h, j, s, log)
 }
 
-// serveJournal runs the actors and the endpoint.
-func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, allowSim bool, listen string, log *slog.Logger) error {
+// serveJournal runs the actors and what they are there for.
+func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, s settings, log *slog.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	tickets := endpoint.NewTickets(endpoint.TicketOptions{Log: log})
@@ -80,7 +91,7 @@ func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, allowSim
 			return h.Tickets(), tickets.Issue(open, principal)
 		},
 		HoldImage: world.HoldImage, Booted: world.Booted, Shares: world.Shares, Grow: world.Grow,
-		Limits: actors.Limits{CPUs: runtime.NumCPU(), Memory: hostMemory()}, AllowSim: allowSim,
+		Limits: actors.Limits{CPUs: runtime.NumCPU(), Memory: hostMemory()}, AllowSim: s.allowSim,
 		Version: version, Home: h.Data, Pid: os.Getpid(), Launches: runtime.NumCPU(),
 		Stopped: func() { time.AfterFunc(stopPause, cancel) }, Fatal: fatal(h, log), Log: log,
 	})
@@ -92,24 +103,20 @@ func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, allowSim
 	defer running.Wait()
 	defer cancel()
 	running.Go(func() { network.Run(ctx) })
-	err = serveSockets(ctx, h, engine, tickets, listen, log)
+	err = s.work(ctx, h, engine, tickets, s, log)
 	return errors.Join(err, engine.Close())
 }
 
 // stopPause lets the answer to the request to end reach its client.
 const stopPause = 50 * time.Millisecond
 
-func serveSockets(ctx context.Context, h home.Home, engine *actors.Engine, tickets *endpoint.Tickets, listen string, log *slog.Logger) error {
+func serveSockets(ctx context.Context, h home.Home, engine *actors.Engine, tickets *endpoint.Tickets, s settings, log *slog.Logger) error {
 	gateway := endpoint.New(endpoint.Options{System: engine.System(), Log: log})
-	lis, err := endpoint.Listen(h.Socket())
+	lis, ticketLis, err := openSockets(h)
 	if err != nil {
-		return unserved(h, err)
+		return err
 	}
-	ticketLis, err := endpoint.Listen(h.Tickets())
-	if err != nil {
-		return errors.Join(unserved(h, err), lis.Close())
-	}
-	others, err := openRemote(h, listen, engine.System(), gateway, tickets, log)
+	others, err := openRemote(h, s.listen, engine.System(), gateway, tickets, log)
 	if err != nil {
 		return errors.Join(err, lis.Close(), ticketLis.Close())
 	}
@@ -120,11 +127,14 @@ func serveSockets(ctx context.Context, h home.Home, engine *actors.Engine, ticke
 	go func() { failed <- gateway.Serve(lis) }()
 	go func() { failed <- tickets.Serve(ticketLis) }()
 	log.Info("engine serves", "version", version, "socket", h.Socket(), "pid", os.Getpid())
+	notify(log, daemon.SdNotifyReady, "STATUS=version "+version+" serves "+h.Socket())
+	go watched(ctx, log, answering(engine.System()))
 	select {
 	case <-ctx.Done():
 		err = nil
 	case err = <-failed:
 	}
+	notify(log, daemon.SdNotifyStopping)
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
 	defer cancel()
 	others.remote.Close()
@@ -132,6 +142,24 @@ func serveSockets(ctx context.Context, h home.Home, engine *actors.Engine, ticke
 	tickets.Close(end)
 	log.Info("engine ends")
 	return err
+}
+
+// openSockets opens the engine's own two, or takes them from the service manager.
+func openSockets(h home.Home) (requests, tickets net.Listener, err error) {
+	given, err := handedDown()
+	if err != nil {
+		return nil, nil, err
+	}
+	if requests, err = given.listen(h.Socket()); err != nil {
+		return nil, nil, unserved(h, err)
+	}
+	if tickets, err = given.listen(h.Tickets()); err != nil {
+		return nil, nil, errors.Join(unserved(h, err), requests.Close())
+	}
+	if err = given.rest(h); err != nil {
+		return nil, nil, errors.Join(err, requests.Close(), tickets.Close())
+	}
+	return requests, tickets, nil
 }
 
 // fatal ends the engine at once: what is on disk is the truth, and the next

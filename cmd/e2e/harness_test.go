@@ -109,14 +109,29 @@ func (b *bed) daemon(args ...string) result {
 
 func (b *bed) beginProgram(name string, args ...string) *running {
 	b.t.Helper()
+	r := b.prepared(name, args...)
+	r.launch()
+	return r
+}
+
+// prepared is a command that has not been started; an absolute name is one of
+// the host's.
+func (b *bed) prepared(name string, args ...string) *running {
 	ctx, cancel := context.WithTimeout(context.Background(), commandTime)
 	r := &running{b: b, args: args, cmd: b.program(ctx, name, args...), cancel: cancel}
-	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.err
-	if err := r.cmd.Start(); err != nil {
-		cancel()
-		b.t.Fatalf("%s %v: %v", name, args, err)
+	if filepath.IsAbs(name) {
+		r.cmd.Path = name
 	}
+	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.err
 	return r
+}
+
+func (r *running) launch() {
+	r.b.t.Helper()
+	if err := r.cmd.Start(); err != nil {
+		r.cancel()
+		r.b.t.Fatalf("%s: %v", r.cmd, err)
+	}
 }
 
 // wait gives the end of the command. A signal that ended it is code -1.
