@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 )
@@ -42,44 +40,35 @@ func (m *machine) growDone(w *work, r diskGrown) {
 	}
 	m.growWhy = r.err.Error()
 	m.Log.Warn("grow the disk", "machine", m.ref.Name, "err", r.err)
-	left := m.waiters[:0:0]
-	for _, o := range m.waiters {
-		if o.c.verb == verbSet {
-			m.dismiss(o, setBefore(m, o))
-		} else {
-			left = append(left, o)
-		}
-	}
-	m.waiters = left
+	m.answerSets()
 }
 
-// growNow begins the growth that a set owes to a machine that runs. It tells
-// whether somebody will hear of its end.
-func (m *machine) growNow(c *command) bool {
-	st := m.state()
-	if st.State != fsm.Running || !st.OwesGrow() || c.msg.(*wire.SetMachine).GetDisk() == 0 {
+// growNow begins the growth that a set owes to a machine that runs, anew where it
+// failed once. It tells whether there is any.
+func (m *machine) growNow(msg *wire.SetMachine) bool {
+	if !m.mayGrow(msg) {
 		return false
 	}
+	m.growWhy = ""
 	for d, w := range m.work {
 		if d.Kind == fsm.DutyGrow && w.over {
-			delete(m.work, d) // it failed once, and is tried again
+			delete(m.work, d)
 		}
 	}
-	m.waiters = append(m.waiters, &waiter{c: c, since: st.Seq})
-	m.reconcile()
 	return true
 }
 
-// setDone answers a set whose disk has grown.
-func setDone(m *machine, w *waiter) proto.Message {
-	if m.state().OwesGrow() {
-		return nil
-	}
-	return setBefore(m, w)
+// mayGrow tells whether a disk that was set can become what it is to be now.
+func (m *machine) mayGrow(msg *wire.SetMachine) bool {
+	st := m.state()
+	return msg.GetDisk() != 0 && st.State == fsm.Running && st.OwesGrow()
 }
 
-// atOnce says what of a set the VM has already.
-func atOnce(st fsm.Machine, msg *wire.SetMachine) string {
+// growing tells whether it is on its way there.
+func (m *machine) growing(msg *wire.SetMachine) bool { return m.mayGrow(msg) && m.growWhy == "" }
+
+// grownNow says of a disk that was set that the VM has it already.
+func grownNow(st fsm.Machine, msg *wire.SetMachine) string {
 	if st.State != fsm.Running || msg.GetDisk() == 0 || st.OwesGrow() {
 		return ""
 	}

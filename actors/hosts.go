@@ -141,6 +141,7 @@ type NetworkState struct {
 	Trouble string // why nothing is known; "" = all is well
 	Denied  uint64
 	Denials []string // the first
+	Egress  string   // the policy in force, "allow" too; "" = nobody has said
 	Ports   []PortState
 }
 

@@ -201,14 +201,17 @@ func (m *machine) freePorts(ports []fsm.Port) ([]fsm.Port, error) {
 // wantNetwork tells the network what a machine needs of it in its state: a live
 // VM a link and its forwards, any other nothing.
 func (s *shared) wantNetwork(m fsm.Machine) {
-	if s.Networks == nil || m.Lease == nil {
-		return
+	if s.Networks != nil && m.Lease != nil {
+		s.Networks.Want(refOf(m), s.wish(m))
 	}
-	if !m.State.Live() || m.Launch == nil || m.Launch.LaunchedSeq == 0 {
-		s.Networks.Want(refOf(m), nil)
-		return
+}
+
+// wish is what a machine needs of the network now; nil = nothing.
+func (s *shared) wish(m fsm.Machine) *Wish {
+	if s.Networks == nil || m.Lease == nil || !m.State.Live() || m.Launch == nil || m.Launch.LaunchedSeq == 0 {
+		return nil
 	}
-	s.Networks.Want(refOf(m), &Wish{Egress: m.Spec.Egress, Ports: m.Spec.Ports})
+	return &Wish{Egress: m.Spec.Egress, Ports: m.Spec.Ports}
 }
 
 // networkSaid is news of one machine's network.
@@ -230,6 +233,7 @@ type linkLate struct{}
 // networkSaid makes what is wrong with the network a matter of the machine's
 // health, once it is usable.
 func (m *machine) networkSaid(st NetworkState) {
+	m.obeyed()
 	switch {
 	case st.Trouble != "":
 		m.networkIs(st.Trouble)
@@ -294,6 +298,7 @@ func networkOnWire(s *shared, m fsm.Machine) *wire.Network {
 	}
 	st, _ := s.Networks.Known(refOf(m))
 	out.Linked, out.Trouble, out.Denied, out.Denials = st.Linked, st.Trouble, st.Denied, st.Denials
+	out.Egress = st.Egress
 	for _, p := range m.Spec.Ports {
 		out.Ports = append(out.Ports, &wire.PortState{Port: portOnWire(p), Error: portError(m, p, st)})
 	}

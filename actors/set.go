@@ -31,7 +31,7 @@ func (m *machine) set(c *command) error {
 		return err
 	}
 	if spec.Equal(st.Spec) {
-		if !m.growNow(c) { // what it was set to before may be under way still
+		if !m.soon(c) { // what it was set to before may be under way still
 			m.finish(c, "it was so already")
 		}
 		return nil
@@ -44,20 +44,58 @@ func (m *machine) set(c *command) error {
 	if err := m.append(fsm.Record{Principal: c.principal, Request: c.request, Reason: c.reason, Fact: &fsm.SpecChangedFact{Spec: spec}}); err != nil {
 		return err
 	}
-	if !m.growNow(c) {
+	if !m.soon(c) {
 		m.finish(c, m.taken(c))
 	}
 	return nil
 }
 
+// soon begins what a set owes to a machine that runs. It tells whether somebody
+// will hear of its end.
+func (m *machine) soon(c *command) bool {
+	msg := c.msg.(*wire.SetMachine)
+	grows, obeys := m.growNow(msg), m.obeyNow(msg)
+	if !grows && !obeys {
+		return false
+	}
+	m.waiters = append(m.waiters, &waiter{c: c, since: m.state().Seq})
+	m.reconcile()
+	return true
+}
+
+// setDone answers a set once the VM has all of it that it can have.
+func setDone(m *machine, w *waiter) proto.Message {
+	msg := w.c.msg.(*wire.SetMachine)
+	if m.growing(msg) || msg.GetEgress() != "" && m.obeying() {
+		return nil
+	}
+	return setBefore(m, w)
+}
+
+// answerSets answers those of whose set nothing is under way any more.
+func (m *machine) answerSets() {
+	left := m.waiters[:0:0]
+	for _, w := range m.waiters {
+		if w.c.verb == verbSet {
+			if out := setDone(m, w); out != nil {
+				m.dismiss(w, out)
+				continue
+			}
+		}
+		left = append(left, w)
+	}
+	m.waiters = left
+}
+
 // taken says what of a set counts at once, and what later.
 func (m *machine) taken(c *command) string {
-	st := m.state()
-	now, later := atOnce(st, c.msg.(*wire.SetMachine)), pending(st)
+	st, msg := m.state(), c.msg.(*wire.SetMachine)
+	later := pending(st)
 	if later != "" && m.growWhy != "" && st.OwesGrow() {
 		later += " (the disk did not grow while it runs: " + m.growWhy + ")"
 	}
-	return strings.Trim(now+"; "+later, "; ")
+	parts := slices.DeleteFunc([]string{grownNow(st, msg), m.policyNow(msg), later}, func(s string) bool { return s == "" })
+	return strings.Join(parts, "; ")
 }
 
 // changed is a machine's spec with what a request sets, or says what is wrong with
@@ -67,8 +105,8 @@ func changed(m fsm.Machine, w *wire.SetMachine, l Limits) (fsm.Spec, error) {
 	if len(w.GetAddPorts())+len(w.GetRemovePorts()) > 0 {
 		return changedPorts(s, w)
 	}
-	if w.GetCpus() == 0 && w.GetMemory() == 0 && w.GetDisk() == 0 && len(w.GetLabels())+len(w.GetRemoveLabels()) == 0 && w.Protect == nil {
-		return s, hinted(badInput("", "set: nothing to change: cpus, memory, disk or a label is needed"), setHint)
+	if w.GetCpus() == 0 && w.GetMemory() == 0 && w.GetDisk() == 0 && w.GetEgress() == "" && len(w.GetLabels())+len(w.GetRemoveLabels()) == 0 && w.Protect == nil {
+		return s, hinted(badInput("", "set: nothing to change: cpus, memory, disk, egress or a label is needed"), setHint)
 	}
 	if w.GetCpus() != 0 {
 		s.CPUs = int(w.GetCpus())
@@ -89,6 +127,9 @@ func changed(m fsm.Machine, w *wire.SetMachine, l Limits) (fsm.Spec, error) {
 		}
 	}
 	var r *Refusal
+	if s, r = changedEgress(s, w.GetEgress()); r != nil {
+		return s, r
+	}
 	if s, r = changedLabels(s, w); r != nil {
 		return s, hinted(r, setHint)
 	}

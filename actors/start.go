@@ -139,6 +139,8 @@ func (m *machine) oddDone(w *work, result any) {
 		m.tell()
 	case orphaned:
 		m.orphaned(r)
+	case egressLate:
+		m.answerSets()
 	case linkLate:
 		m.linkIsLate()
 	case sharesKnown:

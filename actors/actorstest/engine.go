@@ -89,7 +89,9 @@ func (e *Engine) start() (err error) {
 		return fmt.Errorf("open journal: %w", err)
 	}
 	e.World.Gates.Shut()
-	e.engine, err = e.startActors()
+	if e.engine, err = e.startActors(); err == nil {
+		e.World.networkNews(e.engine.NetworkSaid)
+	}
 	return err
 }
 
@@ -100,7 +102,7 @@ func (e *Engine) startActors() (*actors.Engine, error) {
 	go func() {
 		defer close(started)
 		engine, err = actors.Start(actors.Options{
-			Journal: e.journal, Clock: e.Clock, Hosts: e.World, Guests: e.World, Dirs: e.World, Owners: e.World, Provisions: e.World,
+			Journal: e.journal, Clock: e.Clock, Hosts: e.World, Guests: e.World, Dirs: e.World, Owners: e.World, Provisions: e.World, Networks: e.World,
 			Tickets:   func(string, func(context.Context, *net.UnixConn) error) (string, string) { return "", "" },
 			Booted:    e.World.Booted,
 			Grow:      e.World.Grow,
@@ -253,6 +255,7 @@ func (e *Engine) after(a Aftermath, each Step) *Engine {
 func (w *World) reboot() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	clear(w.net.holds)
 	for _, p := range w.places {
 		w.end(p, nil)
 	}

@@ -228,6 +228,9 @@ func (e *Engine) Sound() error {
 	if broken := e.World.Broken(); len(broken) > 0 {
 		return fmt.Errorf("%s", strings.Join(broken, "; "))
 	}
+	if err := e.World.unobeyed(e.Machines()); err != nil {
+		return err
+	}
 	for _, id := range e.World.dirs() {
 		if fold[id].ID == "" {
 			return fmt.Errorf("there is a directory of %s (%s), which was never created", e.World.nameAt(id), id)

@@ -17,14 +17,17 @@ import (
 // Scenario plays a story, line by line, on one host. A line is a word, names
 // and options:
 //
-//	create NAME [image] [provision] [restart=POLICY] [block=PATH[,ro]] [owner=WHOSE] [id=REQUEST] [as=WHO] [&]
+//	create NAME [image] [network [egress=POLICY]] [provision] [restart=POLICY] [block=PATH[,ro]] [owner=WHOSE] [id=REQUEST] [as=WHO] [&]
 //	start NAME [timeout=D] …     stop NAME [timeout=D] [kill] [no-kill] [host] …
-//	set NAME [cpus=N] [memory=MIB] [disk=MIB] [label=TIER] [protect=yes|no] …
+//	set NAME [cpus=N] [memory=MIB] [disk=MIB] [label=TIER] [protect=yes|no] [egress=POLICY] …
 //	again NAME …                 asks for its set-up once more
 //	restart NAME [kill] …        rm NAME [force] …        wait NAME UNTIL [timeout=D]
 //	engine-stop [machines] [host]                         why NAME                 list
 //	script NAME [launch=…] [boot=…] [stop=…] [setup=…]    how its VMs behave
 //	happen NAME WHAT             something happens to its VM
+//	network lost|back [&]        its process dies, and nobody is in its place; or somebody is
+//	link NAME cut|whole          the network's link to its hypervisor
+//	policies                     what the network process holds machines to
 //	owner WHOSE [&]              the command ends that machines live for
 //	tick D | rest | pass N       time passes; or N things happen, and no more
 //	clock D                      somebody sets the wall clock
@@ -113,6 +116,7 @@ func (l line) request() *wire.Request { return &wire.Request{Id: l.words["id"]} 
 
 func (l line) set() *wire.SetMachine {
 	out := &wire.SetMachine{Request: l.request(), Name: l.name, Cpus: uint32(l.number("cpus")), Memory: l.number("memory") << 20, Disk: l.number("disk") << 20}
+	out.Egress = l.words["egress"]
 	if l.has("label") {
 		out.Labels = map[string]string{"tier": l.words["label"]}
 	}
@@ -136,6 +140,9 @@ func (l line) message() proto.Message {
 		}
 		if l.has("share") {
 			spec.Shares = []*wire.Share{{Host: "/src", Guest: "/mnt/src"}}
+		}
+		if l.has("network") { // which a sim can't have
+			spec.Backend, spec.Network, spec.Egress = "", "nat", l.words["egress"]
 		}
 		return &wire.CreateMachine{Request: l.request(), Name: l.name, Spec: spec}
 	case "start":
@@ -195,15 +202,35 @@ func (s *Scenario) Play(text string) (string, error) {
 	if err := act(s, l); err != nil {
 		return "", err
 	}
-	if l.verb == "list" {
+	switch l.verb {
+	case "list":
 		return s.list(), nil
+	case "policies":
+		return s.World.policies(), nil
 	}
 	return s.news(), nil
 }
 
 // acts are the lines that are no requests.
 var acts = map[string]func(*Scenario, line) error{
-	"list": func(*Scenario, line) error { return nil },
+	"list":     func(*Scenario, line) error { return nil },
+	"policies": func(*Scenario, line) error { return nil },
+	"network": func(s *Scenario, l line) error {
+		if l.name == "lost" {
+			s.World.LoseNetwork()
+		} else {
+			s.World.BringNetwork()
+		}
+		if !l.later {
+			s.settle(s.Each)
+		}
+		return nil
+	},
+	"link": func(s *Scenario, l line) error {
+		s.World.Cut(l.name, l.has("cut"))
+		s.settle(s.Each)
+		return nil
+	},
 	"rest": func(s *Scenario, _ line) error { return s.Rest(s.Each) },
 	"tick": func(s *Scenario, l line) error {
 		d, err := time.ParseDuration(l.name)

@@ -94,6 +94,7 @@ func (w *Walk) collect() {
 // of its history.
 func (w *Walk) Judge() error {
 	w.Full.Store(false) // what is owed has to wait for space, for ever if need be
+	w.World.BringNetwork()
 	if err := w.Rest(nil); err != nil {
 		return err
 	}

@@ -105,9 +105,20 @@ var walks = map[string]func(*rapid.T, *Walk){
 	},
 	"set": func(rt *rapid.T, w *Walk) {
 		name, memory := names.Draw(rt, "name"), rapid.Int64Range(64, 66).Draw(rt, "memory")
+		policy := rapid.SampledFrom([]string{"", "", "allow", "deny", "dns"}).Draw(rt, "egress")
 		send(rt, w, func(r *wire.Request) proto.Message {
-			return &wire.SetMachine{Request: r, Name: name, Memory: memory << 20}
+			return &wire.SetMachine{Request: r, Name: name, Memory: memory << 20, Egress: policy}
 		})
+	},
+	"network": func(rt *rapid.T, w *Walk) {
+		switch rapid.IntRange(0, 3).Draw(rt, "what") {
+		case 0:
+			w.World.LoseNetwork()
+		case 1:
+			w.World.Cut(names.Draw(rt, "name"), rapid.Bool().Draw(rt, "cut"))
+		default:
+			w.World.BringNetwork()
+		}
 	},
 	"again": func(rt *rapid.T, w *Walk) {
 		if len(w.asks) > 0 {
@@ -161,9 +172,11 @@ func send(rt *rapid.T, w *Walk, make func(*wire.Request) proto.Message) {
 func create(rt *rapid.T, w *Walk) {
 	name := names.Draw(rt, "name")
 	policy := rapid.SampledFrom([]string{"no", "on-failure", "always"}).Draw(rt, "restart")
-	send(rt, w, func(r *wire.Request) proto.Message {
-		return &wire.CreateMachine{Request: r, Name: name, Spec: &wire.Spec{Cpus: 1, Memory: 64 << 20, Backend: "sim", Restart: policy}}
-	})
+	spec := &wire.Spec{Cpus: 1, Memory: 64 << 20, Backend: "sim", Restart: policy}
+	if rapid.Bool().Draw(rt, "network") {
+		spec.Backend, spec.Network = "", "nat"
+	}
+	send(rt, w, func(r *wire.Request) proto.Message { return &wire.CreateMachine{Request: r, Name: name, Spec: spec} })
 }
 
 func start(rt *rapid.T, w *Walk) {

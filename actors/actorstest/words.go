@@ -1,6 +1,7 @@
 package actorstest
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing/synctest"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
+	"github.com/arcboxlabs/arcbox-engine/hv/network/egress"
 )
 
 // synctestWait waits until nothing happens any more by itself.
@@ -97,6 +99,9 @@ func factInWords(r fsm.Record) string {
 		}
 		if len(f.Spec.Labels) > 0 {
 			s += fmt.Sprintf(" labels %v", f.Spec.Labels)
+		}
+		if f.Spec.Network != fsm.NetworkNone {
+			s += " egress " + cmp.Or(f.Spec.Egress, egress.Allow)
 		}
 		if f.Spec.Protected {
 			s += " protected"

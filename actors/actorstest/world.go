@@ -26,7 +26,8 @@ type World struct {
 	scripts map[string]Script // by machine name
 	owners  map[string]bool   // those that have ended
 	ended   chan struct{}     // closed when one more has
-	broken  []string          // what must never happen, and did
+	net     netd
+	broken  []string // what must never happen, and did
 }
 
 // The faces of the world.
@@ -90,6 +91,7 @@ type said struct {
 func NewWorld(c *Clock) *World {
 	return &World{
 		Gates: &Gates{}, clock: c, places: map[string]*place{}, scripts: map[string]Script{}, owners: map[string]bool{}, ended: make(chan struct{}),
+		net: newNetd(),
 	}
 }
 
@@ -114,6 +116,7 @@ func (w *World) clone(c *Clock) *World {
 		}
 		o.places[id] = &q
 	}
+	o.net = w.net.clone()
 	o.broken = slices.Clone(w.broken)
 	return o
 }
@@ -281,6 +284,7 @@ func (w *World) end(p *place, exit *actors.VMExit) {
 	}
 	vm.ended = true
 	vm.change()
+	w.linkChanged(p.name)
 }
 
 func (vm *VM) change() {

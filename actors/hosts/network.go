@@ -65,7 +65,7 @@ func (n *Network) Known(ref actors.Ref) (actors.NetworkState, bool) {
 }
 
 func networkState(s netclient.State) actors.NetworkState {
-	out := actors.NetworkState{Linked: s.Linked, Trouble: s.Trouble, Denied: s.Denied, Denials: s.Denials}
+	out := actors.NetworkState{Linked: s.Linked, Trouble: s.Trouble, Denied: s.Denied, Denials: s.Denials, Egress: s.Egress}
 	for _, f := range s.Forwards {
 		out.Ports = append(out.Ports, actors.PortState{
 			Port: fsm.Port{Protocol: f.Protocol, Listen: f.Listen, To: f.To}, Error: f.Error,

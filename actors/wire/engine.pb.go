@@ -519,6 +519,7 @@ type Network struct {
 	Denied        uint64                 `protobuf:"varint,6,opt,name=denied,proto3" json:"denied,omitempty"`
 	Denials       []string               `protobuf:"bytes,7,rep,name=denials,proto3" json:"denials,omitempty"` // the first
 	Ports         []*PortState           `protobuf:"bytes,8,rep,name=ports,proto3" json:"ports,omitempty"`
+	Egress        string                 `protobuf:"bytes,9,opt,name=egress,proto3" json:"egress,omitempty"` // the policy that is in force, allow too; "" = not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -607,6 +608,13 @@ func (x *Network) GetPorts() []*PortState {
 		return x.Ports
 	}
 	return nil
+}
+
+func (x *Network) GetEgress() string {
+	if x != nil {
+		return x.Egress
+	}
+	return ""
 }
 
 type PortState struct {
@@ -1441,6 +1449,7 @@ type SetMachine struct {
 	Disk          int64                  `protobuf:"varint,5,opt,name=disk,proto3" json:"disk,omitempty"`
 	AddPorts      []*Port                `protobuf:"bytes,40,rep,name=add_ports,json=addPorts,proto3" json:"add_ports,omitempty"`                                                       // a VM that runs has them at once
 	RemovePorts   []*Port                `protobuf:"bytes,41,rep,name=remove_ports,json=removePorts,proto3" json:"remove_ports,omitempty"`                                              // as inspect shows them
+	Egress        string                 `protobuf:"bytes,42,opt,name=egress,proto3" json:"egress,omitempty"`                                                                           // allow, or a policy; a VM that runs has it at once
 	Labels        map[string]string      `protobuf:"bytes,80,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // those to add or to change
 	RemoveLabels  []string               `protobuf:"bytes,81,rep,name=remove_labels,json=removeLabels,proto3" json:"remove_labels,omitempty"`
 	Protect       *bool                  `protobuf:"varint,82,opt,name=protect,proto3,oneof" json:"protect,omitempty"`
@@ -1525,6 +1534,13 @@ func (x *SetMachine) GetRemovePorts() []*Port {
 		return x.RemovePorts
 	}
 	return nil
+}
+
+func (x *SetMachine) GetEgress() string {
+	if x != nil {
+		return x.Egress
+	}
+	return ""
 }
 
 func (x *SetMachine) GetLabels() map[string]string {
@@ -4841,7 +4857,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x04Port\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\tR\bprotocol\x12\x16\n" +
 	"\x06listen\x18\x02 \x01(\tR\x06listen\x12\x0e\n" +
-	"\x02to\x18\x03 \x01(\tR\x02to\"\xe2\x01\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\"\xfa\x01\n" +
 	"\aNetwork\x12\x10\n" +
 	"\x03mac\x18\x01 \x01(\tR\x03mac\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
@@ -4850,7 +4866,8 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\atrouble\x18\x05 \x01(\tR\atrouble\x12\x16\n" +
 	"\x06denied\x18\x06 \x01(\x04R\x06denied\x12\x18\n" +
 	"\adenials\x18\a \x03(\tR\adenials\x121\n" +
-	"\x05ports\x18\b \x03(\v2\x1b.arcbox.engine.v1.PortStateR\x05ports\"M\n" +
+	"\x05ports\x18\b \x03(\v2\x1b.arcbox.engine.v1.PortStateR\x05ports\x12\x16\n" +
+	"\x06egress\x18\t \x01(\tR\x06egress\"M\n" +
 	"\tPortState\x12*\n" +
 	"\x04port\x18\x01 \x01(\v2\x16.arcbox.engine.v1.PortR\x04port\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\"P\n" +
@@ -4913,7 +4930,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\rRemoveMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
-	"\x05force\x18\x03 \x01(\bR\x05force\"\xd2\x03\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\xea\x03\n" +
 	"\n" +
 	"SetMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
@@ -4922,7 +4939,8 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x06memory\x18\x04 \x01(\x03R\x06memory\x12\x12\n" +
 	"\x04disk\x18\x05 \x01(\x03R\x04disk\x123\n" +
 	"\tadd_ports\x18( \x03(\v2\x16.arcbox.engine.v1.PortR\baddPorts\x129\n" +
-	"\fremove_ports\x18) \x03(\v2\x16.arcbox.engine.v1.PortR\vremovePorts\x12@\n" +
+	"\fremove_ports\x18) \x03(\v2\x16.arcbox.engine.v1.PortR\vremovePorts\x12\x16\n" +
+	"\x06egress\x18* \x01(\tR\x06egress\x12@\n" +
 	"\x06labels\x18P \x03(\v2(.arcbox.engine.v1.SetMachine.LabelsEntryR\x06labels\x12#\n" +
 	"\rremove_labels\x18Q \x03(\tR\fremoveLabels\x12\x1d\n" +
 	"\aprotect\x18R \x01(\bH\x00R\aprotect\x88\x01\x01\x1a9\n" +

@@ -39,6 +39,8 @@ func TestCommandsOnTheWire(t *testing.T) {
 		"delete -f a":                            &wire.RemoveMachine{Name: "a", Force: true},
 		"set --cpus 3":                           &wire.SetMachine{Name: "default", Cpus: 3},
 		"set a --disk 60G":                       &wire.SetMachine{Name: "a", Disk: 60 << 30},
+		"set a --egress 10.0.0.0/8:443,dns":      &wire.SetMachine{Name: "a", Egress: "10.0.0.0/8:443,dns"},
+		"set a --egress allow --cpus 2":          &wire.SetMachine{Name: "a", Egress: "allow", Cpus: 2},
 		"set a --memory 1.5G":                    &wire.SetMachine{Name: "a", Memory: 1536 << 20},
 		"wait a agent --timeout 7s":              &wire.AwaitMachine{Name: "a", Until: "agent", TimeoutNanos: 7e9},
 	} {

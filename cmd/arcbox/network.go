@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"net/netip"
 	"path/filepath"
 	"strconv"
@@ -19,10 +20,16 @@ type networkFlags struct {
 
 var networks = []string{"nat", "none"}
 
+const egressUsage = "where it may connect to: allow, deny, or CIDR[:PORT], host[:PORT] and dns, by comma"
+
+// egressWords are the policies, and the parts of one, that are words.
+var egressWords = []string{"allow", "deny", "dns", "host"}
+
 func (n *networkFlags) add(a *app, cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&n.network, "network", "", "nat or none (default: nat; a sim has none)")
-	f.StringVar(&n.egress, "egress", "allow", "where it may connect to: allow, deny, or CIDR[:PORT], host[:PORT] and dns, by comma")
+	f.StringVar(&n.egress, "egress", "allow", egressUsage)
+	a.complete(cmd, "egress", egressWords...)
 	f.StringArrayVarP(&n.ports, "port", "p", nil, "a port of the host that leads to one of the guest: [ADDRESS:]HOST:GUEST[/udp]; HOST 0 = any that is free")
 	f.StringArrayVar(&n.sockets, "socket", nil, "a socket of the host that leads to one of the guest: HOST:GUEST, both paths")
 	a.complete(cmd, "network", networks...)
@@ -108,6 +115,9 @@ func portText(p *wire.Port) string {
 	return text
 }
 
+// policy is where a machine may connect to.
+func policy(m *wire.Machine) string { return cmp.Or(m.GetSpec().GetEgress(), "allow") }
+
 // networkFacts are what inspect shows of a machine's network.
 func networkFacts(m *wire.Machine) []fact {
 	n := m.GetNetwork()
@@ -121,16 +131,16 @@ func networkFacts(m *wire.Machine) []fact {
 	case !n.GetLinked():
 		state = "no link"
 	}
-	egress := m.GetSpec().GetEgress()
-	if egress == "" {
-		egress = "allow"
+	egress, why := policy(m), ""
+	if now := n.GetEgress(); now != "" && now != egress {
+		why = "not yet: " + now + " is in force"
 	}
 	facts := []fact{
 		{"network", m.GetSpec().GetNetwork() + ", " + state},
 		{"mac", n.GetMac()},
 		{"lease", n.GetAddress()},
 		{"names", strings.Join(n.GetNames(), " ")},
-		{"egress", egress},
+		{"egress", because(egress, why)},
 		{"denied", number(int64(n.GetDenied()))}, //nolint:gosec // for people
 	}
 	for _, d := range n.GetDenials() {
@@ -149,6 +159,7 @@ type networkJSON struct {
 	Address string     `json:"address"` // that it has for life
 	Names   []string   `json:"names"`
 	Egress  string     `json:"egress"`
+	InForce string     `json:"egress_in_force,omitempty"` // "" = not known
 	Linked  bool       `json:"linked"`
 	Trouble string     `json:"trouble,omitempty"`
 	Denied  uint64     `json:"denied"`
@@ -169,11 +180,8 @@ func networkView(m *wire.Machine) *networkJSON {
 		return nil
 	}
 	out := &networkJSON{
-		Mode: m.GetSpec().GetNetwork(), MAC: n.GetMac(), Address: n.GetAddress(), Names: n.GetNames(), Egress: m.GetSpec().GetEgress(),
+		Mode: m.GetSpec().GetNetwork(), MAC: n.GetMac(), Address: n.GetAddress(), Names: n.GetNames(), Egress: policy(m), InForce: n.GetEgress(),
 		Linked: n.GetLinked(), Trouble: n.GetTrouble(), Denied: n.GetDenied(), Denials: n.GetDenials(),
-	}
-	if out.Egress == "" {
-		out.Egress = "allow"
 	}
 	for _, p := range n.GetPorts() {
 		out.Ports = append(out.Ports, portJSON{p.GetPort().GetProtocol(), p.GetPort().GetListen(), p.GetPort().GetTo(), p.GetError()})

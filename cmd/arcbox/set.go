@@ -16,17 +16,19 @@ func newSet(a *app) *cobra.Command {
 		Short: "Change what machines are to be",
 		Long: "Change what machines (the default one where none is named) are to be. What a machine that runs\n" +
 			"can't take over counts from its next start on: that is said, and arcbox inspect\n" +
-			"shows both. Nothing is interrupted.",
-		Example: "  arcbox set web --memory 2G\n  arcbox set web db --cpus 4 && arcbox restart web db\n  arcbox set web --disk 80G\n  arcbox set web --label tier=front --unlabel old",
+			"shows both. Nothing is interrupted, but for --egress: it holds at once, and what the\n" +
+			"machine has open ends, to be opened anew where the new policy lets it.",
+		Example: "  arcbox set web --memory 2G\n  arcbox set web db --cpus 4 && arcbox restart web db\n  arcbox set web --disk 80G\n  arcbox set web --label tier=front --unlabel old\n" +
+			"  arcbox set web --egress deny\n  arcbox set web --egress 10.0.0.0/8:443,host:3142,dns",
 	}
 	chosen := a.machinesFlag(cmd, 0)
-	s.add(cmd)
+	s.add(a, cmd)
 	cmd.RunE = a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 		if err := s.check(cmd); err != nil {
 			return usage(cmd, err)
 		}
 		return a.change(ctx, chosen(args), change{doing: "changing", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
-			return command(ctx, e, &wire.SetMachine{Request: request(), Name: name, Cpus: uint32(s.cpus), Memory: int64(s.memory), Disk: int64(s.disk), Labels: s.labels, RemoveLabels: s.unlabel}) //nolint:gosec // checked
+			return command(ctx, e, &wire.SetMachine{Request: request(), Name: name, Cpus: uint32(s.cpus), Memory: int64(s.memory), Disk: int64(s.disk), Egress: s.egress, Labels: s.labels, RemoveLabels: s.unlabel}) //nolint:gosec // checked
 		}})
 	})
 	return cmd
@@ -36,14 +38,17 @@ func newSet(a *app) *cobra.Command {
 type sizeFlags struct {
 	cpus           int
 	memory, disk   sizeValue
+	egress         string
 	label, unlabel []string
 	labels         map[string]string // once checked
 }
 
-func (s *sizeFlags) add(cmd *cobra.Command) {
+func (s *sizeFlags) add(a *app, cmd *cobra.Command) {
 	cmd.Flags().IntVar(&s.cpus, "cpus", 0, "virtual CPUs")
 	cmd.Flags().Var(&s.memory, "memory", "memory: a bare number is MiB; K, M, G, T are binary")
 	cmd.Flags().Var(&s.disk, "disk", "size of the machine's own disk, which can only grow")
+	cmd.Flags().StringVar(&s.egress, "egress", "", egressUsage)
+	a.complete(cmd, "egress", egressWords...)
 	cmd.Flags().StringArrayVar(&s.label, "label", nil, "set a label: KEY or KEY=VALUE; again for more")
 	cmd.Flags().StringArrayVar(&s.unlabel, "unlabel", nil, "take a label away, by its key; again for more")
 }
@@ -68,8 +73,14 @@ func (s *sizeFlags) check(cmd *cobra.Command) error {
 			return err
 		}
 	}
+	if cmd.Flags().Changed("egress") {
+		given = true
+		if s.egress == "" {
+			return badInput("egress", "--egress \"\": allow, deny, or CIDR[:PORT], host[:PORT] and dns, by comma")
+		}
+	}
 	if !given && len(s.label)+len(s.unlabel) == 0 {
-		return badInput("", "%s: nothing to change: --cpus, --memory, --disk, --label or --unlabel is needed", cmd.CommandPath())
+		return badInput("", "%s: nothing to change: --cpus, --memory, --disk, --egress, --label or --unlabel is needed", cmd.CommandPath())
 	}
 	var err error
 	s.labels, err = parseLabels(s.label)

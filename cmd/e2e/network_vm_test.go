@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +23,9 @@ type networkView struct {
 	Network struct {
 		Address string `json:"address"`
 		Linked  bool   `json:"linked"`
+		Egress  string `json:"egress"`
+		InForce string `json:"egress_in_force"`
+		Denied  uint64 `json:"denied"`
 		Ports   []struct {
 			Listen string `json:"listen"`
 			Error  string `json:"error"`
@@ -94,6 +98,7 @@ func TestNetwork(t *testing.T) {
 	if got := b.ok("exec", "b", "--", "wget", "-q", "-O", "-", "http://a:8080/hello"); got != "hello" {
 		t.Errorf("from b, behind the kill: %q", got)
 	}
+	b.setPolicy(t)
 	b.killDuringTransfer(t, port)
 	b.ok("restart", "a")
 	if again := b.network("a"); again.Address != a.Address || again.Network.Ports[0].Listen != port {
@@ -144,6 +149,45 @@ func (b *bed) eventuallyWell(t *testing.T, names ...string) {
 			}
 			b.ok("wait", name, "record=health-changed", "--timeout", "1m", "--since", strconv.FormatUint(seen[len(seen)-1].Seq, 10))
 		}
+	}
+}
+
+// setPolicy holds b to one policy after the other while it runs: each holds when set
+// returns, also behind the death of the network process.
+func (b *bed) setPolicy(t *testing.T) {
+	t.Helper()
+	a := b.network("a").Address
+	reached := func() bool {
+		return b.run("exec", "b", "--", "wget", "-q", "-O", "-", "http://"+a+":8080/hello").code == 0
+	}
+	for _, step := range []struct {
+		policy  string
+		reaches bool
+	}{{"deny", false}, {a + ":8080", true}, {a + ":80", false}} {
+		r := b.run("set", "b", "--egress", step.policy)
+		if r.code != 0 || !strings.Contains(r.err, "egress "+step.policy+": at once") {
+			t.Errorf("exit %d: %q", r.code, r.err)
+		}
+		if got := reached(); got != step.reaches {
+			t.Errorf("egress %s: reached is %v", step.policy, got)
+		}
+		if v := b.network("b"); v.Network.Egress != step.policy || v.Network.InForce != step.policy || v.Network.Denied == 0 {
+			t.Errorf("egress %s: %+v", step.policy, v)
+		}
+	}
+	if err := syscall.Kill(b.netd(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if r := b.run("set", "b", "--egress", "deny"); r.code != 0 { // told to nobody, or to the one that comes
+		t.Errorf("exit %d: %s", r.code, r.err)
+	}
+	b.eventuallyWell(t, "a", "b")
+	if v := b.network("b"); reached() || v.Network.InForce != "deny" {
+		t.Errorf("behind the death of the network process: %+v", v)
+	}
+	b.ok("set", "b", "--egress", "allow")
+	if !reached() {
+		t.Error("it is denied still")
 	}
 }
 

@@ -65,7 +65,7 @@ var table = map[string]row{
 
 	"actors/wire":           {},
 	"actors/client":         {may: []string{"actors/wire"}, tests: []string{"actors/endpoint"}},
-	"actors/actorstest":     {may: []string{"actors", "actors/wire", "fsm", "journal"}},
+	"actors/actorstest":     {may: []string{"actors", "actors/wire", "fsm", "hv/network/egress", "journal"}},
 	"actors/endpoint/trust": {may: []string{"actors/wire", "guest/files"}},
 	"actors/endpoint":       {may: []string{"actors/endpoint/trust", "actors/wire"}, tests: []string{"actors/client"}},
 	"actors":                {may: []string{"actors/wire", "fsm", "hv", "hv/network/egress", "hv/network/lease", "journal"}},

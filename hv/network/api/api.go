@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,6 +56,7 @@ type State struct {
 	Forwards []ForwardState `json:"forwards,omitempty"`
 	Denied   uint64         `json:"denied,omitempty"`
 	Denials  []string       `json:"denials,omitempty"` // the first
+	Egress   string         `json:"egress,omitempty"`  // the policy in force, "allow" too; "" = who says this is too old to tell
 }
 
 // ForwardState is how one forward does.
@@ -133,6 +135,7 @@ type Checked struct {
 	MAC    net.HardwareAddr
 	Addr   netip.Addr
 	Egress egress.Policy
+	Policy string // the same in words, never ""
 }
 
 // Check refuses a machine that makes no sense.
@@ -149,6 +152,7 @@ func (m Machine) Check() (c Checked, err error) {
 	if c.Egress, err = egress.Parse(m.Egress); err != nil {
 		return c, fmt.Errorf("machine %s: egress %w", m.ID, err)
 	}
+	c.Policy = cmp.Or(m.Egress, egress.Allow)
 	for _, path := range []string{m.Link, m.Host} {
 		if !filepath.IsAbs(path) {
 			return c, fmt.Errorf("machine %s: %q is not an absolute path", m.ID, path)

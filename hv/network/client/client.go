@@ -62,6 +62,10 @@ func (n *Network) Set(m api.Machine) {
 		return
 	}
 	n.wanted[m.ID] = m
+	if s, ok := n.states[m.ID]; ok {
+		s.Egress = "" // the process has to say it anew
+		n.states[m.ID] = s
+	}
 	n.changed(m.ID)
 }
 

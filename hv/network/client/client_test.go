@@ -215,6 +215,29 @@ func (r *rig) lives(v *vm) int {
 	return pid
 }
 
+// Of a policy that is wanted nothing is known before the process has said it.
+func TestPolicyIsConfirmed(t *testing.T) {
+	r := newRig(t)
+	v := r.vm("a")
+	r.lives(v)
+	for _, policy := range []string{"deny", "host:3142", "deny"} {
+		v.Egress = policy
+		r.net.Set(v.Machine)
+		if s := r.await("the policy", "a", func(s State) bool { return s.Egress == policy }); s.Trouble != "" {
+			t.Errorf("%s: %+v", policy, s)
+		}
+	}
+	r.end() // nobody listens to the process any more
+	v.Egress = "allow"
+	r.net.Set(v.Machine)
+	if s, _ := r.net.State("a"); s.Egress != "" {
+		t.Errorf("%q is in force, who says so?", s.Egress)
+	}
+	r.engine()
+	r.net.Set(v.Machine)
+	r.await("the policy", "a", func(s State) bool { return s.Egress == "allow" })
+}
+
 func TestProcessIsReplaced(t *testing.T) {
 	for name, signal := range map[string]unix.Signal{"killed": unix.SIGKILL, "asked to end": unix.SIGTERM} {
 		t.Run(name, func(t *testing.T) {

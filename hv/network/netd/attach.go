@@ -22,6 +22,7 @@ type attached struct {
 	d          *daemon
 	id         string
 	link, host string
+	egress     string // the policy in force; d.mu is held
 	ctx        context.Context
 	cancel     context.CancelFunc
 

@@ -97,6 +97,7 @@ func (d *daemon) set(m api.Machine) error {
 		a = d.attach(m)
 		d.machines[m.ID] = a
 	}
+	a.egress = c.Policy
 	a.forward(m.Forwards)
 	d.rest()
 	d.note(m.ID)

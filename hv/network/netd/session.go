@@ -151,12 +151,16 @@ func (d *daemon) linkChanged() {
 func (d *daemon) state(id string) (api.State, bool) {
 	d.mu.Lock()
 	a := d.machines[id]
+	policy := ""
+	if a != nil {
+		policy = a.egress
+	}
 	d.mu.Unlock()
 	stats, ok := d.net.Stats(id)
 	if a == nil || !ok {
 		return api.State{}, false
 	}
-	st := api.State{ID: id, Linked: stats.Linked, Forwards: a.forwards(), Denied: stats.Denied}
+	st := api.State{ID: id, Linked: stats.Linked, Forwards: a.forwards(), Denied: stats.Denied, Egress: policy}
 	for _, x := range stats.Denials {
 		to := x.To.String()
 		if x.Name != "" {

@@ -91,3 +91,29 @@ func TestSessionsFollowEachOther(t *testing.T) {
 		}
 	}
 }
+
+// A policy is told once connections are held against it, whatever it was before.
+func TestPolicyIsTold(t *testing.T) {
+	d := testDaemon(t)
+	m := testMachine(t, "a")
+	c, lines := begin(t, d)
+	for _, policy := range []string{"deny", "10.0.0.0/8:443,dns", "", "deny"} {
+		m.Egress = policy
+		want := policy
+		if want == "" {
+			want = "allow"
+		}
+		if _, err := c.Write([]byte(text(t, api.Line{Set: m}))); err != nil {
+			t.Fatal(err)
+		}
+		for told := ""; told != want; { // what was under way of the one before comes first
+			l, err := lines.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l.State != nil {
+				told = l.State.Egress
+			}
+		}
+	}
+}

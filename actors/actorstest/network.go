@@ -1,0 +1,224 @@
+package actorstest
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/arcboxlabs/arcbox-engine/actors"
+	"github.com/arcboxlabs/arcbox-engine/hv/network/egress"
+)
+
+// netd is a scripted network process, which outlives engines, and what the engine
+// of the day knows of it.
+type netd struct {
+	lost    bool             // it does not live, and no other comes
+	holds   map[string]*held // by machine id: what it was told
+	cut     map[string]bool  // machines whose hypervisor it can't reach
+	said    func(string, actors.NetworkState)
+	wanted  map[string]wanted // by machine id, of the engine
+	telling map[string]bool   // it is being told
+	trouble string            // as the engine sees it
+	heard   map[string]actors.NetworkState
+}
+
+// held is what a network process knows of a machine.
+type held struct {
+	policy  string
+	denied  uint64
+	denials []string
+}
+
+type wanted struct {
+	ref  actors.Ref
+	wish actors.Wish
+}
+
+var _ actors.Networks = (*World)(nil)
+
+func newNetd() netd {
+	return netd{
+		holds: map[string]*held{}, cut: map[string]bool{}, said: func(string, actors.NetworkState) {},
+		wanted: map[string]wanted{}, telling: map[string]bool{}, heard: map[string]actors.NetworkState{},
+	}
+}
+
+// clone is the process as the next engine finds it.
+func (n *netd) clone() netd {
+	o := newNetd()
+	o.lost = n.lost
+	maps.Copy(o.cut, n.cut)
+	for id, h := range n.holds {
+		copied := *h
+		copied.denials = slices.Clone(h.denials)
+		o.holds[id] = &copied
+	}
+	return o
+}
+
+// networkNews has the engine hear of its network.
+func (w *World) networkNews(said func(string, actors.NetworkState)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.net.said = said
+	for id := range w.net.holds {
+		if _, ok := w.net.wanted[id]; !ok { // it was told of all, once
+			delete(w.net.holds, id)
+		}
+	}
+}
+
+// Want implements actors.Networks.
+func (w *World) Want(ref actors.Ref, wish *actors.Wish) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := &w.net
+	old, had := n.wanted[ref.ID]
+	switch {
+	case wish == nil && !had, wish != nil && had && old.wish.Egress == wish.Egress && slices.Equal(old.wish.Ports, wish.Ports):
+		return
+	case wish == nil:
+		delete(n.wanted, ref.ID)
+		delete(n.heard, ref.ID)
+	default:
+		n.wanted[ref.ID] = wanted{ref, *wish}
+		if s, ok := n.heard[ref.ID]; ok {
+			s.Egress = ""
+			n.heard[ref.ID] = s
+		}
+	}
+	w.tellNetd(ref)
+}
+
+// tellNetd tells the process, when its gate lets it, what is wanted by then. w.mu is held.
+func (w *World) tellNetd(ref actors.Ref) {
+	if w.net.telling[ref.ID] {
+		return
+	}
+	w.net.telling[ref.ID] = true
+	go func() {
+		_ = w.Gates.Wait(context.Background(), ref.Name+" network")
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.net.telling, ref.ID)
+		if w.net.lost {
+			return // whoever comes in its place is told of all
+		}
+		now, ok := w.net.wanted[ref.ID]
+		if !ok {
+			delete(w.net.holds, ref.ID)
+			return
+		}
+		h := w.net.holds[ref.ID]
+		if h == nil {
+			h = &held{}
+			w.net.holds[ref.ID] = h
+		}
+		h.policy = cmp.Or(now.wish.Egress, egress.Allow)
+		w.netdSays(ref.ID)
+	}()
+}
+
+// netdSays has the engine hear how a machine does on the network. w.mu is held.
+func (w *World) netdSays(id string) {
+	n := &w.net
+	if _, ok := n.wanted[id]; !ok {
+		return
+	}
+	s := actors.NetworkState{}
+	if h := n.holds[id]; h != nil && !n.lost {
+		p := w.places[id]
+		s = actors.NetworkState{
+			Linked: p != nil && p.vm != nil && !n.cut[p.name], Egress: h.policy, Denied: h.denied, Denials: slices.Clone(h.denials),
+		}
+	}
+	n.heard[id] = s
+	s.Trouble = n.trouble
+	n.said(id, s)
+}
+
+// Known implements actors.Networks.
+func (w *World) Known(ref actors.Ref) (actors.NetworkState, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := w.net.wanted[ref.ID]; !ok {
+		return actors.NetworkState{}, false
+	}
+	s := w.net.heard[ref.ID]
+	s.Trouble = w.net.trouble
+	return s, true
+}
+
+// LoseNetwork kills the network process, so that whoever is in its place knows
+// nothing; BringNetwork starts another.
+func (w *World) LoseNetwork() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.net.lost, w.net.trouble = true, "its network process ended; another is started"
+	clear(w.net.holds)
+	for _, id := range slices.Sorted(maps.Keys(w.net.wanted)) {
+		w.netdSays(id)
+	}
+}
+
+// BringNetwork starts a network process where there is none.
+func (w *World) BringNetwork() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.net.lost, w.net.trouble = false, ""
+	for _, id := range slices.Sorted(maps.Keys(w.net.wanted)) {
+		w.tellNetd(w.net.wanted[id].ref)
+	}
+}
+
+// Cut takes the network's link to a machine's hypervisor away, or gives it back.
+func (w *World) Cut(name string, cut bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.net.cut[name] = cut
+	w.linkChanged(name)
+}
+
+// linkChanged has the engine hear of it. w.mu is held.
+func (w *World) linkChanged(name string) {
+	for id, p := range w.places {
+		if p.name == name {
+			w.netdSays(id)
+		}
+	}
+}
+
+// unobeyed says which machine is not held to its policy, by an engine at rest.
+func (w *World) unobeyed(machines []*actors.Seen) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	live := 0
+	for _, m := range machines {
+		if w.net.lost || m.Lease == nil || !m.State.Live() {
+			continue
+		}
+		live++
+		if h := w.net.holds[m.ID]; h == nil || h.policy != cmp.Or(m.Spec.Egress, egress.Allow) {
+			return fmt.Errorf("%s is to be held to %q, it is to %+v", m.Name, m.Spec.Egress, h)
+		}
+	}
+	if len(w.net.holds) > live {
+		return fmt.Errorf("%d machines run, and the network has %d", live, len(w.net.holds))
+	}
+	return nil
+}
+
+// policies is what the network process holds machines to, in words.
+func (w *World) policies() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	for id, h := range w.net.holds {
+		out = append(out, w.places[id].name+": "+h.policy)
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n")
+}
