@@ -3,6 +3,7 @@ module github.com/arcboxlabs/arcbox-engine
 go 1.26.0
 
 require (
+	github.com/Code-Hex/vz/v3 v3.7.1
 	github.com/anishathalye/porcupine v1.3.1
 	github.com/asynkron/protoactor-go v0.0.0-20240822202345-3c0e61ca19c9
 	github.com/cavaliergopher/cpio v1.0.1
@@ -39,6 +40,11 @@ require (
 	google.golang.org/protobuf v1.36.12
 	gvisor.dev/gvisor v0.0.0-20240916094835-a174eb65023f
 	pgregory.net/rapid v1.3.0
+)
+
+require (
+	github.com/Code-Hex/go-infinity-channel v1.0.0 // indirect
+	golang.org/x/mod v0.41.0 // indirect
 )
 
 require (

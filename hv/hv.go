@@ -66,6 +66,8 @@ const (
 	SpecVersionBoards = 3 // it has Board
 	SpecVersionNIC    = 4 // it has NIC
 	SpecVersionShares = 5 // it has Shares
+
+	SpecVersionRosetta = 6 // it has Rosetta
 )
 
 // Board names the machine that a backend builds around a guest.
@@ -110,6 +112,9 @@ type Spec struct {
 	// Shares are directories of the host that the guest can mount. One that can't be
 	// had is left out, and the VM runs without it (Sharer).
 	Shares []Share `json:"shares,omitempty"`
+	// Rosetta gives the guest Apple's translator of x86-64 programs, as one more share
+	// (RosettaTag). Only BackendVZ has it.
+	Rosetta bool `json:"rosetta,omitempty"`
 	// Board is the machine that the guest gets; "" = q35.
 	Board Board `json:"board,omitempty"`
 	// BoardAccel says that the board was chosen for its kernel, and the accelerator
@@ -158,6 +163,9 @@ const (
 	MaxShares = 12
 	maxTag    = 32
 )
+
+// RosettaTag is the tag of the share that Rosetta is.
+const RosettaTag = "rosetta"
 
 // Bounds of a spec's disks.
 const (
@@ -299,8 +307,8 @@ var ErrGone = errors.New("hv: the VM has ended")
 // at fault.
 func (s Spec) Validate() error {
 	switch {
-	case s.Version < SpecVersion || s.Version > SpecVersionShares:
-		return fmt.Errorf("hv: spec version %d: this VM host reads versions %d to %d", s.Version, SpecVersion, SpecVersionShares)
+	case s.Version < SpecVersion || s.Version > SpecVersionRosetta:
+		return fmt.Errorf("hv: spec version %d: this VM host reads versions %d to %d", s.Version, SpecVersion, SpecVersionRosetta)
 	case s.Machine == "" || s.Launch == "":
 		return errors.New("hv: spec names no machine or no launch")
 	case !s.CID.Valid():
@@ -331,7 +339,13 @@ func (s Spec) validateShares() error {
 	case n > MaxShares:
 		return fmt.Errorf("hv: spec shares: %d, at most %d", n, MaxShares)
 	}
-	tags := map[string]bool{}
+	switch {
+	case s.Rosetta && s.Version < SpecVersionRosetta:
+		return fmt.Errorf("hv: spec version %d with rosetta: version %d says what that is", s.Version, SpecVersionRosetta)
+	case s.Rosetta && s.Backend != BackendVZ:
+		return fmt.Errorf("hv: spec rosetta: backend %q has none, only %q", s.Backend, BackendVZ)
+	}
+	tags := map[string]bool{RosettaTag: s.Rosetta}
 	for _, sh := range s.Shares {
 		switch {
 		case !filepath.IsAbs(sh.Path) || filepath.Clean(sh.Path) != sh.Path:

@@ -83,7 +83,7 @@ func TestCmdlineRefuses(t *testing.T) {
 		"one line without NUL":               func(s *hv.Spec) { s.Cmdline = "a\nb" },
 		"at most 2047":                       func(s *hv.Spec) { s.Cmdline = strings.Repeat("x", 2048) },
 		"version 2 says what they are":       func(s *hv.Spec) { s.Disks = []hv.Disk{{Path: "/d", Serial: "d"}} },
-		"version 6: this VM host":            func(s *hv.Spec) { s.Version = 6 },
+		"version 7: this VM host":            func(s *hv.Spec) { s.Version = 7 },
 		"version 5 says what they are":       func(s *hv.Spec) { s.Version, s.Shares = 4, []hv.Share{{Tag: "a", Path: "/a"}} },
 		"share tag \"a\": 1 to 32 letters": func(s *hv.Spec) {
 			s.Version, s.Shares = 5, []hv.Share{{Tag: "a", Path: "/a"}, {Tag: "a", Path: "/b"}}

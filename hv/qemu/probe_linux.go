@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/arcboxlabs/arcbox-engine/hv/console"
 )
 
 const kvmDevice = "/dev/kvm"
@@ -68,7 +70,7 @@ func runProbe(ctx context.Context, fork forkFunc, path, accel, cpu string) Resul
 		"-device", fmt.Sprintf("isa-debug-exit,iobase=%#x,iosize=4", probePort),
 		"-kernel", "/proc/self/fd/3",
 	}
-	var output tail
+	var output console.Tail
 	state, err := runQEMU(ctx, fork, argv, &output)
 	switch {
 	case err != nil:
@@ -79,14 +81,14 @@ func runProbe(ctx context.Context, fork forkFunc, path, accel, cpu string) Resul
 		return verdict(false, fmt.Sprintf("its guest did nothing for %s", probeTime))
 	}
 	how := "QEMU ended: " + state.String()
-	if said := output.lastLines(); said != "" {
+	if said := output.LastLines(); said != "" {
 		how += "; its last words: " + said
 	}
 	return verdict(false, how)
 }
 
 // runQEMU runs it to its end, or to ctx's.
-func runQEMU(ctx context.Context, fork forkFunc, argv []string, output *tail) (*os.ProcessState, error) {
+func runQEMU(ctx context.Context, fork forkFunc, argv []string, output *console.Tail) (*os.ProcessState, error) {
 	kernel, err := probeFile()
 	if err != nil {
 		return nil, err
@@ -114,7 +116,7 @@ func runQEMU(ctx context.Context, fork forkFunc, argv []string, output *tail) (*
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		drain(output, r)
+		console.Drain(output, r)
 	}()
 	state, err := proc.Wait()
 	_ = r.SetReadDeadline(time.Now().Add(lastBytes))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/console"
 	"github.com/arcboxlabs/arcbox-engine/hv/virtiofs"
 )
 
@@ -14,7 +15,7 @@ import (
 type share struct {
 	hv.Share
 	server *virtiofs.Server // nil = it never was
-	output *tail
+	output *console.Tail
 }
 
 // shares are those of one VM.
@@ -37,7 +38,7 @@ func (v *vm) serveShares(ctx context.Context, spec hv.Spec) ([]hv.Share, error) 
 	s.lost, s.quit = make(chan share, len(spec.Shares)), make(chan struct{})
 	var starting sync.WaitGroup
 	for i, sh := range spec.Shares {
-		s.all[i] = share{Share: sh, output: &tail{}}
+		s.all[i] = share{Share: sh, output: &console.Tail{}}
 		s.state[i].Tag = sh.Tag
 		starting.Go(func() {
 			var err error
@@ -75,8 +76,8 @@ func (v *vm) serveShares(ctx context.Context, spec hv.Spec) ([]hv.Share, error) 
 }
 
 // said adds what a server printed last to why it does not serve.
-func said(why string, output *tail) string {
-	if words := output.lastLines(); words != "" {
+func said(why string, output *console.Tail) string {
+	if words := output.LastLines(); words != "" {
 		return why + ": " + words
 	}
 	return why

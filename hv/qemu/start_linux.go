@@ -154,7 +154,7 @@ func (v *vm) abort(why error) error {
 	case <-time.After(killWait):
 		return fmt.Errorf("%w; and QEMU (pid %d) does not die when it is killed", why, v.proc.Pid)
 	}
-	said := inPaths(v.output.lastLines(), v.disks)
+	said := inPaths(v.output.LastLines(), v.disks)
 	switch {
 	case ended && said != "":
 		return fmt.Errorf("hv/qemu: QEMU ended at once, %s: %s", v.state, said)

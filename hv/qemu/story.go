@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/console"
 )
 
 // story is what QEMU has said so far about its guest, and with it why a VM
@@ -114,7 +115,7 @@ func (s *story) exit(e ending) hv.Exit {
 func crashDetail(shutdown string, e ending) string {
 	text := "QEMU ended: " + e.state
 	if shutdown != "" {
-		text += fmt.Sprintf(", reason %q", printable([]byte(shutdown)))
+		text += fmt.Sprintf(", reason %q", console.Printable([]byte(shutdown)))
 	}
 	if e.output != "" {
 		text += "; its last words: " + e.output

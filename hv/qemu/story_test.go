@@ -1,7 +1,6 @@
 package qemu
 
 import (
-	"io"
 	"strings"
 	"testing"
 
@@ -75,46 +74,6 @@ func TestStoryOfAnyEvents(t *testing.T) {
 		x := s.exit(ending{output: "x"})
 		if x.Detail == "" || strings.ContainsRune(x.Detail, 0x1b) {
 			t.Fatalf("detail %q", x.Detail)
-		}
-	})
-}
-
-func TestTailKeepsTheEnd(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var all []byte
-		kept := &tail{}
-		for range rapid.IntRange(0, 6).Draw(t, "n") {
-			p := rapid.SliceOfN(rapid.Byte(), 0, 3*maxTail).Draw(t, "p")
-			all = append(all, p...)
-			if n, err := kept.Write(p); n != len(p) || err != nil {
-				t.Fatal(n, err)
-			}
-		}
-		if want := string(all[max(0, len(all)-maxTail):]); string(kept.buf) != want {
-			t.Fatalf("kept %d bytes, want the last %d", len(kept.buf), len(want))
-		}
-		if len(kept.lastLines()) > maxText {
-			t.Fatal("too long for a sentence")
-		}
-	})
-}
-
-// However the console's bytes are cut into writes, a panic is found in them.
-func TestWatchFindsAPanic(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		noise := rapid.SliceOfN(rapid.Byte(), 0, 2000)
-		console := append(noise.Draw(t, "before"), "\n[  1.5] Kernel panic - not syncing: VFS\r\n[ 1.6] CPU\n[ 1.7] ---[ end Kernel panic - not syncing: VFS ]---\r\n"...)
-		w := &watch{next: io.Discard}
-		for len(console) > 0 {
-			n := rapid.IntRange(1, len(console)).Draw(t, "n")
-			_, _ = w.Write(console[:n])
-			console = console[n:]
-		}
-		if got := w.panicLine(); got != "Kernel panic - not syncing: VFS" {
-			t.Fatalf("panic line %q", got)
-		}
-		if len(w.line) > maxText {
-			t.Fatalf("%d bytes held", len(w.line))
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/console"
 	"github.com/arcboxlabs/arcbox-engine/hv/vsock"
 )
 
@@ -39,8 +40,8 @@ type vm struct {
 	proc    *os.Process
 	qmp     *qmpConn
 	wires   *wires
-	console *watch
-	output  *tail
+	console *console.Watch
+	output  *console.Tail
 	streams sync.WaitGroup // the drains, vsock, the CONNECT socket
 
 	events chan hv.Event
@@ -75,8 +76,8 @@ func newVM(d *Driver, spec hv.Spec, env hv.Env) *vm {
 		driver: d, env: env, accel: spec.Accel, note: spec.AccelNote, board: cmp.Or(spec.Board, hv.BoardQ35), disks: spec.Disks, nic: spec.NIC,
 		shares:  &shares{},
 		dev:     vsock.New(spec.CID, vsock.Options{Log: d.log}),
-		console: &watch{next: env.Console},
-		output:  &tail{},
+		console: console.NewWatch(env.Console),
+		output:  &console.Tail{},
 		events:  make(chan hv.Event, maxEvents),
 		reaped:  make(chan struct{}),
 		done:    make(chan struct{}),
@@ -87,9 +88,9 @@ func newVM(d *Driver, spec hv.Spec, env hv.Env) *vm {
 func (v *vm) attach(proc *os.Process, w *wires) {
 	v.proc, v.wires = proc, w
 	v.qmp = newQMP(w.qmp, v.driver.callTimeout)
-	v.streams.Go(func() { drain(v.output, w.output) })
-	v.streams.Go(func() { drain(v.console, w.console) })
-	v.streams.Go(func() { drain(v.env.AgentLog, w.log) })
+	v.streams.Go(func() { console.Drain(v.output, w.output) })
+	v.streams.Go(func() { console.Drain(v.console, w.console) })
+	v.streams.Go(func() { console.Drain(v.env.AgentLog, w.log) })
 	v.streams.Go(func() {
 		if err := v.dev.Serve(w.vsock); err != nil && v.alive(abortGrace) {
 			v.env.Logf("qemu: the vsock device ended before the VM: %v", err)
@@ -184,7 +185,7 @@ func (v *vm) say(out hv.Event) {
 func (v *vm) ending() ending {
 	e := ending{
 		status: -1, state: "its status could not be had",
-		ready: v.ready.Load(), panic: v.console.panicLine(), output: inPaths(v.output.lastLines(), v.disks), time: time.Now().UTC(),
+		ready: v.ready.Load(), panic: v.console.PanicLine(), output: inPaths(v.output.LastLines(), v.disks), time: time.Now().UTC(),
 	}
 	if v.state != nil {
 		e.status, e.state = v.state.ExitCode(), v.state.String()

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/console"
 )
 
 // heard is a writer that may be read while it is written.
@@ -391,7 +392,7 @@ func TestStartThatIsCancelled(t *testing.T) {
 	s.console.await(t, "flooded")
 	cancel()
 	err := <-failed
-	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "the same again and again") || len(err.Error()) > 2*maxText {
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "the same again and again") || len(err.Error()) > 2*console.MaxText {
 		t.Fatalf("error %v", err)
 	}
 }

@@ -18,10 +18,12 @@ var table = map[string]row{
 
 	"hv":          {},
 	"hv/hvtest":   {may: []string{"hv"}},
+	"hv/console":  {},
 	"hv/vsock":    {may: []string{"hv"}},
 	"hv/sim":      {may: []string{"hv", "guest/wire"}, tests: []string{"hv/hvtest"}},
 	"hv/virtiofs": {may: []string{"hv"}},
-	"hv/qemu":     {may: []string{"hv", "hv/virtiofs", "hv/vsock"}, tests: []string{"hv/hvtest"}},
+	"hv/qemu":     {may: []string{"hv", "hv/console", "hv/virtiofs", "hv/vsock"}, tests: []string{"hv/hvtest"}},
+	"hv/vz":       {may: []string{"hv", "hv/console", "hv/process", "hv/vsock"}, tests: []string{"hv/hvtest"}},
 
 	"hv/network/lease":  {pure: true},
 	"hv/network/egress": {may: []string{"hv/network/lease"}, pure: true},
@@ -81,6 +83,7 @@ var table = map[string]row{
 	},
 
 	"cmd/internal/archtest": {},
+	"cmd/internal/typetest": {},
 	"cmd/internal/home":     {},
 
 	// It measures from outside, and makes journals and command lines for that.
@@ -99,7 +102,7 @@ var table = map[string]row{
 		"actors", "actors/endpoint", "actors/endpoint/trust", "actors/hosts", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "guest/image", "guest/kernel", "hv", "journal",
 	}},
 	"cmd/arcbox-netd":   {may: []string{"hv/network/netd"}},
-	"cmd/arcbox-vmhost": {may: []string{"hv", "hv/qemu", "hv/sim", "hv/virtiofs", "hv/vmhost"}},
+	"cmd/arcbox-vmhost": {may: []string{"hv", "hv/qemu", "hv/sim", "hv/virtiofs", "hv/vmhost", "hv/vz"}},
 	"cmd/arcbox-agent":  {may: []string{"guest/agent"}},
 
 	// Tests of the built binaries. They import nothing of ours but the clients, the
@@ -134,6 +137,7 @@ var bans = []ban{
 	{"cmd/arcbox", module + "hv/qemu", "the CLI starts no VM"},
 	{"cmd/arcbox-engine", module + "hv/qemu", "a hypervisor is linked into arcbox-vmhost only: what crashes takes one machine with it"},
 	{"cmd/arcbox-engine", module + "hv/sim", "a hypervisor is linked into arcbox-vmhost only: what crashes takes one machine with it"},
+	{"cmd/arcbox-engine", module + "hv/vz", "a hypervisor is linked into arcbox-vmhost only: what crashes takes one machine with it"},
 	{"cmd/arcbox-vmhost", protoactor, "the VM host is one small process a machine and serves one frozen API"},
 	{"cmd/arcbox-vmhost", pebble, "only the engine writes the journal; the VM host leaves an exit note"},
 	{"cmd/arcbox-engine", "gvisor.dev/gvisor", "the network is a process of its own, which outlives the engine"},

@@ -1,0 +1,256 @@
+package vz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/vsock"
+)
+
+const (
+	maxConns   = 256 // of one VM: a window of each may be full
+	maxDialing = 64  // that the framework has not answered
+	backlog    = 64  // of the guest's connections that nobody has accepted
+)
+
+// errBusy is the answer where there is no room.
+var errBusy = errors.New("hv/vz: too many connections to the guest")
+
+// sockets are the connections of one VM.
+type sockets struct {
+	machine machine
+	cid     hv.CID
+	stall   time.Duration
+	dialing chan struct{} // one token a call that the framework has not answered
+
+	mu    sync.Mutex
+	over  bool
+	conns map[*conn]struct{}
+	ports map[uint32]*listener // nil = nobody listens any more
+	ended chan struct{}        // closed with over
+	fills sync.WaitGroup
+}
+
+func newSockets(m machine, cid hv.CID, stall time.Duration) *sockets {
+	return &sockets{
+		machine: m, cid: cid, stall: stall, dialing: make(chan struct{}, maxDialing),
+		conns: map[*conn]struct{}{}, ports: map[uint32]*listener{}, ended: make(chan struct{}),
+	}
+}
+
+// dial connects. The framework's call goes on where ctx is over, and what it
+// brings then is closed.
+func (s *sockets) dial(ctx context.Context, port uint32) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("hv/vz: dial: %w", err)
+	}
+	if s.isOver() {
+		return nil, fmt.Errorf("hv/vz: dial: %w", hv.ErrGone)
+	}
+	select {
+	case s.dialing <- struct{}{}:
+	default:
+		return nil, fmt.Errorf("%w: %d wait for an answer", errBusy, maxDialing)
+	}
+	type answer struct {
+		stream stream
+		err    error
+	}
+	answers, left := make(chan answer), make(chan struct{})
+	defer close(left)
+	go func() {
+		st, err := s.machine.Connect(port)
+		<-s.dialing
+		select {
+		case answers <- answer{st, err}:
+		case <-left:
+			if err == nil {
+				_ = st.Close()
+			}
+		}
+	}()
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			return nil, s.refused(port, a.err)
+		}
+		return s.admit(a.stream)
+	case <-s.ended:
+		return nil, s.refused(port, nil)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("hv/vz: dial port %d: %w", port, ctx.Err())
+	}
+}
+
+// refused is why a dial failed. That of a VM that has ended meanwhile says so.
+func (s *sockets) refused(port uint32, err error) error {
+	if err == nil || s.isOver() {
+		return fmt.Errorf("hv/vz: dial port %d: %w", port, hv.ErrGone)
+	}
+	return fmt.Errorf("hv/vz: dial port %d: %w", port, refusal(err))
+}
+
+// admit makes a connection of a stream, while there is room.
+func (s *sockets) admit(st stream) (net.Conn, error) {
+	c := newConn(st, s.cid, s.stall, s.drop)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.over:
+		_ = st.Close()
+		return nil, fmt.Errorf("hv/vz: connection: %w", hv.ErrGone)
+	case len(s.conns) >= maxConns:
+		_ = st.Close()
+		return nil, fmt.Errorf("%w: %d are open", errBusy, maxConns)
+	}
+	s.conns[c] = struct{}{}
+	s.fills.Go(c.fill)
+	return c, nil
+}
+
+func (s *sockets) drop(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+func (s *sockets) isOver() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over
+}
+
+// end resets every connection, and ends every listener.
+func (s *sockets) end() {
+	s.mu.Lock()
+	if !s.over {
+		s.over = true
+		close(s.ended)
+	}
+	conns, ports := s.conns, s.ports
+	s.conns, s.ports = nil, nil
+	s.mu.Unlock()
+	for c := range conns {
+		c.reset()
+	}
+	for _, l := range ports {
+		if l != nil {
+			l.shut()
+		}
+	}
+	s.fills.Wait()
+}
+
+// listen takes the guest's connections to a port. The framework listens there for
+// the rest of the VM: its own listeners can't be closed while a connection comes.
+func (s *sockets) listen(port uint32) (net.Listener, error) {
+	l := &listener{s: s, port: port, conns: make(chan net.Conn, backlog), done: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, known := s.ports[port]
+	switch {
+	case s.over:
+		return nil, fmt.Errorf("hv/vz: listen: %w", hv.ErrGone)
+	case old != nil:
+		return nil, fmt.Errorf("hv/vz: listen on port %d: %w", port, syscall.EADDRINUSE)
+	}
+	if !known {
+		if err := s.machine.Accept(port, func(st stream) { s.come(port, st) }); err != nil {
+			return nil, fmt.Errorf("hv/vz: listen on port %d: %w", port, err)
+		}
+	}
+	s.ports[port] = l
+	return l, nil
+}
+
+// come takes a connection of the guest, which is closed where nobody listens or
+// too many wait.
+func (s *sockets) come(port uint32, st stream) {
+	c, err := s.admit(st)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	l := s.ports[port]
+	s.mu.Unlock()
+	if l == nil || !l.offer(c) {
+		_ = c.Close()
+	}
+}
+
+// listener is one port of the host.
+type listener struct {
+	s     *sockets
+	port  uint32
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+// offer queues a connection, unless it is closed or full.
+func (l *listener) offer(c net.Conn) bool {
+	l.s.mu.Lock() // so that none comes behind the last look of shut
+	defer l.s.mu.Unlock()
+	select {
+	case <-l.done:
+		return false
+	default:
+	}
+	select {
+	case l.conns <- c:
+		return true
+	default:
+		return false
+	}
+}
+
+// Accept waits for a connection.
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case <-l.done:
+		return nil, l.closed()
+	case c := <-l.conns:
+		return c, nil
+	}
+}
+
+func (l *listener) closed() error {
+	return &net.OpError{Op: "accept", Net: "vsock", Addr: l.Addr(), Err: net.ErrClosed}
+}
+
+// Close lets nobody in any more.
+func (l *listener) Close() error {
+	l.s.mu.Lock()
+	if l.s.ports[l.port] == l {
+		l.s.ports[l.port] = nil
+	}
+	l.s.mu.Unlock()
+	l.shut()
+	return nil
+}
+
+// shut ends who accepts, and who waits to be.
+func (l *listener) shut() {
+	l.once.Do(func() {
+		l.s.mu.Lock()
+		close(l.done)
+		l.s.mu.Unlock()
+		for {
+			select {
+			case c := <-l.conns:
+				_ = c.Close()
+			default:
+				return
+			}
+		}
+	})
+}
+
+// Addr is the host's end.
+func (l *listener) Addr() net.Addr { return vsock.Addr{CID: hv.CIDHost, Port: l.port} }
