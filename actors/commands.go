@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
@@ -46,9 +45,10 @@ func init() {
 			fsm.Created: (*machine).provisionAgain, fsm.Stopped: (*machine).provisionAgain,
 			fsm.Starting: (*machine).provisionAgain, fsm.Running: (*machine).provisionAgain, fsm.Stopping: (*machine).provisionAgain,
 		},
-		verbAwait: anyState((*machine).awaitState),
-		verbLog:   anyState((*machine).openLog),
-		verbOpen:  {fsm.Running: (*machine).openGuest, fsm.Stopping: (*machine).openGuest, fsm.Starting: (*machine).openGuest},
+		verbRename: {fsm.Created: (*machine).rename, fsm.Stopped: (*machine).rename},
+		verbAwait:  anyState((*machine).awaitState),
+		verbLog:    anyState((*machine).openLog),
+		verbOpen:   {fsm.Running: (*machine).openGuest, fsm.Stopping: (*machine).openGuest, fsm.Starting: (*machine).openGuest},
 	}
 }
 
@@ -65,6 +65,9 @@ func (m *machine) command(c *command) {
 	if (m.unseen && c.verb != verbAwait && c.verb != verbLog) || m.start != nil || m.making != nil {
 		m.held = append(m.held, c) // bounded in time: a look and a start end by themselves
 		return
+	}
+	if c.promised {
+		defer m.nameSettled()
 	}
 	if st := m.state().State; c.verb == verbCreate && (m.void || st == fsm.Removed) {
 		m.handBack(c)
@@ -88,17 +91,17 @@ func (m *machine) neverWas() {
 	m.send(m.sup, cleaned{m.ref.ID})
 }
 
-// handBack gives a create to the supervisor again: the name that it wants was
-// this machine's when it came, and is free now.
-func (m *machine) handBack(c *command) {
-	m.send(m.sup, &actor.MessageEnvelope{
-		Header: map[string]string{"principal": c.principal}, Message: c.msg, Sender: c.from,
-	})
-}
+// handBack gives a command to the supervisor again: the name that it is about was
+// this machine's when it came, and is not any more.
+func (m *machine) handBack(c *command) { m.send(m.sup, c.envelope()) }
 
 func (m *machine) admit(c *command) error {
 	if done, err := m.repeated(c); done || err != nil {
 		return err
+	}
+	if !m.meant(c) {
+		m.handBack(c)
+		return nil
 	}
 	act := admissions[c.verb][m.state().State]
 	if act == nil {
@@ -113,6 +116,8 @@ func (m *machine) conflict(c *command) error {
 	switch hint := "arcbox journal why " + m.ref.Name; {
 	case st.State == fsm.Removed, st.State == fsm.None:
 		return notFound(m.ref.Name)
+	case c.verb == verbRename:
+		return refuse(wire.Code_CODE_CONFLICT, "arcbox stop "+m.ref.Name, "machine %q is %s: only one that does not run can be renamed", m.ref.Name, st.State)
 	case c.verb == verbOpen:
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox start "+m.ref.Name, "machine %q is %s: it has no guest to talk to", m.ref.Name, st.State)
 	default:
@@ -133,7 +138,7 @@ func (m *machine) repeated(c *command) (bool, error) {
 	gone := m.state().State == fsm.Removed
 	if o.Machine != m.ref.ID {
 		if _, there := m.view.ByID(o.Machine); there {
-			return true, refuse(wire.Code_CODE_CONFLICT, "", "request id %s was used for another machine", c.request)
+			return true, m.passOn(c, o.Machine)
 		}
 		gone = true // its machine had this one's name before
 	}

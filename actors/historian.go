@@ -300,6 +300,18 @@ func (h *historian) feed(f *follower) {
 	}
 }
 
+// nameThen is the name that a machine had behind a record.
+func (s *shared) nameThen(m fsm.Machine, seq uint64) string {
+	if seq >= m.Renamed {
+		return m.Name
+	}
+	next, err := s.Journal.Query(journal.Query{Machine: m.ID, After: seq, Kinds: []fsm.Kind{fsm.KindRenamed}, Limit: 1})
+	if err != nil || len(next) == 0 || next[0].Unreadable != nil {
+		return m.Name
+	}
+	return next[0].Fact.(*fsm.RenamedFact).From
+}
+
 // recordOnWire is one record as clients see it, with the machine's name where
 // it is known.
 func recordOnWire(s *shared, e journal.Entry) *wire.Record {
@@ -309,9 +321,9 @@ func recordOnWire(s *shared, e journal.Entry) *wire.Record {
 	}
 	if out.Name == "" && e.Machine != "" {
 		if m, ok := s.view.ByID(e.Machine); ok {
-			out.Name = m.Name
+			out.Name = s.nameThen(m.Machine, e.Seq)
 		} else if m, ok := s.Journal.Machine(e.Machine); ok {
-			out.Name = m.Name
+			out.Name = s.nameThen(m, e.Seq)
 		}
 	}
 	if e.Unreadable != nil {

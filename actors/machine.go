@@ -99,6 +99,8 @@ func (m *machine) Receive(ctx actor.Context) {
 		m.networkSaid(msg.state)
 	case stopForEngine:
 		m.command(msg.c)
+	case renaming:
+		m.command(msg.c)
 	default:
 		if c := commandOf(ctx); c != nil {
 			m.command(c)
@@ -144,7 +146,9 @@ func (m *machine) broken(ctx actor.Context, r any) {
 		m.dismiss(w, refused(err, nil))
 	}
 	for _, c := range m.held {
-		m.answer(c, refused(err, nil))
+		if m.answer(c, refused(err, nil)); c.promised {
+			m.nameSettled()
+		}
 	}
 	if m.making != nil {
 		m.answer(m.making.c, refused(err, nil))

@@ -29,6 +29,16 @@ type (
 	cleaned struct{ id string }
 	// stopForEngine asks a machine to stop with the engine.
 	stopForEngine struct{ c *command }
+	// renaming asks a machine to take the name that the supervisor keeps for it;
+	// renamed says what it is called now, and no longer wants.
+	renaming struct{ c *command }
+	renamed  struct{ id, name string }
+	// passedOn is a request that was carried out before, for a machine which had the
+	// name then.
+	passedOn struct {
+		id string
+		c  *command
+	}
 	// lookFirst tells a machine that was never started that it has a directory.
 	lookFirst struct{}
 )
@@ -57,6 +67,7 @@ const (
 	verbRemove  verb = "rm"
 	verbSet     verb = "set"
 	verbAgain   verb = "provision"
+	verbRename  verb = "rename"
 	verbAwait   verb = "wait"
 	verbOpen    verb = "open"
 	verbLog     verb = "log"
@@ -70,6 +81,7 @@ type command struct {
 	principal string
 	request   string
 	reason    fsm.Reason
+	promised  bool // of a rename: the supervisor keeps the new name for it
 }
 
 // requester is a message of the wire that carries a Request.
@@ -81,7 +93,7 @@ type named interface{ GetName() string }
 var verbs = map[string]verb{
 	"CreateMachine": verbCreate, "StartMachine": verbStart, "StopMachine": verbStop,
 	"RestartMachine": verbRestart, "RemoveMachine": verbRemove, "AwaitMachine": verbAwait,
-	"SetMachine": verbSet, "ProvisionMachine": verbAgain, "OpenGuest": verbOpen, "OpenLog": verbLog,
+	"SetMachine": verbSet, "ProvisionMachine": verbAgain, "RenameMachine": verbRename, "OpenGuest": verbOpen, "OpenLog": verbLog,
 }
 
 // commandOf reads a command for one machine out of an actor's context, nil
@@ -100,6 +112,11 @@ func commandOf(ctx actor.Context) *command {
 		c.request = r.GetRequest().GetId()
 	}
 	return c
+}
+
+// envelope is a command as it came, to be sent on.
+func (c *command) envelope() *actor.MessageEnvelope {
+	return &actor.MessageEnvelope{Header: map[string]string{"principal": c.principal}, Message: c.msg, Sender: c.from}
 }
 
 func principalOf(ctx actor.Context) string {

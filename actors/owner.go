@@ -49,6 +49,6 @@ func (m *machine) orphaned(r orphaned) {
 	}
 	m.Log.Info("its owner has ended", "machine", m.ref.Name)
 	m.command(&command{
-		verb: verbRemove, msg: &wire.RemoveMachine{Name: m.ref.Name, Force: true}, principal: ownerPrincipal, reason: fsm.ReasonRemove,
+		verb: verbRemove, msg: &wire.RemoveMachine{Name: m.ref.ID, Force: true}, principal: ownerPrincipal, reason: fsm.ReasonRemove,
 	})
 }

@@ -55,14 +55,11 @@ func pastOfOne(s *shared, name string, seq uint64, at time.Time) (proto.Message,
 	for _, m := range ever {
 		ids = append(ids, m.ID)
 	}
-	for _, id := range ids {
-		m, ok, err := s.Journal.MachineAt(id, seq)
-		if err != nil {
-			return nil, err
-		}
-		if !ok || m.State == fsm.Removed {
-			continue
-		}
+	m, ok, err := thenCalled(s, ids, name, seq)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
 		out := &wire.PastMachines{Seq: seq, Machines: []*wire.Machine{pastOnWire(s, m)}}
 		if e, err := s.Journal.Entry(seq); err == nil {
 			out.UnixNanos = nanos(e.Time)
@@ -75,6 +72,25 @@ func pastOfOne(s *shared, name string, seq uint64, at time.Time) (proto.Message,
 	return nil, refuse(wire.Code_CODE_NOT_FOUND, "arcbox journal timeline "+name,
 		"there was no machine %q at %s (the last one of that name was created at %s)", clip(name, 80),
 		at.UTC().Format(time.RFC3339), ever[len(ever)-1].Made.Format(time.RFC3339))
+}
+
+// thenCalled is the machine of these that had a name, or an id, behind a record; where
+// none had, one that has had the name at another time.
+func thenCalled(s *shared, ids []string, name string, seq uint64) (found fsm.Machine, ok bool, err error) {
+	for _, id := range ids {
+		m, there, err := s.Journal.MachineAt(id, seq)
+		if err != nil {
+			return found, false, err
+		}
+		switch {
+		case !there || m.State == fsm.Removed:
+		case id == name || nameKey(m.Name) == nameKey(name):
+			return m, true, nil
+		default:
+			found, ok = m, true
+		}
+	}
+	return found, ok, nil
 }
 
 // pastOnWire is one machine as it was. What is owed, and where its directory

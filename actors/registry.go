@@ -19,6 +19,7 @@ type registry struct {
 
 type member struct {
 	id, name string
+	next     string // the name that is kept for it; "" = none
 	pid      *actor.PID
 	left     bool // its name is free: removed and synced, the directory not yet deleted
 }
@@ -48,9 +49,32 @@ func (r *registry) leave(id string) {
 		return
 	}
 	m.left = true
-	if r.names[nameKey(m.name)] == m {
-		delete(r.names, nameKey(m.name))
+	r.drop(m, m.name)
+	r.drop(m, m.next)
+}
+
+// drop frees one of a machine's names.
+func (r *registry) drop(m *member, name string) {
+	if r.names[nameKey(name)] == m {
+		delete(r.names, nameKey(name))
 	}
+}
+
+// promise keeps a second name for a machine: its own or nobody's.
+func (r *registry) promise(m *member, name string) { m.next, r.names[nameKey(name)] = name, m }
+
+// settle ends a promise: of its names the machine has this one, and no other.
+func (r *registry) settle(id, name string) {
+	m := r.ids[id]
+	if m == nil {
+		return
+	}
+	for _, other := range []string{m.name, m.next} {
+		if nameKey(other) != nameKey(name) {
+			r.drop(m, other)
+		}
+	}
+	m.name, m.next = name, ""
 }
 
 // forget drops a machine that has left and is cleaned away.

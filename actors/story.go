@@ -75,11 +75,11 @@ var sentences = map[fsm.State]func(*story) string{
 
 // afterwards are the sentences behind the first one.
 var afterwards = map[fsm.State][]func(*story) string{
-	fsm.Created:  {(*story).health, (*story).disk},
+	fsm.Created:  {(*story).renamed, (*story).health, (*story).disk},
 	fsm.Starting: {(*story).changed, (*story).health},
 	fsm.Running:  {(*story).diskFound, (*story).changed, (*story).setUp, (*story).health},
 	fsm.Stopping: {(*story).changed, (*story).health},
-	fsm.Stopped:  {(*story).whileDown, (*story).next, (*story).health, (*story).disk},
+	fsm.Stopped:  {(*story).whileDown, (*story).next, (*story).renamed, (*story).health, (*story).disk},
 }
 
 // somebody is a principal in words.
@@ -183,6 +183,16 @@ func (t *story) removed() string {
 func (t *story) changed() string {
 	if note := pending(t.m.Machine); note != "" {
 		return "Its spec was changed since: " + note
+	}
+	return ""
+}
+
+// renamed says what a machine was called when it ran last.
+func (t *story) renamed() string {
+	for _, e := range t.chain {
+		if f, ok := e.Fact.(*fsm.RenamedFact); ok && e.Seq == t.m.Renamed {
+			return fmt.Sprintf("%s renamed it from %s", somebody(e.Principal), f.From)
+		}
 	}
 	return ""
 }

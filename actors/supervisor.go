@@ -57,6 +57,10 @@ func (s *supervisor) Receive(ctx actor.Context) {
 		}
 	case nameFreed:
 		s.reg.leave(msg.id)
+	case renamed:
+		s.reg.settle(msg.id, msg.name)
+	case passedOn:
+		s.passOn(ctx, msg)
 	case cleaned:
 		s.cleaned(ctx, msg.id)
 	case *wire.ClientGone:
@@ -78,6 +82,8 @@ func (s *supervisor) request(ctx actor.Context) {
 		s.inspect(ctx, msg)
 	case *wire.CreateMachine:
 		s.create(ctx, msg)
+	case *wire.RenameMachine:
+		s.rename(ctx, msg)
 	case *wire.StopEngine:
 		s.stopEngine(ctx, msg)
 	case *wire.Done, *wire.Refused: // of a machine that stops with the engine
@@ -145,6 +151,7 @@ func (s *supervisor) respawn(ctx actor.Context, who *actor.PID) {
 		return
 	}
 	s.Log.Error("machine's actor ended; spawning it again from the journal", "machine", mem.name)
+	s.reg.settle(id, m.Name)
 	s.spawn(ctx, mem, m)
 }
 
@@ -189,9 +196,7 @@ func (s *supervisor) create(ctx actor.Context, msg *wire.CreateMachine) {
 	id := s.NewID()
 	mem := &member{id: id, name: msg.GetName()}
 	if holder, ok := s.reg.join(mem); !ok {
-		// Only what is durable may refuse: else a crash makes the refusal a lie.
-		// Until then the holder itself answers, behind its own create.
-		if _, durable := s.view.ByID(holder.id); !durable {
+		if !s.durably(holder, msg.GetName()) {
 			ctx.Forward(holder.pid)
 		} else if o, ok := s.knows(ctx, msg); ok { // since just now
 			s.createdBefore(ctx, o)
@@ -212,14 +217,19 @@ func (s *supervisor) knows(ctx actor.Context, msg requester) (journal.Outcome, b
 	return s.Journal.Request(principalOf(ctx), msg.GetRequest().GetId())
 }
 
-// createdBefore answers a create that was carried out before: by its machine,
-// where that still is.
+// createdBefore answers a create that was carried out before.
 func (s *supervisor) createdBefore(ctx actor.Context, o journal.Outcome) {
+	s.before(ctx, o, fsm.KindCreated)
+}
+
+// before answers a request that led to a record of this kind, if it did: by its
+// machine, where that still is.
+func (s *supervisor) before(ctx actor.Context, o journal.Outcome, k fsm.Kind) {
 	if mem := s.reg.ids[o.Machine]; mem != nil && !mem.left {
 		ctx.Forward(mem.pid)
 		return
 	}
-	if o.Kind != fsm.KindCreated {
+	if o.Kind != k {
 		s.reply(ctx, refused(refuse(wire.Code_CODE_CONFLICT, "", "this request's id was used for something else (record %d, %s)", o.Seq, o.Kind), nil))
 		return
 	}
@@ -243,11 +253,15 @@ func (s *supervisor) forward(ctx actor.Context) {
 	}
 	if r, ok := ctx.Message().(requester); ok {
 		if o, known := s.knows(ctx, r); known {
+			if mem := s.reg.ids[o.Machine]; mem != nil && !mem.left && s.wasNamed(o.Machine, name) {
+				ctx.Forward(mem.pid) // it was renamed since
+				return
+			}
 			s.reply(ctx, orRefused(s.doneBefore(commandOf(ctx).verb, o, clip(name, 80))))
 			return
 		}
 	}
-	s.reply(ctx, refused(notFound(clip(name, 80)), nil))
+	s.reply(ctx, refused(s.missing(name), nil))
 }
 
 // doneBefore answers a request that was carried out before for a machine that
@@ -272,7 +286,7 @@ func (s *supervisor) inspect(ctx actor.Context, msg *wire.InspectMachine) {
 		seen, ok = s.view.ByID(msg.GetName())
 	}
 	if !ok {
-		s.reply(ctx, refused(notFound(clip(msg.GetName(), 80)), nil))
+		s.reply(ctx, refused(s.missing(msg.GetName()), nil))
 		return
 	}
 	s.reply(ctx, machineOnWire(s.shared, seen, true))

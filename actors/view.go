@@ -51,6 +51,9 @@ func (v *View) publish(s *Seen) {
 		}
 		return
 	}
+	if old := v.byID[s.ID]; old != nil && nameKey(old.Name) != nameKey(s.Name) && v.byName[nameKey(old.Name)] == old {
+		delete(v.byName, nameKey(old.Name)) // it was renamed
+	}
 	v.byID[s.ID], v.byName[nameKey(s.Name)] = s, s
 }
 

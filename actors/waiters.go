@@ -49,7 +49,8 @@ var standings = map[verb]map[fsm.State]func(*machine, *waiter) proto.Message{
 	verbSet: {
 		fsm.Created: setBefore, fsm.Starting: setBefore, fsm.Running: setBefore, fsm.Stopping: setBefore, fsm.Stopped: setBefore,
 	},
-	verbAgain: {fsm.Created: done, fsm.Starting: done, fsm.Running: done, fsm.Stopping: done, fsm.Stopped: done},
+	verbRename: {fsm.Created: done, fsm.Starting: done, fsm.Running: done, fsm.Stopping: done, fsm.Stopped: done},
+	verbAgain:  {fsm.Created: done, fsm.Starting: done, fsm.Running: done, fsm.Stopping: done, fsm.Stopped: done},
 }
 
 // finals are the records that settle a request for good, whatever came later.

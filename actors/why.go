@@ -81,7 +81,7 @@ func offers(v verb, m *Seen) bool {
 		return live
 	case verbLog:
 		return m.Dir
-	case verbCreate, verbRestart, verbSet, verbAgain, verbAwait:
+	case verbCreate, verbRestart, verbSet, verbAgain, verbRename, verbAwait:
 	}
 	return true
 }

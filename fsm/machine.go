@@ -34,6 +34,8 @@ type Machine struct {
 	Lease   *Lease   `cbor:"40,keyasint,omitempty" json:"lease,omitempty"` // nil = it has no network
 	// Provisioned is what became of its set-up, the last time.
 	Provisioned *Provisioned `cbor:"60,keyasint,omitempty" json:"provisioned,omitempty"`
+	// Renamed is the record that gave it its name; 0 = it was created with it.
+	Renamed uint64 `cbor:"70,keyasint,omitempty" json:"renamed,omitempty"`
 }
 
 // Launch is the launch under way. It is nil where no VM may exist.
@@ -175,6 +177,7 @@ var folds = map[Kind]func(*Machine, Record){
 	KindHealthChanged: func(m *Machine, r Record) { m.Health = r.Fact.(*HealthChangedFact).Health },
 	KindStrayFound:    foldStrayFound,
 	KindProvisioned:   foldProvisioned,
+	KindRenamed:       func(m *Machine, r Record) { m.Name, m.Renamed = r.Name, r.Seq },
 	KindStrayGone:     func(m *Machine, _ Record) { m.Stray, m.Health = nil, Health{Level: HealthOK} },
 }
 

@@ -37,6 +37,7 @@ const (
 	KindStrayFound     Kind = "stray-found"
 	KindStrayGone      Kind = "stray-gone"
 	KindProvisioned    Kind = "provisioned"
+	KindRenamed        Kind = "renamed"
 )
 
 // The engine's own kinds: their Machine is empty.
@@ -320,6 +321,11 @@ type SpecChangedFact struct {
 	Grown int64 `cbor:"2,keyasint,omitempty" json:"grown,omitempty"`
 }
 
+// RenamedFact is the payload of renamed. The record's own name is the new one.
+type RenamedFact struct {
+	From string `cbor:"1,keyasint" json:"from"`
+}
+
 // DataDisk is the machine's own disk, as disk-formatted names it.
 const DataDisk = "data"
 
@@ -426,6 +432,9 @@ func (*StrayFoundFact) Kind() Kind { return KindStrayFound }
 func (*StrayGoneFact) Kind() Kind { return KindStrayGone }
 
 // Kind implements Fact.
+func (*RenamedFact) Kind() Kind { return KindRenamed }
+
+// Kind implements Fact.
 func (*EngineStartedFact) Kind() Kind { return KindEngineStarted }
 
 // Kind implements Fact.
@@ -454,6 +463,7 @@ var facts = map[Kind]func() Fact{
 	KindStrayFound:     func() Fact { return &StrayFoundFact{} },
 	KindStrayGone:      func() Fact { return &StrayGoneFact{} },
 	KindProvisioned:    func() Fact { return &ProvisionedFact{} },
+	KindRenamed:        func() Fact { return &RenamedFact{} },
 	KindEngineStarted:  func() Fact { return &EngineStartedFact{} },
 	KindEngineStopped:  func() Fact { return &EngineStoppedFact{} },
 }

@@ -44,6 +44,7 @@ var Transitions = []Transition{
 	{KindStrayFound, []State{Created, Stopped}, Stay, "a VM runs that should not"},
 	{KindStrayGone, []State{Created, Stopped}, Stay, "that VM is gone"},
 	{KindProvisioned, []State{Running}, Stay, "its first-boot set-up has a result"},
+	{KindRenamed, []State{Created, Stopped}, Stay, "it has another name; the old one is free"},
 }
 
 // ErrIllegal marks a record that Table 1 forbids.
@@ -69,6 +70,10 @@ func Next(from State, k Kind) (State, error) {
 func Moves(k Kind) bool {
 	return len(rows[k]) > 0 && rows[k][0].To != Stay
 }
+
+// Claims tells whether records of this kind say which name and CID a machine has
+// from there on.
+func Claims(k Kind) bool { return Moves(k) || k == KindRenamed }
 
 // rows are those of Table 1, by kind: every fold of every record looks there.
 var rows = func() map[Kind][]Transition {

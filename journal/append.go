@@ -88,7 +88,7 @@ func (j *Journal) encodeAll(req *request) error {
 		if err != nil {
 			return err
 		}
-		if fsm.Moves(r.Kind) {
+		if fsm.Claims(r.Kind) {
 			j.claim(r, claims)
 		}
 		if _, err := encode(*r, k, &req.buf); err != nil {
@@ -99,8 +99,8 @@ func (j *Journal) encodeAll(req *request) error {
 	return nil
 }
 
-// claim completes a record that moves a state: by such records alone a fold
-// resumes behind a damaged stretch.
+// claim completes a record that moves a state, or gives another name: by such
+// records alone a fold resumes behind a damaged stretch.
 func (j *Journal) claim(r *fsm.Record, before map[string]fsm.Record) {
 	b, ok := before[r.Machine]
 	if !ok {

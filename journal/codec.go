@@ -23,7 +23,8 @@ import (
 //	4  a spec's set-up, and provisioned
 //	5  a spec's labels, its protection, and its shares; a reboot behind which booted
 //	   is owed again
-const format = 5
+//	6  renamed
+const format = 6
 
 // The versions of a record's value. These numbers are on disk: a number is
 // never given another meaning.

@@ -40,6 +40,7 @@ var facts = []fsm.Fact{
 	&fsm.StrayFoundFact{Launch: "l", CID: 9, What: "w"},
 	&fsm.StrayGoneFact{},
 	&fsm.ProvisionedFact{Round: 1, Status: 3, Signal: 15, TimedOut: true, Interrupted: true, Error: "e", Took: time.Second, Tail: "t"},
+	&fsm.RenamedFact{From: "old"},
 	&fsm.EngineStartedFact{Version: "v", Boot: "b"},
 	&fsm.EngineStoppedFact{Machines: true},
 }

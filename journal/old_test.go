@@ -18,10 +18,10 @@ import (
 var makeOld = flag.String("make", "", "write testdata/VERSION anew: only before the first release of that format")
 
 // histories are those of each format.
-var histories = map[string]func() []fsm.Record{"v1": v1, "v2": v2, "v3": v3, "v4": v4, "v5": v5}
+var histories = map[string]func() []fsm.Record{"v1": v1, "v2": v2, "v3": v3, "v4": v4, "v5": v5, "v6": v6}
 
 // kindsNewIn are the kinds that older histories can't have.
-var kindsNewIn = map[string][]fsm.Kind{"v4": {fsm.KindProvisioned}}
+var kindsNewIn = map[string][]fsm.Kind{"v4": {fsm.KindProvisioned}, "v6": {fsm.KindRenamed}}
 
 // TestOldJournalOpensForEver opens journals that older engines left behind when
 // they were killed. They must read the same with every engine to come: never write
@@ -228,6 +228,23 @@ func v5() []fsm.Record {
 		recs = append(recs, r)
 		if r.Kind == fsm.KindRebooted && r.Machine == id(1) {
 			recs = append(recs, booted)
+		}
+	}
+	return recs
+}
+
+// v6 is one whose machines were renamed.
+func v6() []fsm.Record {
+	var recs []fsm.Record
+	for _, r := range v5() {
+		if fsm.Moves(r.Kind) && r.Kind != fsm.KindCreated {
+			r.Name = "shop"
+		}
+		recs = append(recs, r)
+		if r.Kind == fsm.KindCreated {
+			n := recordOf(&fsm.RenamedFact{From: r.Name})
+			n.Machine, n.Name = r.Machine, "shop"
+			recs = append(recs, n)
 		}
 	}
 	return recs

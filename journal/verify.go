@@ -178,13 +178,13 @@ func (v *verification) record(s *item) {
 	if err := v.fold.record(r); err != nil {
 		v.fault(r.Seq, r.Machine, "%v", err)
 	}
-	if fsm.Moves(r.Kind) || v.fold.machines[r.Machine].Damaged { // nothing else claims or gives up
+	if fsm.Claims(r.Kind) || v.fold.machines[r.Machine].Damaged { // nothing else claims or gives up
 		v.claim(r)
 	}
 	if v.due[r.Seq] {
 		v.compare(k, r.Seq)
 	}
-	if r.Kind == fsm.KindCreated {
+	if names(r.Kind) {
 		v.names[string(keyName(r.Name, k))] = r.Machine
 	}
 	if r.Request != "" && v.now.Sub(r.Time) <= keep24h {

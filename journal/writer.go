@@ -224,10 +224,13 @@ func (j *Journal) put(b *pebble.Batch, req *request, now time.Time) error {
 	return nil
 }
 
+// names tells whether records of this kind give their machine a name.
+func names(k fsm.Kind) bool { return k == fsm.KindCreated || k == fsm.KindRenamed }
+
 // putRecord sets every key that a record has.
 func putRecord(b *pebble.Batch, r fsm.Record, k machineKey, v []byte) error {
 	err := errors.Join(b.Set(keyRecord(r.Seq), v, nil), b.Set(keyIndex(k, r.Seq), nil, nil))
-	if r.Kind == fsm.KindCreated {
+	if names(r.Kind) {
 		err = errors.Join(err, b.Set(keyName(r.Name, k), nil, nil))
 	}
 	if r.Request != "" {

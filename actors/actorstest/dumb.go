@@ -83,6 +83,12 @@ func (d *dumb) step(m *dumbMachine, r fsm.Record) error {
 		m.cid = 0
 	case *fsm.DesiredChangedFact:
 		m.wanted = f.Desired == fsm.DesiredRunning
+	case *fsm.RenamedFact:
+		if old := strings.ToLower(m.name); m.name != f.From || d.names[old] != r.Machine || m.state != "Created" && m.state != "Stopped" {
+			return fmt.Errorf("renamed from %s", f.From)
+		}
+		delete(d.names, strings.ToLower(m.name))
+		return d.call(m, r)
 	case *fsm.RemovedFact:
 		m.state = "Removed"
 		d.free(m, r.Machine)
@@ -92,11 +98,16 @@ func (d *dumb) step(m *dumbMachine, r fsm.Record) error {
 }
 
 func (d *dumb) created(m *dumbMachine, r fsm.Record) error {
+	m.state = "Created"
+	return d.call(m, r)
+}
+
+func (d *dumb) call(m *dumbMachine, r fsm.Record) error {
 	key := strings.ToLower(r.Name)
 	if other, taken := d.names[key]; taken {
 		return fmt.Errorf("the name is %s's", other)
 	}
-	d.names[key], m.name, m.state = r.Machine, r.Name, "Created"
+	d.names[key], m.name = r.Machine, r.Name
 	return nil
 }
 

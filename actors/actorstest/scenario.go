@@ -20,6 +20,7 @@ import (
 //	create NAME [image] [network [egress=POLICY]] [provision] [restart=POLICY] [block=PATH[,ro]] [owner=WHOSE] [id=REQUEST] [as=WHO] [&]
 //	start NAME [timeout=D] …     stop NAME [timeout=D] [kill] [no-kill] [host] …
 //	set NAME [cpus=N] [memory=MIB] [disk=MIB] [label=TIER] [protect=yes|no] [egress=POLICY] …
+//	rename NAME to=NAME …
 //	again NAME …                 asks for its set-up once more
 //	restart NAME [kill] …        rm NAME [force] …        wait NAME UNTIL [timeout=D]
 //	engine-stop [machines] [host]                         why NAME                 list
@@ -157,6 +158,8 @@ func (l line) message() proto.Message {
 		return &wire.RemoveMachine{Request: l.request(), Name: l.name, Force: l.has("force")}
 	case "set":
 		return l.set()
+	case "rename":
+		return &wire.RenameMachine{Request: l.request(), Name: l.name, NewName: l.words["to"]}
 	case "again":
 		return &wire.ProvisionMachine{Request: l.request(), Name: l.name}
 	case "wait":

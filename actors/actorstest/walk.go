@@ -136,6 +136,7 @@ var proofs = map[string][]fsm.Kind{
 	"RestartMachine": {fsm.KindReady},
 	"RemoveMachine":  {fsm.KindRemoved},
 	"SetMachine":     {fsm.KindSpecChanged, fsm.KindCreated},
+	"RenameMachine":  {fsm.KindRenamed, fsm.KindCreated},
 }
 
 // kept: what was answered is in the records, and a refusal left none.

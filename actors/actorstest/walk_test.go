@@ -120,6 +120,12 @@ var walks = map[string]func(*rapid.T, *Walk){
 			w.World.BringNetwork()
 		}
 	},
+	"rename": func(rt *rapid.T, w *Walk) {
+		name, to := names.Draw(rt, "name"), names.Draw(rt, "to")
+		send(rt, w, func(r *wire.Request) proto.Message {
+			return &wire.RenameMachine{Request: r, Name: name, NewName: to}
+		})
+	},
 	"again": func(rt *rapid.T, w *Walk) {
 		if len(w.asks) > 0 {
 			w.Again(rapid.IntRange(0, len(w.asks)-1).Draw(rt, "which"))

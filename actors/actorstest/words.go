@@ -110,6 +110,8 @@ func factInWords(r fsm.Record) string {
 			s += fmt.Sprintf(" grown %dM", f.Grown>>20)
 		}
 		return s
+	case *fsm.RenamedFact:
+		return " from " + f.From
 	case *fsm.DesiredChangedFact:
 		return " " + string(f.Desired)
 	case *fsm.StrayFoundFact:

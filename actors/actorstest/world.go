@@ -149,9 +149,10 @@ func (w *World) breach(format string, args ...any) {
 func (w *World) at(ref actors.Ref) *place {
 	p := w.places[ref.ID]
 	if p == nil {
-		p = &place{name: ref.Name}
+		p = &place{}
 		w.places[ref.ID] = p
 	}
+	p.name = ref.Name // it may have been renamed
 	return p
 }
 

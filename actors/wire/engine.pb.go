@@ -1564,6 +1564,68 @@ func (x *SetMachine) GetProtect() bool {
 	return false
 }
 
+// RenameMachine gives a machine that does not run another name. All else of it stays
+// as it is.
+type RenameMachine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	NewName       string                 `protobuf:"bytes,3,opt,name=new_name,json=newName,proto3" json:"new_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenameMachine) Reset() {
+	*x = RenameMachine{}
+	mi := &file_actors_wire_engine_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenameMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenameMachine) ProtoMessage() {}
+
+func (x *RenameMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenameMachine.ProtoReflect.Descriptor instead.
+func (*RenameMachine) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RenameMachine) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *RenameMachine) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RenameMachine) GetNewName() string {
+	if x != nil {
+		return x.NewName
+	}
+	return ""
+}
+
 // StopEngine ends the engine; with machines, the machines first.
 type StopEngine struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1577,7 +1639,7 @@ type StopEngine struct {
 
 func (x *StopEngine) Reset() {
 	*x = StopEngine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[18]
+	mi := &file_actors_wire_engine_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1651,7 @@ func (x *StopEngine) String() string {
 func (*StopEngine) ProtoMessage() {}
 
 func (x *StopEngine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[18]
+	mi := &file_actors_wire_engine_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1664,7 @@ func (x *StopEngine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopEngine.ProtoReflect.Descriptor instead.
 func (*StopEngine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{18}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StopEngine) GetRequest() *Request {
@@ -1648,7 +1710,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	mi := &file_actors_wire_engine_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1660,7 +1722,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	mi := &file_actors_wire_engine_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1673,7 +1735,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{19}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Done) GetSeq() uint64 {
@@ -1725,7 +1787,7 @@ type ListMachines struct {
 
 func (x *ListMachines) Reset() {
 	*x = ListMachines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[20]
+	mi := &file_actors_wire_engine_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1737,7 +1799,7 @@ func (x *ListMachines) String() string {
 func (*ListMachines) ProtoMessage() {}
 
 func (x *ListMachines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[20]
+	mi := &file_actors_wire_engine_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1750,7 +1812,7 @@ func (x *ListMachines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachines.ProtoReflect.Descriptor instead.
 func (*ListMachines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{20}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListMachines) GetPaged() bool {
@@ -1779,7 +1841,7 @@ type Machines struct {
 
 func (x *Machines) Reset() {
 	*x = Machines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[21]
+	mi := &file_actors_wire_engine_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1791,7 +1853,7 @@ func (x *Machines) String() string {
 func (*Machines) ProtoMessage() {}
 
 func (x *Machines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[21]
+	mi := &file_actors_wire_engine_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1804,7 +1866,7 @@ func (x *Machines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machines.ProtoReflect.Descriptor instead.
 func (*Machines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{21}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Machines) GetVersion() uint64 {
@@ -1844,7 +1906,7 @@ type InspectMachine struct {
 
 func (x *InspectMachine) Reset() {
 	*x = InspectMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[22]
+	mi := &file_actors_wire_engine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1856,7 +1918,7 @@ func (x *InspectMachine) String() string {
 func (*InspectMachine) ProtoMessage() {}
 
 func (x *InspectMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[22]
+	mi := &file_actors_wire_engine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1869,7 +1931,7 @@ func (x *InspectMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectMachine.ProtoReflect.Descriptor instead.
 func (*InspectMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{22}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *InspectMachine) GetName() string {
@@ -1893,7 +1955,7 @@ type AwaitMachine struct {
 
 func (x *AwaitMachine) Reset() {
 	*x = AwaitMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[23]
+	mi := &file_actors_wire_engine_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1905,7 +1967,7 @@ func (x *AwaitMachine) String() string {
 func (*AwaitMachine) ProtoMessage() {}
 
 func (x *AwaitMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[23]
+	mi := &file_actors_wire_engine_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1918,7 +1980,7 @@ func (x *AwaitMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitMachine.ProtoReflect.Descriptor instead.
 func (*AwaitMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{23}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AwaitMachine) GetName() string {
@@ -1950,7 +2012,7 @@ type EngineStatus struct {
 
 func (x *EngineStatus) Reset() {
 	*x = EngineStatus{}
-	mi := &file_actors_wire_engine_proto_msgTypes[24]
+	mi := &file_actors_wire_engine_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1962,7 +2024,7 @@ func (x *EngineStatus) String() string {
 func (*EngineStatus) ProtoMessage() {}
 
 func (x *EngineStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[24]
+	mi := &file_actors_wire_engine_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1975,7 +2037,7 @@ func (x *EngineStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineStatus.ProtoReflect.Descriptor instead.
 func (*EngineStatus) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{24}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{25}
 }
 
 type EngineInfo struct {
@@ -1999,7 +2061,7 @@ type EngineInfo struct {
 
 func (x *EngineInfo) Reset() {
 	*x = EngineInfo{}
-	mi := &file_actors_wire_engine_proto_msgTypes[25]
+	mi := &file_actors_wire_engine_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2011,7 +2073,7 @@ func (x *EngineInfo) String() string {
 func (*EngineInfo) ProtoMessage() {}
 
 func (x *EngineInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[25]
+	mi := &file_actors_wire_engine_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2024,7 +2086,7 @@ func (x *EngineInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineInfo.ProtoReflect.Descriptor instead.
 func (*EngineInfo) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{25}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *EngineInfo) GetVersion() string {
@@ -2171,7 +2233,7 @@ type Machine struct {
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[26]
+	mi := &file_actors_wire_engine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2183,7 +2245,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[26]
+	mi := &file_actors_wire_engine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2196,7 +2258,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{26}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Machine) GetId() string {
@@ -2518,7 +2580,7 @@ type Owed struct {
 
 func (x *Owed) Reset() {
 	*x = Owed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[27]
+	mi := &file_actors_wire_engine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2530,7 +2592,7 @@ func (x *Owed) String() string {
 func (*Owed) ProtoMessage() {}
 
 func (x *Owed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[27]
+	mi := &file_actors_wire_engine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2543,7 +2605,7 @@ func (x *Owed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owed.ProtoReflect.Descriptor instead.
 func (*Owed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{27}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Owed) GetDuty() string {
@@ -2579,7 +2641,7 @@ type OpenGuest struct {
 
 func (x *OpenGuest) Reset() {
 	*x = OpenGuest{}
-	mi := &file_actors_wire_engine_proto_msgTypes[28]
+	mi := &file_actors_wire_engine_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2591,7 +2653,7 @@ func (x *OpenGuest) String() string {
 func (*OpenGuest) ProtoMessage() {}
 
 func (x *OpenGuest) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[28]
+	mi := &file_actors_wire_engine_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2604,7 +2666,7 @@ func (x *OpenGuest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenGuest.ProtoReflect.Descriptor instead.
 func (*OpenGuest) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{28}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *OpenGuest) GetRequest() *Request {
@@ -2642,7 +2704,7 @@ type OpenLog struct {
 
 func (x *OpenLog) Reset() {
 	*x = OpenLog{}
-	mi := &file_actors_wire_engine_proto_msgTypes[29]
+	mi := &file_actors_wire_engine_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2654,7 +2716,7 @@ func (x *OpenLog) String() string {
 func (*OpenLog) ProtoMessage() {}
 
 func (x *OpenLog) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[29]
+	mi := &file_actors_wire_engine_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2667,7 +2729,7 @@ func (x *OpenLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenLog.ProtoReflect.Descriptor instead.
 func (*OpenLog) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{29}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *OpenLog) GetRequest() *Request {
@@ -2717,7 +2779,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_actors_wire_engine_proto_msgTypes[30]
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2729,7 +2791,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[30]
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2742,7 +2804,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{30}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Ticket) GetSocket() string {
@@ -2780,7 +2842,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2792,7 +2854,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2805,7 +2867,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Record) GetSeq() uint64 {
@@ -2913,7 +2975,7 @@ type QueryJournal struct {
 
 func (x *QueryJournal) Reset() {
 	*x = QueryJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2925,7 +2987,7 @@ func (x *QueryJournal) String() string {
 func (*QueryJournal) ProtoMessage() {}
 
 func (x *QueryJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2938,7 +3000,7 @@ func (x *QueryJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryJournal.ProtoReflect.Descriptor instead.
 func (*QueryJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *QueryJournal) GetMachine() string {
@@ -2994,7 +3056,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3006,7 +3068,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3019,7 +3081,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Records) GetRecords() []*Record {
@@ -3055,7 +3117,7 @@ type Follow struct {
 
 func (x *Follow) Reset() {
 	*x = Follow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	mi := &file_actors_wire_engine_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3067,7 +3129,7 @@ func (x *Follow) String() string {
 func (*Follow) ProtoMessage() {}
 
 func (x *Follow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	mi := &file_actors_wire_engine_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3080,7 +3142,7 @@ func (x *Follow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Follow.ProtoReflect.Descriptor instead.
 func (*Follow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Follow) GetQuery() *QueryJournal {
@@ -3106,7 +3168,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_actors_wire_engine_proto_msgTypes[35]
+	mi := &file_actors_wire_engine_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3118,7 +3180,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[35]
+	mi := &file_actors_wire_engine_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3131,7 +3193,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{35}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Grant) GetCredit() uint64 {
@@ -3149,7 +3211,7 @@ type Unfollow struct {
 
 func (x *Unfollow) Reset() {
 	*x = Unfollow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[36]
+	mi := &file_actors_wire_engine_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3161,7 +3223,7 @@ func (x *Unfollow) String() string {
 func (*Unfollow) ProtoMessage() {}
 
 func (x *Unfollow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[36]
+	mi := &file_actors_wire_engine_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3174,7 +3236,7 @@ func (x *Unfollow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unfollow.ProtoReflect.Descriptor instead.
 func (*Unfollow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{36}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{37}
 }
 
 type Followed struct {
@@ -3187,7 +3249,7 @@ type Followed struct {
 
 func (x *Followed) Reset() {
 	*x = Followed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[37]
+	mi := &file_actors_wire_engine_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3199,7 +3261,7 @@ func (x *Followed) String() string {
 func (*Followed) ProtoMessage() {}
 
 func (x *Followed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[37]
+	mi := &file_actors_wire_engine_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3212,7 +3274,7 @@ func (x *Followed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Followed.ProtoReflect.Descriptor instead.
 func (*Followed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{37}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Followed) GetRecords() []*Record {
@@ -3238,7 +3300,7 @@ type WhyMachine struct {
 
 func (x *WhyMachine) Reset() {
 	*x = WhyMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[38]
+	mi := &file_actors_wire_engine_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3250,7 +3312,7 @@ func (x *WhyMachine) String() string {
 func (*WhyMachine) ProtoMessage() {}
 
 func (x *WhyMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[38]
+	mi := &file_actors_wire_engine_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3263,7 +3325,7 @@ func (x *WhyMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhyMachine.ProtoReflect.Descriptor instead.
 func (*WhyMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{38}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *WhyMachine) GetName() string {
@@ -3286,7 +3348,7 @@ type Why struct {
 
 func (x *Why) Reset() {
 	*x = Why{}
-	mi := &file_actors_wire_engine_proto_msgTypes[39]
+	mi := &file_actors_wire_engine_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3298,7 +3360,7 @@ func (x *Why) String() string {
 func (*Why) ProtoMessage() {}
 
 func (x *Why) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[39]
+	mi := &file_actors_wire_engine_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3311,7 +3373,7 @@ func (x *Why) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Why.ProtoReflect.Descriptor instead.
 func (*Why) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{39}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Why) GetMachine() *Machine {
@@ -3360,7 +3422,7 @@ type Advice struct {
 
 func (x *Advice) Reset() {
 	*x = Advice{}
-	mi := &file_actors_wire_engine_proto_msgTypes[40]
+	mi := &file_actors_wire_engine_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3372,7 +3434,7 @@ func (x *Advice) String() string {
 func (*Advice) ProtoMessage() {}
 
 func (x *Advice) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[40]
+	mi := &file_actors_wire_engine_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3385,7 +3447,7 @@ func (x *Advice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Advice.ProtoReflect.Descriptor instead.
 func (*Advice) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{40}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Advice) GetCommand() string {
@@ -3418,7 +3480,7 @@ type MachinesAt struct {
 
 func (x *MachinesAt) Reset() {
 	*x = MachinesAt{}
-	mi := &file_actors_wire_engine_proto_msgTypes[41]
+	mi := &file_actors_wire_engine_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3430,7 +3492,7 @@ func (x *MachinesAt) String() string {
 func (*MachinesAt) ProtoMessage() {}
 
 func (x *MachinesAt) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[41]
+	mi := &file_actors_wire_engine_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3443,7 +3505,7 @@ func (x *MachinesAt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MachinesAt.ProtoReflect.Descriptor instead.
 func (*MachinesAt) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{41}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *MachinesAt) GetUnixNanos() int64 {
@@ -3486,7 +3548,7 @@ type PastMachines struct {
 
 func (x *PastMachines) Reset() {
 	*x = PastMachines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[42]
+	mi := &file_actors_wire_engine_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3498,7 +3560,7 @@ func (x *PastMachines) String() string {
 func (*PastMachines) ProtoMessage() {}
 
 func (x *PastMachines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[42]
+	mi := &file_actors_wire_engine_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3511,7 +3573,7 @@ func (x *PastMachines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PastMachines.ProtoReflect.Descriptor instead.
 func (*PastMachines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{42}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *PastMachines) GetSeq() uint64 {
@@ -3554,7 +3616,7 @@ type DrawTimeline struct {
 
 func (x *DrawTimeline) Reset() {
 	*x = DrawTimeline{}
-	mi := &file_actors_wire_engine_proto_msgTypes[43]
+	mi := &file_actors_wire_engine_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3566,7 +3628,7 @@ func (x *DrawTimeline) String() string {
 func (*DrawTimeline) ProtoMessage() {}
 
 func (x *DrawTimeline) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[43]
+	mi := &file_actors_wire_engine_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3579,7 +3641,7 @@ func (x *DrawTimeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrawTimeline.ProtoReflect.Descriptor instead.
 func (*DrawTimeline) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{43}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *DrawTimeline) GetNames() []string {
@@ -3615,7 +3677,7 @@ type Timeline struct {
 
 func (x *Timeline) Reset() {
 	*x = Timeline{}
-	mi := &file_actors_wire_engine_proto_msgTypes[44]
+	mi := &file_actors_wire_engine_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3627,7 +3689,7 @@ func (x *Timeline) String() string {
 func (*Timeline) ProtoMessage() {}
 
 func (x *Timeline) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[44]
+	mi := &file_actors_wire_engine_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3640,7 +3702,7 @@ func (x *Timeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeline.ProtoReflect.Descriptor instead.
 func (*Timeline) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{44}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Timeline) GetSinceUnixNanos() int64 {
@@ -3683,7 +3745,7 @@ type Life struct {
 
 func (x *Life) Reset() {
 	*x = Life{}
-	mi := &file_actors_wire_engine_proto_msgTypes[45]
+	mi := &file_actors_wire_engine_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3695,7 +3757,7 @@ func (x *Life) String() string {
 func (*Life) ProtoMessage() {}
 
 func (x *Life) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[45]
+	mi := &file_actors_wire_engine_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3708,7 +3770,7 @@ func (x *Life) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Life.ProtoReflect.Descriptor instead.
 func (*Life) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{45}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Life) GetMachine() string {
@@ -3752,7 +3814,7 @@ type Span struct {
 
 func (x *Span) Reset() {
 	*x = Span{}
-	mi := &file_actors_wire_engine_proto_msgTypes[46]
+	mi := &file_actors_wire_engine_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3764,7 +3826,7 @@ func (x *Span) String() string {
 func (*Span) ProtoMessage() {}
 
 func (x *Span) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[46]
+	mi := &file_actors_wire_engine_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3777,7 +3839,7 @@ func (x *Span) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Span.ProtoReflect.Descriptor instead.
 func (*Span) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{46}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Span) GetState() string {
@@ -3825,7 +3887,7 @@ type CountJournal struct {
 
 func (x *CountJournal) Reset() {
 	*x = CountJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[47]
+	mi := &file_actors_wire_engine_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3837,7 +3899,7 @@ func (x *CountJournal) String() string {
 func (*CountJournal) ProtoMessage() {}
 
 func (x *CountJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[47]
+	mi := &file_actors_wire_engine_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3850,7 +3912,7 @@ func (x *CountJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountJournal.ProtoReflect.Descriptor instead.
 func (*CountJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{47}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CountJournal) GetSinceUnixNanos() int64 {
@@ -3885,7 +3947,7 @@ type JournalStats struct {
 
 func (x *JournalStats) Reset() {
 	*x = JournalStats{}
-	mi := &file_actors_wire_engine_proto_msgTypes[48]
+	mi := &file_actors_wire_engine_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3897,7 +3959,7 @@ func (x *JournalStats) String() string {
 func (*JournalStats) ProtoMessage() {}
 
 func (x *JournalStats) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[48]
+	mi := &file_actors_wire_engine_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3910,7 +3972,7 @@ func (x *JournalStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalStats.ProtoReflect.Descriptor instead.
 func (*JournalStats) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{48}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *JournalStats) GetRecords() uint64 {
@@ -4047,7 +4109,7 @@ type Tally struct {
 
 func (x *Tally) Reset() {
 	*x = Tally{}
-	mi := &file_actors_wire_engine_proto_msgTypes[49]
+	mi := &file_actors_wire_engine_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4059,7 +4121,7 @@ func (x *Tally) String() string {
 func (*Tally) ProtoMessage() {}
 
 func (x *Tally) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[49]
+	mi := &file_actors_wire_engine_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4072,7 +4134,7 @@ func (x *Tally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tally.ProtoReflect.Descriptor instead.
 func (*Tally) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{49}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Tally) GetMachine() string {
@@ -4135,7 +4197,7 @@ type BackupJournal struct {
 
 func (x *BackupJournal) Reset() {
 	*x = BackupJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[50]
+	mi := &file_actors_wire_engine_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4147,7 +4209,7 @@ func (x *BackupJournal) String() string {
 func (*BackupJournal) ProtoMessage() {}
 
 func (x *BackupJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[50]
+	mi := &file_actors_wire_engine_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4160,7 +4222,7 @@ func (x *BackupJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupJournal.ProtoReflect.Descriptor instead.
 func (*BackupJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{50}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *BackupJournal) GetDir() string {
@@ -4182,7 +4244,7 @@ type BackedUp struct {
 
 func (x *BackedUp) Reset() {
 	*x = BackedUp{}
-	mi := &file_actors_wire_engine_proto_msgTypes[51]
+	mi := &file_actors_wire_engine_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4194,7 +4256,7 @@ func (x *BackedUp) String() string {
 func (*BackedUp) ProtoMessage() {}
 
 func (x *BackedUp) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[51]
+	mi := &file_actors_wire_engine_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4207,7 +4269,7 @@ func (x *BackedUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackedUp.ProtoReflect.Descriptor instead.
 func (*BackedUp) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{51}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *BackedUp) GetDir() string {
@@ -4246,7 +4308,7 @@ type VerifyJournal struct {
 
 func (x *VerifyJournal) Reset() {
 	*x = VerifyJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[52]
+	mi := &file_actors_wire_engine_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4258,7 +4320,7 @@ func (x *VerifyJournal) String() string {
 func (*VerifyJournal) ProtoMessage() {}
 
 func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[52]
+	mi := &file_actors_wire_engine_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4271,7 +4333,7 @@ func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyJournal.ProtoReflect.Descriptor instead.
 func (*VerifyJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{52}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{53}
 }
 
 type Verified struct {
@@ -4287,7 +4349,7 @@ type Verified struct {
 
 func (x *Verified) Reset() {
 	*x = Verified{}
-	mi := &file_actors_wire_engine_proto_msgTypes[53]
+	mi := &file_actors_wire_engine_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4299,7 +4361,7 @@ func (x *Verified) String() string {
 func (*Verified) ProtoMessage() {}
 
 func (x *Verified) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[53]
+	mi := &file_actors_wire_engine_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4312,7 +4374,7 @@ func (x *Verified) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verified.ProtoReflect.Descriptor instead.
 func (*Verified) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{53}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Verified) GetOk() bool {
@@ -4361,7 +4423,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_actors_wire_engine_proto_msgTypes[54]
+	mi := &file_actors_wire_engine_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4373,7 +4435,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[54]
+	mi := &file_actors_wire_engine_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4386,7 +4448,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{54}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Fault) GetSeq() uint64 {
@@ -4425,7 +4487,7 @@ type InviteClient struct {
 
 func (x *InviteClient) Reset() {
 	*x = InviteClient{}
-	mi := &file_actors_wire_engine_proto_msgTypes[55]
+	mi := &file_actors_wire_engine_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4437,7 +4499,7 @@ func (x *InviteClient) String() string {
 func (*InviteClient) ProtoMessage() {}
 
 func (x *InviteClient) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[55]
+	mi := &file_actors_wire_engine_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4450,7 +4512,7 @@ func (x *InviteClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteClient.ProtoReflect.Descriptor instead.
 func (*InviteClient) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{55}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *InviteClient) GetRequest() *Request {
@@ -4498,7 +4560,7 @@ type Invited struct {
 
 func (x *Invited) Reset() {
 	*x = Invited{}
-	mi := &file_actors_wire_engine_proto_msgTypes[56]
+	mi := &file_actors_wire_engine_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4510,7 +4572,7 @@ func (x *Invited) String() string {
 func (*Invited) ProtoMessage() {}
 
 func (x *Invited) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[56]
+	mi := &file_actors_wire_engine_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4523,7 +4585,7 @@ func (x *Invited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invited.ProtoReflect.Descriptor instead.
 func (*Invited) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{56}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Invited) GetToken() string {
@@ -4549,7 +4611,7 @@ type ListClients struct {
 
 func (x *ListClients) Reset() {
 	*x = ListClients{}
-	mi := &file_actors_wire_engine_proto_msgTypes[57]
+	mi := &file_actors_wire_engine_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4561,7 +4623,7 @@ func (x *ListClients) String() string {
 func (*ListClients) ProtoMessage() {}
 
 func (x *ListClients) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[57]
+	mi := &file_actors_wire_engine_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4574,7 +4636,7 @@ func (x *ListClients) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClients.ProtoReflect.Descriptor instead.
 func (*ListClients) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{57}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{58}
 }
 
 type RemoteClients struct {
@@ -4587,7 +4649,7 @@ type RemoteClients struct {
 
 func (x *RemoteClients) Reset() {
 	*x = RemoteClients{}
-	mi := &file_actors_wire_engine_proto_msgTypes[58]
+	mi := &file_actors_wire_engine_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4599,7 +4661,7 @@ func (x *RemoteClients) String() string {
 func (*RemoteClients) ProtoMessage() {}
 
 func (x *RemoteClients) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[58]
+	mi := &file_actors_wire_engine_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4612,7 +4674,7 @@ func (x *RemoteClients) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteClients.ProtoReflect.Descriptor instead.
 func (*RemoteClients) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{58}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *RemoteClients) GetClients() []*RemoteClient {
@@ -4643,7 +4705,7 @@ type RemoteClient struct {
 
 func (x *RemoteClient) Reset() {
 	*x = RemoteClient{}
-	mi := &file_actors_wire_engine_proto_msgTypes[59]
+	mi := &file_actors_wire_engine_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4655,7 +4717,7 @@ func (x *RemoteClient) String() string {
 func (*RemoteClient) ProtoMessage() {}
 
 func (x *RemoteClient) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[59]
+	mi := &file_actors_wire_engine_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4668,7 +4730,7 @@ func (x *RemoteClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteClient.ProtoReflect.Descriptor instead.
 func (*RemoteClient) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{59}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RemoteClient) GetName() string {
@@ -4725,7 +4787,7 @@ type RevokeClient struct {
 
 func (x *RevokeClient) Reset() {
 	*x = RevokeClient{}
-	mi := &file_actors_wire_engine_proto_msgTypes[60]
+	mi := &file_actors_wire_engine_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4737,7 +4799,7 @@ func (x *RevokeClient) String() string {
 func (*RevokeClient) ProtoMessage() {}
 
 func (x *RevokeClient) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[60]
+	mi := &file_actors_wire_engine_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4750,7 +4812,7 @@ func (x *RevokeClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeClient.ProtoReflect.Descriptor instead.
 func (*RevokeClient) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{60}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *RevokeClient) GetRequest() *Request {
@@ -4776,7 +4838,7 @@ type Revoked struct {
 
 func (x *Revoked) Reset() {
 	*x = Revoked{}
-	mi := &file_actors_wire_engine_proto_msgTypes[61]
+	mi := &file_actors_wire_engine_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4788,7 +4850,7 @@ func (x *Revoked) String() string {
 func (*Revoked) ProtoMessage() {}
 
 func (x *Revoked) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[61]
+	mi := &file_actors_wire_engine_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4801,7 +4863,7 @@ func (x *Revoked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoked.ProtoReflect.Descriptor instead.
 func (*Revoked) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{61}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Revoked) GetCut() uint32 {
@@ -4948,7 +5010,11 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\n" +
 	"\n" +
-	"\b_protect\"\x9a\x01\n" +
+	"\b_protect\"s\n" +
+	"\rRenameMachine\x123\n" +
+	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x19\n" +
+	"\bnew_name\x18\x03 \x01(\tR\anewName\"\x9a\x01\n" +
 	"\n" +
 	"StopEngine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x1a\n" +
@@ -5262,7 +5328,7 @@ func file_actors_wire_engine_proto_rawDescGZIP() []byte {
 }
 
 var file_actors_wire_engine_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
+var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
 var file_actors_wire_engine_proto_goTypes = []any{
 	(Code)(0),                // 0: arcbox.engine.v1.Code
 	(*Refused)(nil),          // 1: arcbox.engine.v1.Refused
@@ -5283,56 +5349,57 @@ var file_actors_wire_engine_proto_goTypes = []any{
 	(*RestartMachine)(nil),   // 16: arcbox.engine.v1.RestartMachine
 	(*RemoveMachine)(nil),    // 17: arcbox.engine.v1.RemoveMachine
 	(*SetMachine)(nil),       // 18: arcbox.engine.v1.SetMachine
-	(*StopEngine)(nil),       // 19: arcbox.engine.v1.StopEngine
-	(*Done)(nil),             // 20: arcbox.engine.v1.Done
-	(*ListMachines)(nil),     // 21: arcbox.engine.v1.ListMachines
-	(*Machines)(nil),         // 22: arcbox.engine.v1.Machines
-	(*InspectMachine)(nil),   // 23: arcbox.engine.v1.InspectMachine
-	(*AwaitMachine)(nil),     // 24: arcbox.engine.v1.AwaitMachine
-	(*EngineStatus)(nil),     // 25: arcbox.engine.v1.EngineStatus
-	(*EngineInfo)(nil),       // 26: arcbox.engine.v1.EngineInfo
-	(*Machine)(nil),          // 27: arcbox.engine.v1.Machine
-	(*Owed)(nil),             // 28: arcbox.engine.v1.Owed
-	(*OpenGuest)(nil),        // 29: arcbox.engine.v1.OpenGuest
-	(*OpenLog)(nil),          // 30: arcbox.engine.v1.OpenLog
-	(*Ticket)(nil),           // 31: arcbox.engine.v1.Ticket
-	(*Record)(nil),           // 32: arcbox.engine.v1.Record
-	(*QueryJournal)(nil),     // 33: arcbox.engine.v1.QueryJournal
-	(*Records)(nil),          // 34: arcbox.engine.v1.Records
-	(*Follow)(nil),           // 35: arcbox.engine.v1.Follow
-	(*Grant)(nil),            // 36: arcbox.engine.v1.Grant
-	(*Unfollow)(nil),         // 37: arcbox.engine.v1.Unfollow
-	(*Followed)(nil),         // 38: arcbox.engine.v1.Followed
-	(*WhyMachine)(nil),       // 39: arcbox.engine.v1.WhyMachine
-	(*Why)(nil),              // 40: arcbox.engine.v1.Why
-	(*Advice)(nil),           // 41: arcbox.engine.v1.Advice
-	(*MachinesAt)(nil),       // 42: arcbox.engine.v1.MachinesAt
-	(*PastMachines)(nil),     // 43: arcbox.engine.v1.PastMachines
-	(*DrawTimeline)(nil),     // 44: arcbox.engine.v1.DrawTimeline
-	(*Timeline)(nil),         // 45: arcbox.engine.v1.Timeline
-	(*Life)(nil),             // 46: arcbox.engine.v1.Life
-	(*Span)(nil),             // 47: arcbox.engine.v1.Span
-	(*CountJournal)(nil),     // 48: arcbox.engine.v1.CountJournal
-	(*JournalStats)(nil),     // 49: arcbox.engine.v1.JournalStats
-	(*Tally)(nil),            // 50: arcbox.engine.v1.Tally
-	(*BackupJournal)(nil),    // 51: arcbox.engine.v1.BackupJournal
-	(*BackedUp)(nil),         // 52: arcbox.engine.v1.BackedUp
-	(*VerifyJournal)(nil),    // 53: arcbox.engine.v1.VerifyJournal
-	(*Verified)(nil),         // 54: arcbox.engine.v1.Verified
-	(*Fault)(nil),            // 55: arcbox.engine.v1.Fault
-	(*InviteClient)(nil),     // 56: arcbox.engine.v1.InviteClient
-	(*Invited)(nil),          // 57: arcbox.engine.v1.Invited
-	(*ListClients)(nil),      // 58: arcbox.engine.v1.ListClients
-	(*RemoteClients)(nil),    // 59: arcbox.engine.v1.RemoteClients
-	(*RemoteClient)(nil),     // 60: arcbox.engine.v1.RemoteClient
-	(*RevokeClient)(nil),     // 61: arcbox.engine.v1.RevokeClient
-	(*Revoked)(nil),          // 62: arcbox.engine.v1.Revoked
-	nil,                      // 63: arcbox.engine.v1.Spec.LabelsEntry
-	nil,                      // 64: arcbox.engine.v1.SetMachine.LabelsEntry
-	nil,                      // 65: arcbox.engine.v1.Machine.PhasesEntry
-	nil,                      // 66: arcbox.engine.v1.Machine.BootPhasesEntry
-	nil,                      // 67: arcbox.engine.v1.JournalStats.KindsEntry
-	nil,                      // 68: arcbox.engine.v1.Tally.NanosEntry
+	(*RenameMachine)(nil),    // 19: arcbox.engine.v1.RenameMachine
+	(*StopEngine)(nil),       // 20: arcbox.engine.v1.StopEngine
+	(*Done)(nil),             // 21: arcbox.engine.v1.Done
+	(*ListMachines)(nil),     // 22: arcbox.engine.v1.ListMachines
+	(*Machines)(nil),         // 23: arcbox.engine.v1.Machines
+	(*InspectMachine)(nil),   // 24: arcbox.engine.v1.InspectMachine
+	(*AwaitMachine)(nil),     // 25: arcbox.engine.v1.AwaitMachine
+	(*EngineStatus)(nil),     // 26: arcbox.engine.v1.EngineStatus
+	(*EngineInfo)(nil),       // 27: arcbox.engine.v1.EngineInfo
+	(*Machine)(nil),          // 28: arcbox.engine.v1.Machine
+	(*Owed)(nil),             // 29: arcbox.engine.v1.Owed
+	(*OpenGuest)(nil),        // 30: arcbox.engine.v1.OpenGuest
+	(*OpenLog)(nil),          // 31: arcbox.engine.v1.OpenLog
+	(*Ticket)(nil),           // 32: arcbox.engine.v1.Ticket
+	(*Record)(nil),           // 33: arcbox.engine.v1.Record
+	(*QueryJournal)(nil),     // 34: arcbox.engine.v1.QueryJournal
+	(*Records)(nil),          // 35: arcbox.engine.v1.Records
+	(*Follow)(nil),           // 36: arcbox.engine.v1.Follow
+	(*Grant)(nil),            // 37: arcbox.engine.v1.Grant
+	(*Unfollow)(nil),         // 38: arcbox.engine.v1.Unfollow
+	(*Followed)(nil),         // 39: arcbox.engine.v1.Followed
+	(*WhyMachine)(nil),       // 40: arcbox.engine.v1.WhyMachine
+	(*Why)(nil),              // 41: arcbox.engine.v1.Why
+	(*Advice)(nil),           // 42: arcbox.engine.v1.Advice
+	(*MachinesAt)(nil),       // 43: arcbox.engine.v1.MachinesAt
+	(*PastMachines)(nil),     // 44: arcbox.engine.v1.PastMachines
+	(*DrawTimeline)(nil),     // 45: arcbox.engine.v1.DrawTimeline
+	(*Timeline)(nil),         // 46: arcbox.engine.v1.Timeline
+	(*Life)(nil),             // 47: arcbox.engine.v1.Life
+	(*Span)(nil),             // 48: arcbox.engine.v1.Span
+	(*CountJournal)(nil),     // 49: arcbox.engine.v1.CountJournal
+	(*JournalStats)(nil),     // 50: arcbox.engine.v1.JournalStats
+	(*Tally)(nil),            // 51: arcbox.engine.v1.Tally
+	(*BackupJournal)(nil),    // 52: arcbox.engine.v1.BackupJournal
+	(*BackedUp)(nil),         // 53: arcbox.engine.v1.BackedUp
+	(*VerifyJournal)(nil),    // 54: arcbox.engine.v1.VerifyJournal
+	(*Verified)(nil),         // 55: arcbox.engine.v1.Verified
+	(*Fault)(nil),            // 56: arcbox.engine.v1.Fault
+	(*InviteClient)(nil),     // 57: arcbox.engine.v1.InviteClient
+	(*Invited)(nil),          // 58: arcbox.engine.v1.Invited
+	(*ListClients)(nil),      // 59: arcbox.engine.v1.ListClients
+	(*RemoteClients)(nil),    // 60: arcbox.engine.v1.RemoteClients
+	(*RemoteClient)(nil),     // 61: arcbox.engine.v1.RemoteClient
+	(*RevokeClient)(nil),     // 62: arcbox.engine.v1.RevokeClient
+	(*Revoked)(nil),          // 63: arcbox.engine.v1.Revoked
+	nil,                      // 64: arcbox.engine.v1.Spec.LabelsEntry
+	nil,                      // 65: arcbox.engine.v1.SetMachine.LabelsEntry
+	nil,                      // 66: arcbox.engine.v1.Machine.PhasesEntry
+	nil,                      // 67: arcbox.engine.v1.Machine.BootPhasesEntry
+	nil,                      // 68: arcbox.engine.v1.JournalStats.KindsEntry
+	nil,                      // 69: arcbox.engine.v1.Tally.NanosEntry
 }
 var file_actors_wire_engine_proto_depIdxs = []int32{
 	0,  // 0: arcbox.engine.v1.Refused.code:type_name -> arcbox.engine.v1.Code
@@ -5340,7 +5407,7 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	4,  // 2: arcbox.engine.v1.Spec.ports:type_name -> arcbox.engine.v1.Port
 	8,  // 3: arcbox.engine.v1.Spec.shares:type_name -> arcbox.engine.v1.Share
 	10, // 4: arcbox.engine.v1.Spec.provision:type_name -> arcbox.engine.v1.Provision
-	63, // 5: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
+	64, // 5: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
 	6,  // 6: arcbox.engine.v1.Network.ports:type_name -> arcbox.engine.v1.PortState
 	4,  // 7: arcbox.engine.v1.PortState.port:type_name -> arcbox.engine.v1.Port
 	8,  // 8: arcbox.engine.v1.ShareState.share:type_name -> arcbox.engine.v1.Share
@@ -5354,42 +5421,43 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	2,  // 16: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
 	4,  // 17: arcbox.engine.v1.SetMachine.add_ports:type_name -> arcbox.engine.v1.Port
 	4,  // 18: arcbox.engine.v1.SetMachine.remove_ports:type_name -> arcbox.engine.v1.Port
-	64, // 19: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
-	2,  // 20: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
-	27, // 21: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
-	27, // 22: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
-	26, // 23: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
-	3,  // 24: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
-	65, // 25: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
-	28, // 26: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
-	66, // 27: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
-	3,  // 28: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
-	5,  // 29: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
-	9,  // 30: arcbox.engine.v1.Machine.shares:type_name -> arcbox.engine.v1.ShareState
-	11, // 31: arcbox.engine.v1.Machine.provisioned:type_name -> arcbox.engine.v1.Provisioned
-	2,  // 32: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
-	2,  // 33: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
-	32, // 34: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
-	33, // 35: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
-	32, // 36: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
-	27, // 37: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
-	32, // 38: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
-	41, // 39: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
-	27, // 40: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
-	46, // 41: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
-	47, // 42: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
-	67, // 43: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
-	50, // 44: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
-	68, // 45: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
-	55, // 46: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
-	2,  // 47: arcbox.engine.v1.InviteClient.request:type_name -> arcbox.engine.v1.Request
-	60, // 48: arcbox.engine.v1.RemoteClients.clients:type_name -> arcbox.engine.v1.RemoteClient
-	2,  // 49: arcbox.engine.v1.RevokeClient.request:type_name -> arcbox.engine.v1.Request
-	50, // [50:50] is the sub-list for method output_type
-	50, // [50:50] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	65, // 19: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
+	2,  // 20: arcbox.engine.v1.RenameMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 21: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
+	28, // 22: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
+	28, // 23: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
+	27, // 24: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
+	3,  // 25: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
+	66, // 26: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
+	29, // 27: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
+	67, // 28: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
+	3,  // 29: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
+	5,  // 30: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
+	9,  // 31: arcbox.engine.v1.Machine.shares:type_name -> arcbox.engine.v1.ShareState
+	11, // 32: arcbox.engine.v1.Machine.provisioned:type_name -> arcbox.engine.v1.Provisioned
+	2,  // 33: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
+	2,  // 34: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
+	33, // 35: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
+	34, // 36: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
+	33, // 37: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
+	28, // 38: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
+	33, // 39: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
+	42, // 40: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
+	28, // 41: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
+	47, // 42: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
+	48, // 43: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
+	68, // 44: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
+	51, // 45: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
+	69, // 46: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
+	56, // 47: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
+	2,  // 48: arcbox.engine.v1.InviteClient.request:type_name -> arcbox.engine.v1.Request
+	61, // 49: arcbox.engine.v1.RemoteClients.clients:type_name -> arcbox.engine.v1.RemoteClient
+	2,  // 50: arcbox.engine.v1.RevokeClient.request:type_name -> arcbox.engine.v1.Request
+	51, // [51:51] is the sub-list for method output_type
+	51, // [51:51] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_actors_wire_engine_proto_init() }
@@ -5404,7 +5472,7 @@ func file_actors_wire_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_wire_engine_proto_rawDesc), len(file_actors_wire_engine_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   68,
+			NumMessages:   69,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -116,14 +116,18 @@ func (a *app) chooseDefault(ctx context.Context, name string) error {
 		return err
 	}
 	defer e.Close()
-	if err = os.MkdirAll(filepath.Dir(file), 0o700); err == nil {
-		err = whole.Replace(file, []byte(m.GetName()+"\n"), 0o600)
-	}
-	if err != nil {
+	if err := keepDefault(file, m.GetName()); err != nil {
 		return fmt.Errorf("keep the default machine: %w", err)
 	}
 	a.note("%s is the default machine", m.GetName())
 	return nil
+}
+
+func keepDefault(file, name string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	return whole.Replace(file, []byte(name+"\n"), 0o600)
 }
 
 func (a *app) unsetDefault() error {

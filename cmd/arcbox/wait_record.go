@@ -20,7 +20,7 @@ const sinceNow = math.MaxUint64
 // address-changed as well, which no engine writes yet.
 var kindsOfMachines = []string{
 	"adopted", "booted", "created", "desired-changed", "disk-formatted", "exited", "health-changed",
-	"launched", "provisioned", "ready", "rebooted", "relaunched", "removed", "repaired", "spec-changed", "start-requested",
+	"launched", "provisioned", "ready", "rebooted", "relaunched", "removed", "renamed", "repaired", "spec-changed", "start-requested",
 	"stop-abandoned", "stop-requested", "stop-tightened", "stray-found", "stray-gone",
 }
 

@@ -117,6 +117,33 @@ func TestDefaultMachine(t *testing.T) {
 	}
 }
 
+// TestRenamedDefault: the default machine is the same one behind its rename.
+func TestRenamedDefault(t *testing.T) {
+	dir := t.TempDir()
+	run := func(args string) (int, string) {
+		b := newBench(t, &fakeEngine{answer: func(ctx context.Context, msg proto.Message) (proto.Message, error) {
+			if r, ok := msg.(*wire.RenameMachine); ok {
+				return &wire.Done{Machine: &wire.Machine{Name: r.GetNewName(), State: "Stopped"}}, nil
+			}
+			return world(ctx, msg)
+		}})
+		b.env = func(name string) string { return map[string]string{home.Var: dir}[name] }
+		return b.run(t, strings.Fields(args)...), b.out.String() + b.err.String()
+	}
+	for _, c := range []struct{ args, want string }{
+		{"rename default web", "web: Stopped\nno machine is called default any more: arcbox default web"},
+		{"default web", "web is the default machine"},
+		{"rename other more", "more: Stopped\n"},
+		{"default", "web\n"},
+		{"rename Web shop", "shop: Stopped\nshop is the default machine\n"},
+		{"default", "shop\n"},
+	} {
+		if code, out := run(c.args); code != 0 || !strings.HasPrefix(out, c.want) {
+			t.Errorf("%s: exit %d, %q", c.args, code, out)
+		}
+	}
+}
+
 // TestWaitForRecord: behind what there is now, of this machine alone, and its removal
 // ends the wait.
 func TestWaitForRecord(t *testing.T) {

@@ -28,13 +28,14 @@ type Client struct {
 
 	conn *client.Client
 	sent int
+	to   string // of the rename under way
 }
 
 // weights says how often each verb is typed.
 var weights = []struct {
 	verb Verb
 	n    int
-}{{Create, 5}, {Start, 5}, {Stop, 3}, {Restart, 2}, {Remove, 2}, {Force, 2}, {Inspect, 4}, {List, 3}}
+}{{Create, 5}, {Start, 5}, {Stop, 3}, {Restart, 2}, {Remove, 2}, {Force, 2}, {Leave, 3}, {Inspect, 4}, {List, 3}}
 
 func (c *Client) verb() Verb {
 	sum := 0
@@ -103,11 +104,20 @@ func (c *Client) Do(ctx context.Context, v Verb, name string) Op {
 	if o.Tries == 0 {
 		return o // it never went out
 	}
-	c.Note(o)
+	c.note(o)
 	if o.Outcome == Done && o.Request != "" && c.Dice.IntN(8) == 0 {
 		c.repeat(ctx, o, msg)
 	}
 	return o
+}
+
+// note notes what was done. A rename is noted for either name.
+func (c *Client) note(o Op) {
+	c.Note(o)
+	if o.Verb == Leave {
+		o.Verb, o.Name = Arrive, c.to
+		c.Note(o)
+	}
 }
 
 // repeat sends a request again that was answered.
@@ -142,6 +152,11 @@ func (c *Client) message(o *Op) proto.Message {
 		return &wire.RestartMachine{Request: r, Name: o.Name, Kill: c.Dice.IntN(2) == 0, StartTimeoutNanos: long}
 	case Remove, Force:
 		return &wire.RemoveMachine{Request: r, Name: o.Name, Force: o.Verb == Force}
+	case Leave:
+		for c.to = o.Name; key(c.to) == key(o.Name); {
+			c.to = c.Pick(c.Dice)
+		}
+		return &wire.RenameMachine{Request: r, Name: o.Name, NewName: c.to}
 	case Inspect:
 		return &wire.InspectMachine{Name: o.Name}
 	case List:
@@ -180,7 +195,7 @@ func (c *Client) ask(ctx context.Context, o *Op, msg proto.Message) error {
 	o.Tries++
 	m, err := c.conn.Ask(ctx, wire.Supervisor, msg)
 	if r, ok := errors.AsType[*client.RefusedError](err); ok {
-		o.Outcome, o.Code, o.Text, o.Seen.State = Refused, r.Code, r.Message, r.State
+		o.Outcome, o.Code, o.Text, o.Seen.State, o.Seen.Name = Refused, r.Code, r.Message, r.State, r.Machine
 		return nil
 	}
 	switch {

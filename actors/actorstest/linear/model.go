@@ -34,6 +34,15 @@ type state struct {
 // code stands for a launch, in one name's history.
 type code byte
 
+// What an arrival brings that nobody has answered: any machine, created or stopped.
+const (
+	anyMachine = "any"
+	anyIdle    = "Created or Stopped"
+)
+
+// idle tells whether the machine has no VM.
+func (s state) idle() bool { return s.life == created || s.life == stopped || s.life == anyIdle }
+
 // move is a step that a command may take; false where the state has none.
 type move func(s state, o *Op) (state, bool)
 
@@ -45,11 +54,26 @@ var (
 		return s, free
 	})
 	removing = move(func(s state, _ *Op) (state, bool) {
-		idle := s.life == created || s.life == stopped
+		idle := s.idle()
 		return state{past: s.past, gone: s.id, starts: s.starts, ends: s.ends + 1, open: s.open}, idle
 	})
+	leaving = move(func(s state, _ *Op) (state, bool) {
+		return state{past: s.past, gone: s.gone, starts: s.starts, ends: s.ends, open: s.open}, s.idle()
+	})
+	// Of an arrival without an answer of its own nobody knows how it was then.
+	arriving = move(func(s state, o *Op) (state, bool) {
+		free := !s.there
+		s.there, s.id, s.life = true, o.Seen.ID, o.Seen.State
+		if o.Outcome != Done || o.Repeated {
+			s.life = anyIdle
+		}
+		if s.id == "" {
+			s.id = anyMachine
+		}
+		return s, free
+	})
 	going = move(func(s state, _ *Op) (state, bool) {
-		idle := s.life == created || s.life == stopped
+		idle := s.idle()
 		if s.launch != 0 {
 			s.past += string([]byte{byte(s.launch)})
 		}
@@ -75,20 +99,20 @@ func from(to string, states ...string) move {
 // its success says.
 var verbs = map[Verb][]move{
 	Create: {making}, Start: {going, coming}, Stop: {halting, ending}, Restart: {halting, ending, going, coming},
-	Remove: {removing}, Force: {halting, ending, removing}, Lost: {falling},
+	Remove: {removing}, Force: {halting, ending, removing}, Lost: {falling}, Leave: {leaving}, Arrive: {arriving},
 }
 
 // optional are the moves that the command may have made, beside its answer.
 func (o *Op) optional() []move {
 	moves := verbs[o.Verb]
 	switch {
-	case o.Verb == Repeat && o.Of == Create:
-		return nil // a create that was answered is always remembered
+	case o.Verb == Repeat && (o.Of == Create || o.Of == Leave):
+		return nil // one that was answered is always remembered
 	case o.Verb == Repeat:
 		return verbs[o.Of]
 	case o.Outcome == Unknown || o.Verb == Lost:
 		return moves
-	case o.Outcome == Refused && o.Tries < 2 && (o.Verb == Create || o.Verb == Remove):
+	case o.Outcome == Refused && o.Tries < 2 && (o.Verb == Create || o.Verb == Remove || o.Verb == Leave || o.Verb == Arrive):
 		return nil // "nothing was changed"
 	case o.Outcome == Refused:
 		return moves // overtaken, or it was done at the first try
@@ -165,10 +189,23 @@ func (p answer) done(s state, since uint16) []state {
 	o := p.op
 	id := Seen{ID: o.Seen.ID}
 	switch o.Verb {
+	case Start, Restart, Stop, Remove, Force:
+		if o.elsewhere() {
+			return []state{s}
+		}
+	}
+	switch o.Verb {
 	case Create:
 		return only(making(s, o))
 	case Inspect:
 		return p.observe(s, o.Seen, o.Seen.State)
+	case Leave:
+		for _, s := range p.observe(s, id, "") {
+			return only(leaving(s, o))
+		}
+		return nil
+	case Arrive:
+		return only(arriving(s, o))
 	case Start, Restart:
 		if o.Repeated && o.Seen.ID == "" {
 			return []state{s} // it was done once; the machine is gone
@@ -219,6 +256,13 @@ func maybe(next state, ok bool) func(state) state {
 // refused is what a refusal says of the state at that time.
 func (p answer) refused(s state) []state {
 	o := p.op
+	taken := (o.Verb == Leave || o.Verb == Arrive) && o.Code == wire.Code_CODE_CONFLICT && o.Seen.State == ""
+	switch {
+	case taken && o.Verb == Arrive && !s.there: // by nobody
+		return nil
+	case taken, o.Verb == Arrive, o.elsewhere(): // that is of another name
+		return []state{s}
+	}
 	switch o.Code {
 	case wire.Code_CODE_NOT_FOUND:
 		if s.there {
@@ -251,13 +295,18 @@ func (p answer) listed(s state) []state {
 // observe keeps a state that was seen so, and learns from it.
 func (p answer) observe(s state, seen Seen, life string) []state {
 	switch {
-	case !s.there, life != "" && s.life != life:
+	case !s.there, life != "" && s.life != life && (s.life != anyIdle || life != created && life != stopped):
 		return nil
 	case seen.ID == "", seen.ID == s.id:
+	case s.id == anyMachine:
+		s.id = seen.ID
 	case s.id == "" && !p.of.made[seen.ID]:
 		s.id = seen.ID
 	default:
 		return nil
+	}
+	if s.life == anyIdle && life != "" {
+		s.life = life
 	}
 	if live(life) && seen.Launch != "" {
 		c := p.of.code(seen.Launch)

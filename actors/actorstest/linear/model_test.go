@@ -32,6 +32,10 @@ func again(o Op) Op {
 	return o
 }
 
+func renamed(v Verb, from, to int64, id, state string) Op {
+	return did(v, from, to, was(id, state, ""))
+}
+
 func twice(o Op) Op {
 	o.Tries = 2
 	return o
@@ -76,8 +80,15 @@ var good = map[string][]Op{
 	"a start of before a crash is told that its machine was removed, and another has its name": after(begun[:1], twice(refusedWith(Start, 3, 20, conflict, removed)),
 		did(Force, 5, 6, Seen{ID: "x"}), did(Create, 7, 8, was("y", created, "")), did(Inspect, 21, 22, was("y", created, ""))),
 	"a restart of before a crash is told so by nobody's actor": after(begun, twice(refusedWith(Restart, 5, 20, conflict, "")), did(Force, 7, 8, Seen{ID: "x"}), shows(21, 22)),
-	"a machine is lost in a crash":                             after(begun, Op{Verb: Lost, Call: 5, Return: 8}, did(Inspect, 6, 7, was("x", stopped, ""))),
-	"a machine is not lost in a crash":                         after(begun, Op{Verb: Lost, Call: 5, Return: 8}, did(Inspect, 9, 10, was("x", running, "l1"))),
+	"a machine comes and goes by its name": after(begun[:1], renamed(Leave, 3, 8, "x", created), did(Inspect, 4, 5, was("x", created, "")),
+		refusedWith(Inspect, 6, 7, notFound, ""), did(Create, 9, 10, was("y", created, "")), refusedWith(Arrive, 11, 12, conflict, ""),
+		did(Remove, 13, 14, Seen{ID: "y"}), renamed(Arrive, 15, 16, "x", created), did(Start, 17, 18, was("x", running, "l1"))),
+	"a rename without an answer happens late": {lostAnswer(Arrive, 1, 2), refusedWith(Inspect, 3, 4, notFound, ""), did(Inspect, 5, 6, was("x", stopped, "")),
+		did(Start, 7, 8, was("x", running, "l1"))},
+	"a start of before a rename is told so under the new name": after(begun[:1], again(did(Start, 3, 20, Seen{Name: "b", ID: "x", State: stopped})),
+		did(Stop, 5, 6, was("x", stopped, "")), renamed(Leave, 7, 8, "x", stopped), did(Create, 9, 10, was("y", created, ""))),
+	"a machine is lost in a crash":     after(begun, Op{Verb: Lost, Call: 5, Return: 8}, did(Inspect, 6, 7, was("x", stopped, ""))),
+	"a machine is not lost in a crash": after(begun, Op{Verb: Lost, Call: 5, Return: 8}, did(Inspect, 9, 10, was("x", running, "l1"))),
 }
 
 // What it must never answer, and what the report says of it.
@@ -109,7 +120,14 @@ var bad = map[string]struct {
 		did(Inspect, 9, 10, was("x", stopped, ""))), "name a"},
 	"two live machines share a CID": {[]Op{shows(1, 2, was("x", running, "l1")), shows(3, 4, Seen{Name: "b", ID: "y", State: starting, Launch: "l2", CID: 3}),
 		shows(5, 6, was("x", stopping, "l1"))}, "CID 3"},
-	"no answer at all": {[]Op{{Verb: Start, Name: "a", Call: 1, Return: 2, Outcome: Mute, Tries: 1}}, "no answer"},
+	"a renamed machine has its old name":                          {after(begun[:1], renamed(Leave, 3, 4, "x", created), did(Inspect, 5, 6, was("x", created, ""))), "name a"},
+	"a renamed machine has not its new name":                      {[]Op{renamed(Arrive, 1, 2, "x", created), refusedWith(Inspect, 3, 4, notFound, "")}, "name a"},
+	"a name is taken that its machine left":                       {after(begun[:1], renamed(Leave, 3, 4, "x", created), refusedWith(Create, 5, 6, conflict, "")), "name a"},
+	"two machines come to one name":                               {after(begun[:1], renamed(Arrive, 3, 4, "y", created)), "name a"},
+	"a machine runs that was renamed":                             {after(begun, renamed(Leave, 5, 6, "x", running)), "name a"},
+	"a rename is refused for nobody's name":                       {[]Op{refusedWith(Arrive, 1, 2, conflict, "")}, "name a"},
+	"a start is carried out by another's name":                    {after(begun[:1], did(Start, 3, 4, Seen{Name: "b", ID: "z", State: running})), "name a"},
+	"no answer at all":                                            {[]Op{{Verb: Start, Name: "a", Call: 1, Return: 2, Outcome: Mute, Tries: 1}}, "no answer"},
 	"a start that was asked once is refused by a removed machine": {[]Op{refusedWith(Start, 1, 2, conflict, removed)}, "name a"},
 	"a stop is refused by a removed machine":                      {after(begun[:1], twice(refusedWith(Stop, 3, 8, conflict, removed)), did(Remove, 4, 5, Seen{ID: "x"})), "name a"},
 	"an internal error":                                           {[]Op{refusedWith(Start, 1, 2, wire.Code_CODE_INTERNAL, "")}, "INTERNAL"},
@@ -155,10 +173,12 @@ func TestBadJournals(t *testing.T) {
 		records []*wire.Record
 		says    string
 	}{
-		"good":                        {append(ended[:4:4], rec(5, "start-requested", "y", "b", 3, ""), rec(6, "removed", "x", "a", 0, "r4"), rec(7, "created", "z", "A", 0, "")), ""},
-		"a CID before exited":         {append(begun[:3:3], rec(4, "start-requested", "y", "b", 3, "")), "CID 3 is held"},
-		"a name before removed":       {append(ended[:4:4], rec(5, "created", "z", "A", 0, "")), "the name is that of x"},
-		"a request carried out twice": {append(ended[:4:4], rec(5, "start-requested", "x", "a", 3, "r2")), "carried out by record 2"},
+		"good":                            {append(ended[:4:4], rec(5, "start-requested", "y", "b", 3, ""), rec(6, "removed", "x", "a", 0, "r4"), rec(7, "created", "z", "A", 0, "")), ""},
+		"a CID before exited":             {append(begun[:3:3], rec(4, "start-requested", "y", "b", 3, "")), "CID 3 is held"},
+		"a name before removed":           {append(ended[:4:4], rec(5, "created", "z", "A", 0, "")), "the name is that of x"},
+		"renamed":                         {append(ended[:4:4], rec(5, "renamed", "x", "b", 0, ""), rec(6, "created", "z", "A", 0, "")), ""},
+		"renamed to a name with a holder": {append(ended[:4:4], rec(5, "created", "z", "b", 0, ""), rec(6, "renamed", "x", "B", 0, "")), "the name is that of z"},
+		"a request carried out twice":     {append(ended[:4:4], rec(5, "start-requested", "x", "a", 3, "r2")), "carried out by record 2"},
 	} {
 		err := Walk(c.records)
 		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {

@@ -10,7 +10,8 @@ import (
 // Verb is what a client asked for.
 type Verb string
 
-// The verbs. Lost is no client's: machines may have lost their VM then, because
+// The verbs. A rename is two, each of one name: Leave of the old and Arrive at the
+// new one. Lost is no client's: machines may have lost their VM then, because
 // the engine was killed. Repeat is a request that was answered before, sent
 // again. The engine remembers those that changed something; Walk finds one that
 // did so twice. One that had nothing to do is a new one, to the engine.
@@ -21,6 +22,8 @@ const (
 	Restart Verb = "restart"
 	Remove  Verb = "rm"
 	Force   Verb = "rm -f"
+	Leave   Verb = "rename from"
+	Arrive  Verb = "rename to"
 	Inspect Verb = "inspect"
 	List    Verb = "list"
 	Lost    Verb = "lost"
@@ -89,6 +92,11 @@ func (o *Op) String() string {
 		what += ": " + o.Text
 	}
 	return what
+}
+
+// elsewhere: it was carried out at an earlier try, and its machine was renamed since.
+func (o *Op) elsewhere() bool {
+	return (o.Repeated || o.Tries > 1) && o.Seen.Name != "" && key(o.Seen.Name) != key(o.Name)
 }
 
 func tail(id string) string { return id[max(0, len(id)-6):] }

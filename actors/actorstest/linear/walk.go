@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/client"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
@@ -44,10 +45,14 @@ func (w *walk) record(r *wire.Record) {
 			w.fault(r, "the name is that of %s", tail(other))
 		}
 		w.names[key(r.Name)] = r.Machine
-	case "removed":
-		if w.names[key(r.Name)] == r.Machine {
-			delete(w.names, key(r.Name))
+	case "renamed":
+		w.leave(r.Machine)
+		if other, taken := w.names[key(r.Name)]; taken {
+			w.fault(r, "the name is that of %s", tail(other))
 		}
+		w.names[key(r.Name)] = r.Machine
+	case "removed":
+		w.leave(r.Machine)
 		w.free(r.Machine)
 	case "start-requested", "relaunched", "stray-found":
 		w.free(r.Machine)
@@ -58,6 +63,11 @@ func (w *walk) record(r *wire.Record) {
 	case "exited", "repaired", "stray-gone":
 		w.free(r.Machine)
 	}
+}
+
+// leave frees a machine's name.
+func (w *walk) leave(machine string) {
+	maps.DeleteFunc(w.names, func(_, holder string) bool { return holder == machine })
 }
 
 func (w *walk) free(machine string) {
