@@ -25,6 +25,10 @@ func main() {
 		fmt.Println("arcbox-vmhost", version)
 		return
 	}
+	if len(os.Args) == 2 && os.Args[1] == entitlementsFlag {
+		_, _ = os.Stdout.Write(entitlements)
+		return
+	}
 	if len(os.Args) > 1 && os.Args[1] == virtiofs.Command {
 		fmt.Fprintln(os.Stderr, virtiofs.Enter(os.Args[2:]))
 		os.Exit(vmhost.ExitRefused)

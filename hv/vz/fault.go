@@ -10,8 +10,12 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/hv/console"
 )
 
-// Entitlement is what a program must be signed with to make a VM.
-const Entitlement = "com.apple.security.virtualization"
+// Entitlement is what a program must be signed with to make a VM, and
+// EntitlementsFlag has a VM host print the file for that.
+const (
+	Entitlement      = "com.apple.security.virtualization"
+	EntitlementsFlag = "--entitlements"
+)
 
 // What a person can do something about.
 var (
@@ -66,7 +70,7 @@ func explain(op string, err error, program string) error {
 	switch {
 	case f.Domain != domainVZ:
 	case f.Code == codeInvalidConfiguration && strings.Contains(said, Entitlement):
-		return fmt.Errorf("hv/vz: %s: %w; sign it: codesign --force --sign - --entitlements vmhost.entitlements %s (in a checkout, ./task sign): %w", op, ErrNotEntitled, program, f)
+		return fmt.Errorf("hv/vz: %s: %w. %s: %w", op, ErrNotEntitled, remedy(program), f)
 	case f.Code == codeInvalidConfiguration && strings.Contains(said, "virtualization is not available"):
 		why = ErrNoVirtual
 	case f.Code == codeLimitExceeded:
@@ -80,6 +84,20 @@ func explain(op string, err error, program string) error {
 		return fmt.Errorf("hv/vz: %s: %w: %w", op, why, f)
 	}
 	return fmt.Errorf("hv/vz: %s: %w", op, f)
+}
+
+// remedy signs a VM host, for this Mac only, which is enough: in a checkout, or
+// wherever it is installed.
+func remedy(program string) string {
+	return fmt.Sprintf("Sign it: ./task sign, or %[1]s %[2]s > vmhost.entitlements && codesign --force --sign - --entitlements vmhost.entitlements %[1]s", quoted(program), EntitlementsFlag)
+}
+
+// quoted is a path as a shell takes it.
+func quoted(path string) string {
+	if strings.ContainsFunc(path, func(r rune) bool { return strings.ContainsRune(" '\"\\$`&;()<>*?[]!#~", r) }) {
+		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	return path
 }
 
 // refusal is why a dial failed. A reset is how a guest answers where nobody

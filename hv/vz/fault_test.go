@@ -19,7 +19,7 @@ func TestFaults(t *testing.T) {
 	}{
 		"not signed": {
 			&fault{domainVZ, 2, invalid + " The process doesn’t have the “com.apple.security.virtualization” entitlement.", ""}, ErrNotEntitled,
-			[]string{"codesign --force --sign - --entitlements vmhost.entitlements /opt/bin/arcbox-vmhost", "./task sign"},
+			[]string{"./task sign, or /opt/bin/arcbox-vmhost --entitlements > vmhost.entitlements && codesign --force --sign - --entitlements vmhost.entitlements /opt/bin/arcbox-vmhost"},
 		},
 		"not signed, told beside": {
 			&fault{domainVZ, 2, invalid, `NSLocalizedFailureReason = "The process doesn\U2019t have the \U201ccom.apple.security.virtualization\U201d entitlement.";`}, ErrNotEntitled, nil,
@@ -46,6 +46,11 @@ func TestFaults(t *testing.T) {
 				t.Errorf("%v hides %v", got, c.err)
 			}
 		})
+	}
+	for path, want := range map[string]string{"/opt/a-b_1.2": "/opt/a-b_1.2", "/My Apps/x": "'/My Apps/x'", "/it's": `'/it'\''s'`} {
+		if got := quoted(path); got != want {
+			t.Errorf("%s is quoted %s", path, got)
+		}
 	}
 	if explain("start", nil, "") != nil {
 		t.Error("no error is one")
