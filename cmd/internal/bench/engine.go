@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -63,6 +64,7 @@ func (e *engine) start(ctx context.Context) (time.Duration, *wire.Machines, erro
 	defer logFile.Close()
 	e.cmd = exec.Command(filepath.Join(e.b.bin, "arcbox-engine"), e.flags...)
 	e.cmd.Env, e.cmd.Stderr = e.env(), logFile
+	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is ours: the engine has yet to stop its machines
 	begun := time.Now()
 	if err := e.cmd.Start(); err != nil {
 		return 0, nil, fmt.Errorf("start the engine: %w", err)
