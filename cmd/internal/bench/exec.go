@@ -87,12 +87,8 @@ func (b *bench) execRows(ours, cold, warm []time.Duration) {
 // sshClient gives command lines of ssh to the machine. Its options go before
 // the host's name; a last word that is "true" is the command.
 func (e *engine) sshClient(ctx context.Context) (func(args ...string) *exec.Cmd, error) {
-	text, err := e.cli(ctx, "ssh-config").Output()
+	config, err := e.sshConfig(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("arcbox ssh-config: %w", err)
-	}
-	config := filepath.Join(e.b.tmp, "ssh-config")
-	if err := os.WriteFile(config, text, 0o600); err != nil {
 		return nil, err
 	}
 	control := filepath.Join(e.b.tmp, "ctl")
@@ -108,4 +104,14 @@ func (e *engine) sshClient(ctx context.Context) (func(args ...string) *exec.Cmd,
 		}
 		return exec.CommandContext(ctx, "ssh", line...)
 	}, nil
+}
+
+// sshConfig is the file that leads ssh to the engine's machines.
+func (e *engine) sshConfig(ctx context.Context) (string, error) {
+	text, err := e.cli(ctx, "ssh-config").Output()
+	if err != nil {
+		return "", fmt.Errorf("arcbox ssh-config: %w", err)
+	}
+	config := filepath.Join(e.home.Root, "ssh-config")
+	return config, os.WriteFile(config, text, 0o600)
 }

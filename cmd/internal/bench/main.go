@@ -33,6 +33,7 @@ var parts = []part{
 	{"exec", (*bench).execs},
 	{"stream", (*bench).stream},
 	{"network", (*bench).network},
+	{"share", (*bench).shares},
 	{"image", (*bench).images},
 	{"list", (*bench).list},
 	{"create", (*bench).create},

@@ -89,6 +89,11 @@ const foot = `
   accelerator, and ` + "`console=ttyS0`" + `.
 - **exec**: whole processes in turn, without standard input; ssh goes to the SSH of the same guest's agent, logged in anew each
   time, or by a ControlMaster that is there.
+- **network**: 256 MiB a turn, one connection at a time, in turn with a guest of QEMU alone: the same kernel, board, initramfs
+  and program, one interface in QEMU's user network. Ours goes through the agent, over vsock. Between machines it goes
+  through the network process. The DNS answer is timed by a program in the guest, its own work included.
+- **shared folder**: whole processes, the guest's cache of the share dropped before each; scp and ` + "`arcbox cp`" + ` carry the same files
+  into the guest's memory, or out of it.
 - **tar to EROFS**: whole processes, the files in the page cache. Ours reads the plain tar that ` + "`.ci/roots`" + ` made, computes its
   SHA-256 and the image's, and syncs; ` + "`mkfs.erofs`" + ` does neither.
 - **list**: a whole process, from fork to its end, output thrown away. libvirtd runs unprivileged (` + "`qemu:///session`" + `)
