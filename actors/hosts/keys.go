@@ -141,7 +141,8 @@ func (w *World) keyLink(ref actors.Ref) string {
 }
 
 // linkKeys lets a client's configuration name the keys of every machine at
-// once. An older machine of that name may have left its own link.
+// once. An older machine of that name may have left its own link, and this one that
+// of an older name.
 func (w *World) linkKeys(ref actors.Ref, dir string) error {
 	if w.SSH == "" {
 		return nil
@@ -155,6 +156,9 @@ func (w *World) linkKeys(ref actors.Ref, dir string) error {
 	if to, err := os.Readlink(link); err == nil && to == dir {
 		return nil
 	}
+	if err := w.dropLinks(dir); err != nil {
+		return err
+	}
 	fresh := link + keyNewSuffix
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -165,19 +169,30 @@ func (w *World) linkKeys(ref actors.Ref, dir string) error {
 	return os.Rename(fresh, link)
 }
 
-// unlinkKeys takes a removed machine's link away, unless it is another's by
-// now. One that stays leads nowhere.
+// dropLinks takes the links away by which a directory of keys is found, whatever
+// name they have. w.linking is held.
+func (w *World) dropLinks(dir string) error {
+	entries, err := os.ReadDir(w.SSH)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		link := filepath.Join(w.SSH, e.Name())
+		if to, readErr := os.Readlink(link); readErr == nil && to == dir {
+			err = errors.Join(err, os.Remove(link))
+		}
+	}
+	return err
+}
+
+// unlinkKeys takes a removed machine's links away. One that stays leads nowhere.
 func (w *World) unlinkKeys(ref actors.Ref) {
 	if w.SSH == "" {
 		return
 	}
 	w.linking.Lock()
 	defer w.linking.Unlock()
-	link := w.keyLink(ref)
-	if to, err := os.Readlink(link); err != nil || to != filepath.Join(w.place(ref).Dir, keyDir) {
-		return
-	}
-	if err := os.Remove(link); err != nil {
+	if err := w.dropLinks(filepath.Join(w.place(ref).Dir, keyDir)); err != nil {
 		w.Logger.Warn("ssh keys' link", "machine", ref.Name, "err", err)
 	}
 }

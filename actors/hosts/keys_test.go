@@ -100,6 +100,11 @@ func TestKeyLinksFollowNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	secrets(t, w, next)
+	secrets(t, w, actors.Ref{ID: next.ID, Name: "shop", RunTag: "t"})
+	if _, err := os.Lstat(link); !os.IsNotExist(err) {
+		t.Errorf("a renamed machine's old link is left: %v", err)
+	}
+	secrets(t, w, next)
 	if err := w.Delete(t.Context(), old, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,8 @@ import (
 
 // TestFirstImage is a machine of the smallest image there can be: one program, and
 // no init. Its root is the image under its own disk, which is made once, keeps what
-// is written over a stop, and goes with the machine, which its image outlives.
+// is written over a stop and another name, and goes with the machine, which its image
+// outlives.
 func TestFirstImage(t *testing.T) {
 	b := newBed(t)
 	b.ok("image", "import", b.tinyRoot(), "--name", "tiny")
@@ -37,10 +38,17 @@ func TestFirstImage(t *testing.T) {
 		t.Errorf("removing its image: exit %d, %s", r.code, r.err)
 	}
 
+	if r := b.run("rename", "a", "b"); r.code != 4 || !strings.Contains(r.err, "arcbox stop a") {
+		t.Errorf("renamed while it runs: exit %d, %s", r.code, r.err)
+	}
 	b.ok("stop", "a")
-	b.ok("start", "a", "--wait", "booted", "--timeout", "3m")
-	if got := b.ok("cp", "a:/root/kept", "-"); got != "kept" {
+	b.ok("rename", "a", "b")
+	b.ok("start", "b", "--wait", "booted", "--timeout", "3m")
+	if got := b.ok("cp", "b:/root/kept", "-"); got != "kept" {
 		t.Errorf("after a stop, the file has %q", got)
+	}
+	if got := b.ok("cp", "b:/etc/hostname", "-"); got != "b" {
+		t.Errorf("after its rename, its host name is %q", got)
 	}
 	formatted := slices.DeleteFunc(kinds(b.journal("a")), func(k string) bool { return k != "disk-formatted" })
 	if len(formatted) != 1 {
@@ -48,11 +56,11 @@ func TestFirstImage(t *testing.T) {
 	}
 
 	var m struct{ Dir, Init, Image string }
-	b.into(&m, "inspect", "a")
+	b.into(&m, "inspect", "b")
 	if m.Init != "" || !strings.HasPrefix(m.Image, "sha256:") {
 		t.Errorf("inspect: %+v", m)
 	}
-	b.ok("rm", "-f", "a")
+	b.ok("rm", "-f", "b")
 	b.gone("the disk of a removed machine", 10*time.Second, filepath.Join(m.Dir, "data.img")) // it goes behind the answer
 	b.ok("image", "rm", "tiny")
 }

@@ -48,7 +48,8 @@
 // the root; /dev, /proc, /sys and /run move along, the initramfs is freed, and the
 // data disk stays in sight at /run/arcbox/data. Then who the machine is
 // (host name, hosts, machine-id, resolver, time zone) is written, where the machine
-// itself never wrote it.
+// itself never wrote it. What was written is kept on the data disk (identity), so that
+// a machine that was renamed gets its new name where it still has the old one.
 //
 // An init of the image takes process 1. Before, the agent is started anew beside
 // it, in a session of its own, with the token over a pipe: it is no service, and

@@ -79,6 +79,37 @@ func TestIdentityChanged(t *testing.T) {
 	i.has(t, changed)
 }
 
+// TestIdentityRenamed: what was written for the name before is written anew, and what
+// somebody has changed is not.
+func TestIdentityRenamed(t *testing.T) {
+	i := aRoot(t, nil)
+	i.upper, i.given = i.root, filepath.Join(i.root, "given")
+	start := func(name string) {
+		t.Helper()
+		i.name = name
+		if err := i.write(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start("web")
+	start("shop")
+	i.has(t, map[string]string{"etc/hostname": "shop\n", "etc/hosts": hostsWith("", "shop"), "etc/machine-id": testID + "\n"})
+	added := "10.0.0.9 db\n" + hostsWith("", "shop") + "10.0.0.8 cache\n"
+	for path, text := range map[string]string{"etc/hostname": "mine\n", "etc/hosts": added} {
+		if err := i.put(path, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start("web")
+	i.has(t, map[string]string{"etc/hostname": "mine\n", "etc/hosts": strings.Replace(added, "shop", "web", 1)})
+	if err := os.WriteFile(i.given, []byte("{"), 0o600); err != nil { // of a host that lost its power
+		t.Fatal(err)
+	}
+	start("shop")
+	start("web")
+	i.has(t, map[string]string{"etc/hostname": "mine\n", "etc/hosts": strings.Replace(added, "shop", "web", 1)})
+}
+
 func TestHostsWith(t *testing.T) {
 	const local = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 	for text, want := range map[string]string{

@@ -25,6 +25,8 @@ const (
 	keptData = "/run/arcbox/data" // in the new root: to grow it, to trim it
 	upperDir = "upper"
 	workDir  = "work"
+
+	givenFile = "identity" // beside them
 )
 
 // deviceTime is for a disk's driver.
