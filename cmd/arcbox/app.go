@@ -49,6 +49,7 @@ type app struct {
 	launch  func(ctx context.Context, h home.Home, flags []string) (*child, error)
 	replace func(path string, argv, env []string) error // exec(2)
 	signals func(...os.Signal) (<-chan os.Signal, func())
+	host    host // of services
 
 	homeFlag    string
 	contextFlag string
@@ -66,7 +67,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
 	return &app{
 		stdin: stdin, stdout: stdout, stderr: stderr,
 		env: os.Getenv, environ: os.Environ, now: time.Now, connect: dialEngine, launch: launchEngine,
-		replace: syscall.Exec, signals: notify,
+		replace: syscall.Exec, signals: notify, host: thisHost(),
 	}
 }
 

@@ -25,7 +25,7 @@ func newEngine(a *app) *cobra.Command {
 		Long: "The engine is the daemon that looks after machines. Most commands start it where\n" +
 			"none runs. Machines outlive it.",
 	})
-	cmd.AddCommand(newEngineStatus(a), newEngineStart(a), newEngineStop(a), newEngineStdio(a),
+	cmd.AddCommand(newEngineStatus(a), newEngineStart(a), newEngineStop(a), newEngineInstall(a), newEngineUninstall(a), newEngineStdio(a),
 		newEngineInvite(a), newEngineJoin(a), newEngineClients(a), newEngineRevoke(a))
 	return cmd
 }
@@ -42,30 +42,47 @@ func newEngineStatus(a *app) *cobra.Command {
 }
 
 func newEngineStart(a *app) *cobra.Command {
-	var allowSim bool
-	var listen string
+	var flags engineFlags
 	cmd := &cobra.Command{
 		Use:   "start",
 		Short: "Start the engine, unless it runs already",
 		Args:  noArgs,
 	}
-	cmd.Flags().BoolVar(&allowSim, "allow-sim", false, "allow machines of the backend sim, in which nothing really runs")
-	cmd.Flags().StringVar(&listen, "listen", "", "listen for clients of other hosts, as tcp://ADDRESS:PORT (see arcbox help engine invite)")
+	flags.add(cmd)
 	start := func(ctx context.Context) (engine, error) {
-		var flags []string
-		if allowSim {
-			flags = append(flags, "--allow-sim")
+		args, err := flags.args()
+		if err != nil {
+			return nil, err
 		}
-		if listen != "" {
-			if err := listenFlag(listen); err != nil {
-				return nil, err
-			}
-			flags = append(flags, "--listen", listen)
-		}
-		return a.started(ctx, flags)
+		return a.started(ctx, args)
 	}
 	cmd.RunE = a.verb(asking(start, func(ctx context.Context, e engine, _ []string) error { return a.printStatus(ctx, e) }))
 	return cmd
+}
+
+// engineFlags are flags that the engine gets as they are.
+type engineFlags struct {
+	allowSim bool
+	listen   string
+}
+
+func (f *engineFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.allowSim, "allow-sim", false, "allow machines of the backend sim, in which nothing really runs")
+	cmd.Flags().StringVar(&f.listen, "listen", "", "listen for clients of other hosts, as tcp://ADDRESS:PORT (see arcbox help engine invite)")
+}
+
+func (f *engineFlags) args() ([]string, error) {
+	var args []string
+	if f.allowSim {
+		args = append(args, "--allow-sim")
+	}
+	if f.listen != "" {
+		if err := listenFlag(f.listen); err != nil {
+			return nil, err
+		}
+		args = append(args, "--listen", f.listen)
+	}
+	return args, nil
 }
 
 // started is the engine that runs already, or one that is started with flags.
@@ -94,18 +111,25 @@ func (a *app) started(ctx context.Context, flags []string) (engine, error) {
 
 func newEngineStop(a *app) *cobra.Command {
 	var machines bool
+	var shutdown string
 	limit := limitValue(defaultStopTime)
 	cmd := &cobra.Command{
 		Use:   "stop",
 		Short: "Stop the engine; machines go on running",
 		Long: "Stop the engine and wait until its process is gone. Machines go on running, and\n" +
 			"the next engine adopts them; with --machines they are stopped first. An engine\n" +
-			"that does not run is no error.",
+			"that does not run is no error. An engine that is a service (arcbox engine install)\n" +
+			"is started by the next command, unless systemctl stop arcbox-engine.socket keeps it off.",
 		Args: noArgs,
 	}
 	cmd.Flags().BoolVar(&machines, "machines", false, "stop the machines first")
 	cmd.Flags().Var(&limit, "timeout", "with --machines: time for the guests to shut down; past it they are killed")
+	cmd.Flags().StringVar(&shutdown, "at-shutdown", "", "with --machines: do nothing unless this service manager, system or user, is shutting down; also without an engine")
+	a.complete(cmd, "at-shutdown", "system", "user")
 	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, _ []string) error {
+		if shutdown != "" {
+			return a.stopAtShutdown(ctx, shutdown, machines, time.Duration(limit))
+		}
 		e, err := a.running(ctx)
 		if errors.Is(err, client.ErrNoEngine) {
 			a.note("no engine is running")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -102,6 +103,9 @@ func newBench(t *testing.T, e engine) *bench {
 	b.launch = func(context.Context, home.Home, []string) (*child, error) {
 		return nil, errors.New("an engine was started")
 	}
+	b.host = host{goos: "linux", uid: 1000, booted: func() bool { return false }, run: func(_ context.Context, name string, args ...string) (string, error) {
+		return "", fmt.Errorf("%s %v was run", name, args)
+	}}
 	b.replace = func(string, []string, []string) error { return errors.New("another program was run") }
 	return b
 }
