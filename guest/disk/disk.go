@@ -159,29 +159,38 @@ const (
 	atFSID     = 0x20
 	atMagic    = 0x40
 	atIncompat = 0xbc
+	atSumType  = 0xc4
 	atMetaUUID = 0x23b
 
 	magic            = "_BHRfS_M"
 	featMetadataUUID = 1 << 10
+	sumCRC32C        = 0
 )
 
-// supers are where the template has its superblocks.
-var supers = []int64{64 << 10, 64 << 20}
+// supers are where a file system has its superblocks, the last one where it is large
+// enough.
+var supers = []int64{64 << 10, 64 << 20, 256 << 30}
 
 // identify gives the file system an id: the new one in front, the one that its
-// blocks hold beside it.
+// blocks hold beside it, unless that is there already.
 func identify(f *os.File, id uuid.UUID) error {
-	for _, at := range supers {
+	for n, at := range supers {
 		b := make([]byte, superSize)
-		if _, err := f.ReadAt(b, at); err != nil {
+		_, err := f.ReadAt(b, at)
+		there := string(b[atMagic:atMagic+len(magic)]) == magic
+		switch {
+		case n > 0 && (errors.Is(err, io.EOF) || err == nil && !there):
+			continue // the file system is smaller than that
+		case err != nil:
 			return err
+		case !there, binary.LittleEndian.Uint16(b[atSumType:]) != sumCRC32C:
+			return fmt.Errorf("no superblock of ours at %d", at)
 		}
-		if string(b[atMagic:atMagic+len(magic)]) != magic {
-			return fmt.Errorf("template: no superblock at %d", at)
-		}
-		copy(b[atMetaUUID:atMetaUUID+16], b[atFSID:atFSID+16])
-		copy(b[atFSID:atFSID+16], id[:])
 		features := binary.LittleEndian.Uint64(b[atIncompat:])
+		if features&featMetadataUUID == 0 {
+			copy(b[atMetaUUID:atMetaUUID+16], b[atFSID:atFSID+16])
+		}
+		copy(b[atFSID:atFSID+16], id[:])
 		binary.LittleEndian.PutUint64(b[atIncompat:], features|featMetadataUUID)
 		binary.LittleEndian.PutUint32(b, crc32.Checksum(b[atFSID:], crc32.MakeTable(crc32.Castagnoli)))
 		if _, err := f.WriteAt(b, at); err != nil {

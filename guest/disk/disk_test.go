@@ -33,7 +33,7 @@ func TestMake(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	for _, at := range supers {
+	for _, at := range supers[:2] {
 		b := make([]byte, superSize)
 		if _, err := f.ReadAt(b, at); err != nil {
 			t.Fatal(err)

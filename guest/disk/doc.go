@@ -15,6 +15,9 @@
 // the id of the metadata, and a new one is put beside it: the feature METADATA_UUID
 // is what btrfstune -m uses too.
 //
+// [Copy] gives a copy an id of its own in the same way, in each superblock that there
+// is: two file systems of one id, seen by one kernel, would be taken for one.
+//
 // # Never twice
 //
 // Make never touches a file that is there. A disk appears by a rename of what is

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 )
 
@@ -186,7 +187,7 @@ func (s *sender) content(f *os.File, size int64) (int64, error) {
 		return s.stream(f, -1)
 	}
 	for at := int64(0); at < size; {
-		from, to, err := nextData(f, at, size)
+		from, to, err := files.NextData(f, at, size)
 		if err != nil {
 			return 0, err
 		}

@@ -1,4 +1,4 @@
-package tree
+package files
 
 import (
 	"errors"
@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nextData finds the next run of a file that holds data, from at on; from is
+// NextData finds the next run of a file that holds data, from at on; from is
 // to where there is none. Where the file system knows no holes, all is data.
-func nextData(f *os.File, at, size int64) (from, to int64, err error) {
+func NextData(f *os.File, at, size int64) (from, to int64, err error) {
 	from, err = f.Seek(at, unix.SEEK_DATA)
 	if errors.Is(err, syscall.ENXIO) {
 		return size, size, nil
