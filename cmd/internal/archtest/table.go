@@ -44,7 +44,7 @@ var table = map[string]row{
 	},
 
 	"guest/wire":          {},
-	"guest/tree":          {may: []string{"guest/wire"}},
+	"guest/tree":          {may: []string{"guest/files", "guest/wire"}},
 	"guest":               {may: []string{"guest/tree", "guest/wire"}, tests: []string{"guest/agent"}},
 	"guest/agent/early":   {},
 	"guest/agent":         {may: []string{"guest/agent/early", "guest/tree", "guest/wire"}},
