@@ -37,14 +37,14 @@ func serveTCP(addr string) error {
 		}
 		go func() {
 			defer c.Close()
-			if err := answer(c); err != nil && !errors.Is(err, io.EOF) {
+			if err := answer(c); !errors.Is(err, io.EOF) {
 				log.Print(err)
 			}
 		}()
 	}
 }
 
-// answer serves one question after the other.
+// answer serves one question after the other, and tells why it ended.
 func answer(c net.Conn) error {
 	for {
 		var q [9]byte
