@@ -39,10 +39,10 @@ func newStory(s *shared, m *Seen, chain []journal.Entry) (*story, error) {
 		behind = max(behind, m.Exit.Seq-foundWithin)
 	}
 	started, err := s.Journal.Query(journal.Query{
-		After: behind, Kinds: []fsm.Kind{fsm.KindEngineStarted}, Limit: int(min(m.Exit.Seq-behind, foundWithin)),
+		Engine: true, After: behind, Before: m.Exit.Seq, Kinds: []fsm.Kind{fsm.KindEngineStarted}, Limit: 1, Newest: true,
 	})
 	for _, e := range started {
-		if e.Unreadable == nil && e.Seq < m.Exit.Seq {
+		if e.Unreadable == nil {
 			t.found = &e
 		}
 	}

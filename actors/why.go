@@ -18,11 +18,11 @@ func why(s *shared, name string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := s.Journal.Query(journal.Query{Machine: m.ID, Limit: 4 * chainMost, Newest: true})
+	entries, err := s.Journal.Query(journal.Query{Machine: m.ID, Limit: chainMost, Newest: true, BackTo: chainKinds})
 	if err != nil {
 		return nil, fmt.Errorf("why: %w", err)
 	}
-	t, err := newStory(s, m, chain(entries))
+	t, err := newStory(s, m, entries)
 	if err != nil {
 		return nil, fmt.Errorf("why: %w", err)
 	}
@@ -33,18 +33,9 @@ func why(s *shared, name string) (any, error) {
 	return out, nil
 }
 
-// chain is the part of a machine's history that led to its state: from its
-// last start on, or from its creation.
-func chain(entries []journal.Entry) []journal.Entry {
-	from := 0
-	for i, e := range entries {
-		if e.Kind == fsm.KindCreated || e.Kind == fsm.KindStartRequested {
-			from = i
-		}
-	}
-	entries = entries[from:]
-	return entries[max(0, len(entries)-chainMost):]
-}
+// chainKinds begin the part of a machine's history that led to its state: its
+// last start, or its creation.
+var chainKinds = []fsm.Kind{fsm.KindCreated, fsm.KindStartRequested}
 
 // can lists what a person can do about a machine now.
 func can(m *Seen) []string {

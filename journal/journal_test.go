@@ -348,6 +348,14 @@ func TestQuery(t *testing.T) {
 		"a machine behind":     {Query{Machine: id(1), After: 2998}, 2, 3000, 3002},
 		"since":                {Query{Since: mid}, 1500, 1504, 3003},
 		"since, of a machine":  {Query{Since: mid, Machine: id(2)}, 750, 1505, 3003},
+		"the engine's":         {Query{Engine: true}, 1, 1, 1},
+		"the engine's behind":  {Query{Engine: true, After: 1}, 0, 0, 0},
+		"before":               {Query{Before: 3}, 2, 1, 2},
+		"newest before":        {Query{Before: 1000, Newest: true, Limit: 2}, 2, 998, 999},
+		"a machine's before":   {Query{Machine: id(1), Before: 1000, Newest: true, Limit: 1}, 1, 998, 998},
+		"between, turned":      {Query{Machine: id(1), After: 1000, Before: 10}, 0, 0, 0},
+		"back to its creation": {Query{Machine: id(1), Newest: true, BackTo: []fsm.Kind{fsm.KindCreated}}, 1501, 2, 3002},
+		"back to the newest":   {Query{Machine: id(1), Newest: true, BackTo: []fsm.Kind{fsm.KindHealthChanged}}, 1, 3002, 3002},
 		"newest behind":        {Query{After: 2999, Newest: true, Limit: 100}, 4, 3000, 3003},
 	} {
 		es, err := j.Query(c.q)

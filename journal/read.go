@@ -125,11 +125,15 @@ const MaxQuery = 10_000
 // Query says which entries to return. The zero value is the first MaxQuery.
 type Query struct {
 	Machine string     // id; "" = all, the engine's own records too
+	Engine  bool       // only the engine's own, as the index lists them; Machine is ""
 	Kinds   []fsm.Kind // nil = all
 	Since   time.Time
 	After   uint64 // only records behind this one
+	Before  uint64 // only records before this one; 0 = all
 	Limit   int    // 0 or more than MaxQuery = MaxQuery: go on behind the last entry
 	Newest  bool   // the last Limit that match, still the oldest first
+	// BackTo ends Newest of a machine: no record before the newest of these kinds.
+	BackTo []fsm.Kind
 }
 
 // Entry is one record of the history.
@@ -152,10 +156,19 @@ func (j *Journal) Query(q Query) ([]Entry, error) {
 	if q.Limit <= 0 || q.Limit > MaxQuery {
 		q.Limit = MaxQuery
 	}
-	if q.Machine != "" {
+	if q.Machine != "" || q.Engine {
 		return j.queryMachine(q)
 	}
 	return j.queryAll(q)
+}
+
+// upto is the last record that a query may return.
+func (j *Journal) upto(q Query) uint64 {
+	last := j.durable.Load()
+	if q.Before > 0 {
+		last = min(last, q.Before-1)
+	}
+	return last
 }
 
 func (q *Query) match(e Entry) bool {
@@ -168,20 +181,30 @@ func (j *Journal) queryMachine(q Query) ([]Entry, error) {
 	if !ok {
 		return nil, fmt.Errorf("query: machine id %q is not a UUID in its usual form", q.Machine)
 	}
-	seqs, err := j.index(k, q.After, j.durable.Load())
+	it, err := j.indexed(k, q.After, j.upto(q))
 	if err != nil {
 		return nil, fmt.Errorf("query: %w", err)
 	}
+	first, next := it.First, it.Next
 	if q.Newest {
-		slices.Reverse(seqs)
+		first, next = it.Last, it.Prev
 	}
 	var es []Entry
-	for _, seq := range seqs {
-		if e := j.entry(seq, q.Machine); q.match(e) {
-			if es = append(es, e); len(es) == q.Limit {
-				break
-			}
+	for ok := first(); ok && len(es) < q.Limit; ok = next() {
+		_, seq, kind := keyOf(it.Key())
+		if kind != indexKey || seq <= q.After {
+			continue
 		}
+		e := j.entry(seq, q.Machine)
+		if q.match(e) {
+			es = append(es, e)
+		}
+		if q.Newest && slices.Contains(q.BackTo, e.Kind) {
+			break
+		}
+	}
+	if err := it.Close(); err != nil {
+		return nil, fmt.Errorf("query: read the index of machine %s: %w", q.Machine, err)
 	}
 	if q.Newest {
 		slices.Reverse(es)
@@ -193,7 +216,7 @@ func (j *Journal) queryMachine(q Query) ([]Entry, error) {
 func (j *Journal) queryAll(q Query) ([]Entry, error) {
 	const window = 1024
 	var es []Entry
-	lo, hi := q.After+1, j.durable.Load()
+	lo, hi := q.After+1, j.upto(q)
 	for lo <= hi && lo > 0 && len(es) < q.Limit {
 		from, to := lo, min(hi, lo+window-1)
 		if q.Newest {
@@ -240,9 +263,9 @@ func (j *Journal) window(q Query, from, to uint64) ([]Entry, error) {
 // index lists a machine's records behind one and up to another.
 func (j *Journal) index(k machineKey, behind, upto uint64) ([]uint64, error) {
 	var seqs []uint64
-	it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: keyIndex(k, behind), UpperBound: append(keyIndex(k, upto), 0)})
+	it, err := j.indexed(k, behind, upto)
 	if err != nil {
-		return nil, fmt.Errorf("read the index of machine %s: %w", machineID(k), err)
+		return nil, err
 	}
 	for it.First(); it.Valid(); it.Next() {
 		if _, seq, kind := keyOf(it.Key()); kind == indexKey && seq > behind {
@@ -253,6 +276,15 @@ func (j *Journal) index(k machineKey, behind, upto uint64) ([]uint64, error) {
 		return nil, fmt.Errorf("read the index of machine %s: %w", machineID(k), err)
 	}
 	return seqs, nil
+}
+
+// indexed goes through the index of a machine's records, from one to another.
+func (j *Journal) indexed(k machineKey, from, upto uint64) (*pebble.Iterator, error) {
+	it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: keyIndex(k, from), UpperBound: append(keyIndex(k, upto), 0)})
+	if err != nil {
+		return nil, fmt.Errorf("read the index of machine %s: %w", machineID(k), err)
+	}
+	return it, nil
 }
 
 // Entry is one record, whoever it is of.
