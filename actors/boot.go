@@ -138,6 +138,7 @@ func (m *machine) lookedAtBoot(r looked) {
 		remedy = fsm.RepairDamaged(s.Found)
 	}
 	remedies[remedy](m, s)
+	m.keepDisk()
 	m.bootPlan()
 	m.publish()
 	m.settle(fsm.Record{}) // who awaits a state may see it now

@@ -46,6 +46,7 @@ func init() {
 			fsm.Starting: (*machine).provisionAgain, fsm.Running: (*machine).provisionAgain, fsm.Stopping: (*machine).provisionAgain,
 		},
 		verbRename: {fsm.Created: (*machine).rename, fsm.Stopped: (*machine).rename},
+		verbExport: {fsm.Created: (*machine).export, fsm.Stopped: (*machine).export},
 		verbAwait:  anyState((*machine).awaitState),
 		verbLog:    anyState((*machine).openLog),
 		verbOpen:   {fsm.Running: (*machine).openGuest, fsm.Stopping: (*machine).openGuest, fsm.Starting: (*machine).openGuest},
@@ -118,6 +119,8 @@ func (m *machine) conflict(c *command) error {
 		return notFound(m.ref.Name)
 	case c.verb == verbRename:
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox stop "+m.ref.Name, "machine %q is %s: only one that does not run can be renamed", m.ref.Name, st.State)
+	case c.verb == verbExport:
+		return refuse(wire.Code_CODE_CONFLICT, "arcbox stop "+m.ref.Name, "machine %q is %s: only one that is stopped can be exported", m.ref.Name, st.State)
 	case c.verb == verbOpen:
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox start "+m.ref.Name, "machine %q is %s: it has no guest to talk to", m.ref.Name, st.State)
 	default:
@@ -171,6 +174,9 @@ func (m *machine) create(c *command) error {
 	if err != nil {
 		return err
 	}
+	if err := m.mayAdopt(spec, msg.GetStage()); err != nil {
+		return err
+	}
 	if err := m.ownBlocks(spec.Blocks); err != nil {
 		return err
 	}
@@ -190,22 +196,31 @@ func (m *machine) create(c *command) error {
 		}
 	}
 	if spec.Provision != nil {
-		return m.keepFirst(&making{c, spec, release}, msg.GetSpec().GetProvision().GetText())
+		return m.keepFirst(&making{c: c, spec: spec, release: release}, msg.GetSpec().GetProvision().GetText())
+	}
+	if msg.GetStage() != "" {
+		m.adoptFirst(&making{c: c, spec: spec, release: release, disk: true}, msg.GetStage())
+		return nil
 	}
 	defer release()
-	return m.created(c, spec)
+	return m.created(c, spec, false)
 }
 
-func (m *machine) created(c *command, spec fsm.Spec) error {
+// created appends the record that makes the machine, and with it that it has a disk
+// already.
+func (m *machine) created(c *command, spec fsm.Spec, disk bool) error {
 	lease, err := m.lease(spec)
 	if err != nil {
 		return err
 	}
-	err = m.append(fsm.Record{
+	recs := []fsm.Record{{
 		Principal: c.principal, Request: c.request, Reason: fsm.ReasonPerson,
 		Fact: &fsm.CreatedFact{Spec: spec, RunTag: m.ref.RunTag, Lease: lease},
-	})
-	if err != nil {
+	}}
+	if disk {
+		recs = append(recs, fsm.Record{Principal: c.principal, Fact: &fsm.DiskFormattedFact{Disk: fsm.DataDisk, Size: spec.Disk}})
+	}
+	if err = m.append(recs...); err != nil {
 		m.leases.free(m.ref.ID, lease)
 		return err
 	}
@@ -349,6 +364,10 @@ func (m *machine) stopAgain(c *command) error {
 func (m *machine) removeIdle(c *command) error {
 	st := m.state()
 	force := c.msg.(*wire.RemoveMachine).GetForce()
+	if m.exporting != nil && !force {
+		return refuse(wire.Code_CODE_UNSAFE, "arcbox rm -f "+m.ref.Name, "machine %q is being exported by %s: rm needs -f, which ends that", m.ref.Name, m.exporting.who)
+	}
+	m.stopOdd(exportWork)
 	if st.Stray != nil && !force {
 		return refuse(wire.Code_CODE_UNSAFE, "arcbox rm -f "+m.ref.Name, "machine %q is %s, but a VM runs that should not: rm needs -f", m.ref.Name, st.State)
 	}

@@ -114,13 +114,31 @@ type Provisions interface {
 	// Keep keeps the script or the user-data of a machine that is about to be
 	// created, synced, in the machine's directory.
 	Keep(ctx context.Context, ref Ref, text []byte) error
-	// Forget takes away what Keep left for a machine that was never created: the
-	// whole directory, unless there is anything else in it.
+	// Forget takes away what Keep and Disks.Adopt left for a machine that was never
+	// created: the whole directory, unless there is anything else in it.
 	Forget(ctx context.Context, ref Ref) error
 	// Provision has the guest set up, or joins what an engine before this one
 	// began, and awaits the result. An error says that nobody answered: it may be
 	// tried again.
 	Provision(ctx context.Context, ref Ref, p fsm.Provision) (fsm.ProvisionedFact, error)
+}
+
+// Disks are the machines' own disks, on their way elsewhere and here.
+type Disks interface {
+	// Send writes the disk of a machine, whose lock is held, to a connection. It does
+	// not say there that this was all.
+	Send(ctx context.Context, ref Ref, to net.Conn) error
+	// Receive takes a disk from a connection and keeps it, synced, as nobody's: the
+	// stage that it names.
+	Receive(ctx context.Context, from net.Conn) (stage string, err error)
+	// Drop removes a stage, unless a machine has it by now.
+	Drop(stage string)
+	// Adopt makes a stage the disk, of at most size bytes, of a machine that is about
+	// to be created. What it does is taken away again by Forget (see Provisions), also
+	// by that of a later engine, until Own is called.
+	Adopt(ctx context.Context, ref Ref, stage string, size int64) error
+	// Own makes a machine's disk its own for good: there is a record of it.
+	Own(ctx context.Context, ref Ref) error
 }
 
 // Owners are the commands that machines live for.

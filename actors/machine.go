@@ -26,6 +26,7 @@ type machine struct {
 
 	start     *starting // a start that has no record yet
 	making    *making   // a create that has no record yet
+	exporting *exporting
 	work      map[fsm.Duty]*work
 	odd       map[string]*work // workers that no duty owes: look, lock, kill
 	waiters   []*waiter
@@ -101,6 +102,8 @@ func (m *machine) Receive(ctx actor.Context) {
 		m.command(msg.c)
 	case renaming:
 		m.command(msg.c)
+	case *exporting:
+		m.exportBegun(msg)
 	default:
 		if c := commandOf(ctx); c != nil {
 			m.command(c)

@@ -71,6 +71,7 @@ const (
 	verbAwait   verb = "wait"
 	verbOpen    verb = "open"
 	verbLog     verb = "log"
+	verbExport  verb = "export"
 )
 
 // command is a request on its way through the engine.
@@ -94,6 +95,7 @@ var verbs = map[string]verb{
 	"CreateMachine": verbCreate, "StartMachine": verbStart, "StopMachine": verbStop,
 	"RestartMachine": verbRestart, "RemoveMachine": verbRemove, "AwaitMachine": verbAwait,
 	"SetMachine": verbSet, "ProvisionMachine": verbAgain, "RenameMachine": verbRename, "OpenGuest": verbOpen, "OpenLog": verbLog,
+	"ExportMachine": verbExport,
 }
 
 // commandOf reads a command for one machine out of an actor's context, nil

@@ -32,6 +32,9 @@ type Options struct {
 	FreePort func(protocol, address string) (string, error)
 	// Provisions set machines up; nil = machines that want it are refused.
 	Provisions Provisions
+	// Disks are the machines' own disks on their way elsewhere and here; nil = none
+	// can be taken along.
+	Disks Disks
 	// Tickets lets a client reach open's bytes by a socket and a ticket that is
 	// good once.
 	Tickets func(principal string, open func(context.Context, *net.UnixConn) error) (socket, ticket string)

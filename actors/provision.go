@@ -56,6 +56,7 @@ type making struct {
 	c       *command
 	spec    fsm.Spec
 	release func() // of the image
+	disk    bool   // it has one that came before it
 }
 
 // kept is the result of that, and forgotten of its being taken away again, because
@@ -86,9 +87,10 @@ func (m *machine) keepFirst(mk *making, text []byte) error {
 func (m *machine) kept(r kept) {
 	err := r.err
 	if err == nil {
-		err = m.created(m.making.c, m.making.spec)
+		err = m.created(m.making.c, m.making.spec, m.making.disk)
 	}
 	if err == nil {
+		m.keepDisk()
 		m.made()
 		return
 	}

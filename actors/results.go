@@ -42,6 +42,8 @@ func (m *machine) discard(result any) {
 		m.closeLock(r.lock)
 	case looked:
 		m.closeLock(r.sight.Lock)
+	case exported:
+		r.e.over <- r.err
 	}
 }
 

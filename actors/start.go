@@ -47,6 +47,8 @@ func (m *machine) mayStart() error {
 		return refuse(wire.Code_CODE_UNSAFE, "arcbox stop "+m.ref.Name, "machine %q: a VM runs that should not (%s)", m.ref.Name, st.Stray.What)
 	case m.removing():
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox list", "machine %q is being removed", m.ref.Name)
+	case m.exporting != nil:
+		return refuse(wire.Code_CODE_CONFLICT, "arcbox inspect "+m.ref.Name, "machine %q is being exported by %s: it can be started when that has ended", m.ref.Name, m.exporting.who)
 	case st.Spec.Backend == "sim" && !m.AllowSim:
 		return refuse(wire.Code_CODE_UNSAFE, allowSimHint, "machine %q is a sim, and this engine was started without --allow-sim", m.ref.Name)
 	}
@@ -145,6 +147,8 @@ func (m *machine) oddDone(w *work, result any) {
 		m.linkIsLate()
 	case sharesKnown:
 		m.sharesKnown(r)
+	case exported:
+		m.exported(r)
 	}
 }
 

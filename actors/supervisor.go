@@ -86,6 +86,8 @@ func (s *supervisor) request(ctx actor.Context) {
 		s.rename(ctx, msg)
 	case *wire.StopEngine:
 		s.stopEngine(ctx, msg)
+	case *wire.StageDisk:
+		s.stageDisk(ctx)
 	case *wire.Done, *wire.Refused: // of a machine that stops with the engine
 		s.stoppedOne()
 	default:

@@ -79,17 +79,23 @@ type testEngine struct {
 
 func startTestEngine(t *testing.T) *testEngine {
 	t.Helper()
+	return startTestEngineWith(t, func(*Options) {})
+}
+
+func startTestEngineWith(t *testing.T, with func(*Options)) *testEngine {
+	t.Helper()
 	out := &testEngine{trips: &atomic.Int32{}, log: &lines{}, fatal: make(chan error, 8)}
 	j, err := journal.Open("journal", journal.Options{FS: vfs.NewMem(), FreeSpace: func(string) (uint64, error) { return 1 << 40, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	world := barren{trips: out.trips}
-	out.Engine, err = Start(Options{
+	o := Options{
 		Journal: j, Clock: wallClock{}, Hosts: world, Guests: world, Dirs: world, Limits: Limits{CPUs: 4, Memory: 1 << 40},
 		Fatal: func(err error) { out.fatal <- err }, Log: slog.New(slog.NewTextHandler(out.log, nil)),
-	})
-	if err != nil {
+	}
+	with(&o)
+	if out.Engine, err = Start(o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

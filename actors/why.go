@@ -66,7 +66,7 @@ func offers(v verb, m *Seen) bool {
 		return !live && m.Stray == nil && !m.Damaged
 	case verbStop:
 		return live || m.Stray != nil || len(fsm.Owed(m.Machine)) > 0
-	case verbRemove:
+	case verbRemove, verbExport:
 		return !live
 	case verbOpen:
 		return live

@@ -330,7 +330,8 @@ type RenamedFact struct {
 const DataDisk = "data"
 
 // DiskFormattedFact is the payload of disk-formatted: an empty file system was
-// made on the disk, and never will be again.
+// made on the disk, and never will be again. Of a machine that was never started,
+// it is a disk with what another wrote to it.
 type DiskFormattedFact struct {
 	Disk string `cbor:"1,keyasint" json:"disk"`
 	Size int64  `cbor:"2,keyasint,omitempty" json:"size,omitempty"` // bytes

@@ -38,7 +38,7 @@ var Transitions = []Transition{
 	{KindDesiredChanged, []State{Created, Starting, Running, Stopping, Stopped}, Stay, "somebody wants something else of it"},
 	{KindStopTightened, []State{Stopping}, Stay, "a stricter stop overtook the one under way"},
 	{KindSpecChanged, []State{Created, Starting, Running, Stopping, Stopped}, Stay, "its spec changed"},
-	{KindDiskFormatted, []State{Starting, Running, Stopping}, Stay, "a disk was formatted"},
+	{KindDiskFormatted, []State{Created, Starting, Running, Stopping}, Stay, "a disk was formatted, or came with its machine"},
 	{KindAddressChanged, []State{Starting, Running, Stopping}, Stay, "the guest has another address"},
 	{KindHealthChanged, []State{Created, Starting, Running, Stopping, Stopped}, Stay, "its health changed"},
 	{KindStrayFound, []State{Created, Stopped}, Stay, "a VM runs that should not"},

@@ -102,7 +102,7 @@ func (e *Engine) startActors() (*actors.Engine, error) {
 	go func() {
 		defer close(started)
 		engine, err = actors.Start(actors.Options{
-			Journal: e.journal, Clock: e.Clock, Hosts: e.World, Guests: e.World, Dirs: e.World, Owners: e.World, Provisions: e.World, Networks: e.World,
+			Journal: e.journal, Clock: e.Clock, Hosts: e.World, Guests: e.World, Dirs: e.World, Owners: e.World, Provisions: e.World, Networks: e.World, Disks: e.World,
 			Tickets:   func(string, func(context.Context, *net.UnixConn) error) (string, string) { return "", "" },
 			Booted:    e.World.Booted,
 			Grow:      e.World.Grow,

@@ -17,7 +17,7 @@ import (
 // Scenario plays a story, line by line, on one host. A line is a word, names
 // and options:
 //
-//	create NAME [image] [network [egress=POLICY]] [provision] [restart=POLICY] [block=PATH[,ro]] [owner=WHOSE] [id=REQUEST] [as=WHO] [&]
+//	create NAME [image] [came] [network [egress=POLICY]] [provision] [restart=POLICY] [block=PATH[,ro]] [owner=WHOSE] [id=REQUEST] [as=WHO] [&]
 //	start NAME [timeout=D] …     stop NAME [timeout=D] [kill] [no-kill] [host] …
 //	set NAME [cpus=N] [memory=MIB] [disk=MIB] [label=TIER] [protect=yes|no] [egress=POLICY] …
 //	rename NAME to=NAME …
@@ -145,7 +145,11 @@ func (l line) message() proto.Message {
 		if l.has("network") { // which a sim can't have
 			spec.Backend, spec.Network, spec.Egress = "", "nat", l.words["egress"]
 		}
-		return &wire.CreateMachine{Request: l.request(), Name: l.name, Spec: spec}
+		stage := ""
+		if l.has("came") {
+			spec.Image, stage = Image, Came
+		}
+		return &wire.CreateMachine{Request: l.request(), Name: l.name, Spec: spec, Stage: stage}
 	case "start":
 		return &wire.StartMachine{Request: l.request(), Name: l.name, TimeoutNanos: l.duration("timeout")}
 	case "stop":

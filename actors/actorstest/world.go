@@ -38,6 +38,7 @@ var (
 	_ actors.Owners = (*World)(nil)
 
 	_ actors.Provisions = (*World)(nil)
+	_ actors.Disks      = (*World)(nil)
 )
 
 // Script is how the VMs of one machine behave. The zero value is a good one.
@@ -59,6 +60,7 @@ type place struct {
 	noteOf   string // launch
 	launches int
 	disk     string // none, empty or used
+	unowned  bool   // no record knows of it
 	setUps   setUps
 }
 
@@ -437,8 +439,9 @@ func (w *World) IDs(ctx context.Context) ([]string, error) {
 	return w.dirs(), nil
 }
 
-// hasDir tells whether a machine has a directory, if only for its set-up.
-func (p *place) hasDir() bool { return p.dir || p.setUps.script != "" }
+// hasDir tells whether a machine has a directory, if only for its set-up,
+// or for a disk that came.
+func (p *place) hasDir() bool { return p.dir || p.unowned || p.setUps.script != "" }
 
 // dirs are the ids of the machines with a directory.
 func (w *World) dirs() (ids []string) {

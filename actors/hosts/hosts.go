@@ -29,6 +29,7 @@ import (
 type Options struct {
 	Machines string   // the machines' directories, by id
 	Run      string   // their sockets, by run tag
+	Stages   string   // disks that came and are no machine's yet, on the file system of Machines
 	Owners   string   // the files that the owners of machines hold locked
 	SSH      string   // links to their SSH keys, by name; "" = none are made
 	VMHost   string   // path of arcbox-vmhost
@@ -61,6 +62,7 @@ var (
 	_ actors.Dirs   = (*World)(nil)
 
 	_ actors.Provisions = (*World)(nil)
+	_ actors.Disks      = (*World)(nil)
 	_ actors.Owners     = (*World)(nil)
 )
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -17,6 +18,7 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 	"github.com/arcboxlabs/arcbox-engine/guest"
 	"github.com/arcboxlabs/arcbox-engine/guest/boot"
+	"github.com/arcboxlabs/arcbox-engine/guest/disk"
 	"github.com/arcboxlabs/arcbox-engine/guest/files"
 	guestwire "github.com/arcboxlabs/arcbox-engine/guest/wire"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
@@ -55,12 +57,13 @@ func (w *World) Forget(_ context.Context, ref actors.Ref) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	kept := false
+	kept := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == newDisk })
 	for _, e := range entries {
 		switch name := e.Name(); {
 		case name == provisionFile, files.Temp(name):
 			kept = true
-		case name != api.LockFile:
+		case name == disk.FileName && kept: // with what marks it as nobody's
+		case name != api.LockFile && name != newDisk:
 			return nil
 		}
 	}

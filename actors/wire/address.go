@@ -30,6 +30,7 @@ func Requests() map[string][]proto.Message {
 			(*CreateMachine)(nil), (*StartMachine)(nil), (*StopMachine)(nil), (*RestartMachine)(nil),
 			(*RemoveMachine)(nil), (*SetMachine)(nil), (*RenameMachine)(nil), (*ProvisionMachine)(nil), (*StopEngine)(nil), (*ListMachines)(nil), (*InspectMachine)(nil),
 			(*AwaitMachine)(nil), (*EngineStatus)(nil), (*OpenGuest)(nil), (*OpenLog)(nil),
+			(*ExportMachine)(nil), (*StageDisk)(nil),
 		},
 		Journal: {
 			(*QueryJournal)(nil), (*Follow)(nil), (*Grant)(nil), (*Unfollow)(nil), (*WhyMachine)(nil),

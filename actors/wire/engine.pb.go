@@ -1097,11 +1097,14 @@ func (x *ProvisionMachine) GetName() string {
 	return ""
 }
 
+// CreateMachine makes a machine; stage is that of a disk which came before
+// (StageDisk), "" = it gets an empty one when it is first started.
 type CreateMachine struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	Spec          *Spec                  `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	Stage         string                 `protobuf:"bytes,4,opt,name=stage,proto3" json:"stage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1155,6 +1158,13 @@ func (x *CreateMachine) GetSpec() *Spec {
 		return x.Spec
 	}
 	return nil
+}
+
+func (x *CreateMachine) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
 }
 
 type StartMachine struct {
@@ -2767,6 +2777,145 @@ func (x *OpenLog) GetFollow() bool {
 	return false
 }
 
+// ExportMachine asks for what is needed to make a machine elsewhere. It must not
+// run, and can't be started while its disk is read.
+type ExportMachine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportMachine) Reset() {
+	*x = ExportMachine{}
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportMachine) ProtoMessage() {}
+
+func (x *ExportMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportMachine.ProtoReflect.Descriptor instead.
+func (*ExportMachine) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ExportMachine) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// Exporting has the machine as it is, and a ticket for its disk, none where it has
+// no disk yet. What comes by the ticket are the parts of a copy (guest/tree).
+type Exporting struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Machine       *Machine               `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	Ticket        *Ticket                `protobuf:"bytes,2,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Exporting) Reset() {
+	*x = Exporting{}
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Exporting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Exporting) ProtoMessage() {}
+
+func (x *Exporting) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Exporting.ProtoReflect.Descriptor instead.
+func (*Exporting) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Exporting) GetMachine() *Machine {
+	if x != nil {
+		return x.Machine
+	}
+	return nil
+}
+
+func (x *Exporting) GetTicket() *Ticket {
+	if x != nil {
+		return x.Ticket
+	}
+	return nil
+}
+
+// StageDisk is answered with a ticket by which a disk is sent, as the parts of a
+// copy. Where it has come, the answer there is the line "ok STAGE", else "error: …".
+// The stage is kept until that connection ends, or a machine is created with it.
+type StageDisk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StageDisk) Reset() {
+	*x = StageDisk{}
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StageDisk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StageDisk) ProtoMessage() {}
+
+func (x *StageDisk) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StageDisk.ProtoReflect.Descriptor instead.
+func (*StageDisk) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
+}
+
 // Ticket is good once, for ten seconds: connect to the socket, send it and a
 // newline; the answer is the line "ok" or "error: …", and then the bytes flow.
 type Ticket struct {
@@ -2779,7 +2928,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2791,7 +2940,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2804,7 +2953,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Ticket) GetSocket() string {
@@ -2842,7 +2991,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2854,7 +3003,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2867,7 +3016,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Record) GetSeq() uint64 {
@@ -2975,7 +3124,7 @@ type QueryJournal struct {
 
 func (x *QueryJournal) Reset() {
 	*x = QueryJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2987,7 +3136,7 @@ func (x *QueryJournal) String() string {
 func (*QueryJournal) ProtoMessage() {}
 
 func (x *QueryJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3000,7 +3149,7 @@ func (x *QueryJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryJournal.ProtoReflect.Descriptor instead.
 func (*QueryJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *QueryJournal) GetMachine() string {
@@ -3056,7 +3205,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	mi := &file_actors_wire_engine_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3068,7 +3217,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	mi := &file_actors_wire_engine_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3081,7 +3230,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Records) GetRecords() []*Record {
@@ -3117,7 +3266,7 @@ type Follow struct {
 
 func (x *Follow) Reset() {
 	*x = Follow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[35]
+	mi := &file_actors_wire_engine_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3129,7 +3278,7 @@ func (x *Follow) String() string {
 func (*Follow) ProtoMessage() {}
 
 func (x *Follow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[35]
+	mi := &file_actors_wire_engine_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3142,7 +3291,7 @@ func (x *Follow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Follow.ProtoReflect.Descriptor instead.
 func (*Follow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{35}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Follow) GetQuery() *QueryJournal {
@@ -3168,7 +3317,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_actors_wire_engine_proto_msgTypes[36]
+	mi := &file_actors_wire_engine_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3180,7 +3329,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[36]
+	mi := &file_actors_wire_engine_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3193,7 +3342,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{36}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Grant) GetCredit() uint64 {
@@ -3211,7 +3360,7 @@ type Unfollow struct {
 
 func (x *Unfollow) Reset() {
 	*x = Unfollow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[37]
+	mi := &file_actors_wire_engine_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3223,7 +3372,7 @@ func (x *Unfollow) String() string {
 func (*Unfollow) ProtoMessage() {}
 
 func (x *Unfollow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[37]
+	mi := &file_actors_wire_engine_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3236,7 +3385,7 @@ func (x *Unfollow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unfollow.ProtoReflect.Descriptor instead.
 func (*Unfollow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{37}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{40}
 }
 
 type Followed struct {
@@ -3249,7 +3398,7 @@ type Followed struct {
 
 func (x *Followed) Reset() {
 	*x = Followed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[38]
+	mi := &file_actors_wire_engine_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3261,7 +3410,7 @@ func (x *Followed) String() string {
 func (*Followed) ProtoMessage() {}
 
 func (x *Followed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[38]
+	mi := &file_actors_wire_engine_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3274,7 +3423,7 @@ func (x *Followed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Followed.ProtoReflect.Descriptor instead.
 func (*Followed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{38}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Followed) GetRecords() []*Record {
@@ -3300,7 +3449,7 @@ type WhyMachine struct {
 
 func (x *WhyMachine) Reset() {
 	*x = WhyMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[39]
+	mi := &file_actors_wire_engine_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3312,7 +3461,7 @@ func (x *WhyMachine) String() string {
 func (*WhyMachine) ProtoMessage() {}
 
 func (x *WhyMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[39]
+	mi := &file_actors_wire_engine_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3325,7 +3474,7 @@ func (x *WhyMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhyMachine.ProtoReflect.Descriptor instead.
 func (*WhyMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{39}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *WhyMachine) GetName() string {
@@ -3348,7 +3497,7 @@ type Why struct {
 
 func (x *Why) Reset() {
 	*x = Why{}
-	mi := &file_actors_wire_engine_proto_msgTypes[40]
+	mi := &file_actors_wire_engine_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3360,7 +3509,7 @@ func (x *Why) String() string {
 func (*Why) ProtoMessage() {}
 
 func (x *Why) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[40]
+	mi := &file_actors_wire_engine_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3373,7 +3522,7 @@ func (x *Why) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Why.ProtoReflect.Descriptor instead.
 func (*Why) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{40}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Why) GetMachine() *Machine {
@@ -3422,7 +3571,7 @@ type Advice struct {
 
 func (x *Advice) Reset() {
 	*x = Advice{}
-	mi := &file_actors_wire_engine_proto_msgTypes[41]
+	mi := &file_actors_wire_engine_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3434,7 +3583,7 @@ func (x *Advice) String() string {
 func (*Advice) ProtoMessage() {}
 
 func (x *Advice) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[41]
+	mi := &file_actors_wire_engine_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3447,7 +3596,7 @@ func (x *Advice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Advice.ProtoReflect.Descriptor instead.
 func (*Advice) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{41}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Advice) GetCommand() string {
@@ -3480,7 +3629,7 @@ type MachinesAt struct {
 
 func (x *MachinesAt) Reset() {
 	*x = MachinesAt{}
-	mi := &file_actors_wire_engine_proto_msgTypes[42]
+	mi := &file_actors_wire_engine_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3492,7 +3641,7 @@ func (x *MachinesAt) String() string {
 func (*MachinesAt) ProtoMessage() {}
 
 func (x *MachinesAt) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[42]
+	mi := &file_actors_wire_engine_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3505,7 +3654,7 @@ func (x *MachinesAt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MachinesAt.ProtoReflect.Descriptor instead.
 func (*MachinesAt) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{42}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *MachinesAt) GetUnixNanos() int64 {
@@ -3548,7 +3697,7 @@ type PastMachines struct {
 
 func (x *PastMachines) Reset() {
 	*x = PastMachines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[43]
+	mi := &file_actors_wire_engine_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3560,7 +3709,7 @@ func (x *PastMachines) String() string {
 func (*PastMachines) ProtoMessage() {}
 
 func (x *PastMachines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[43]
+	mi := &file_actors_wire_engine_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3573,7 +3722,7 @@ func (x *PastMachines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PastMachines.ProtoReflect.Descriptor instead.
 func (*PastMachines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{43}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PastMachines) GetSeq() uint64 {
@@ -3616,7 +3765,7 @@ type DrawTimeline struct {
 
 func (x *DrawTimeline) Reset() {
 	*x = DrawTimeline{}
-	mi := &file_actors_wire_engine_proto_msgTypes[44]
+	mi := &file_actors_wire_engine_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3628,7 +3777,7 @@ func (x *DrawTimeline) String() string {
 func (*DrawTimeline) ProtoMessage() {}
 
 func (x *DrawTimeline) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[44]
+	mi := &file_actors_wire_engine_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3641,7 +3790,7 @@ func (x *DrawTimeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrawTimeline.ProtoReflect.Descriptor instead.
 func (*DrawTimeline) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{44}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *DrawTimeline) GetNames() []string {
@@ -3677,7 +3826,7 @@ type Timeline struct {
 
 func (x *Timeline) Reset() {
 	*x = Timeline{}
-	mi := &file_actors_wire_engine_proto_msgTypes[45]
+	mi := &file_actors_wire_engine_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3689,7 +3838,7 @@ func (x *Timeline) String() string {
 func (*Timeline) ProtoMessage() {}
 
 func (x *Timeline) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[45]
+	mi := &file_actors_wire_engine_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3702,7 +3851,7 @@ func (x *Timeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeline.ProtoReflect.Descriptor instead.
 func (*Timeline) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{45}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Timeline) GetSinceUnixNanos() int64 {
@@ -3745,7 +3894,7 @@ type Life struct {
 
 func (x *Life) Reset() {
 	*x = Life{}
-	mi := &file_actors_wire_engine_proto_msgTypes[46]
+	mi := &file_actors_wire_engine_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3757,7 +3906,7 @@ func (x *Life) String() string {
 func (*Life) ProtoMessage() {}
 
 func (x *Life) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[46]
+	mi := &file_actors_wire_engine_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3770,7 +3919,7 @@ func (x *Life) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Life.ProtoReflect.Descriptor instead.
 func (*Life) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{46}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Life) GetMachine() string {
@@ -3814,7 +3963,7 @@ type Span struct {
 
 func (x *Span) Reset() {
 	*x = Span{}
-	mi := &file_actors_wire_engine_proto_msgTypes[47]
+	mi := &file_actors_wire_engine_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3826,7 +3975,7 @@ func (x *Span) String() string {
 func (*Span) ProtoMessage() {}
 
 func (x *Span) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[47]
+	mi := &file_actors_wire_engine_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3839,7 +3988,7 @@ func (x *Span) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Span.ProtoReflect.Descriptor instead.
 func (*Span) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{47}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Span) GetState() string {
@@ -3887,7 +4036,7 @@ type CountJournal struct {
 
 func (x *CountJournal) Reset() {
 	*x = CountJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[48]
+	mi := &file_actors_wire_engine_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3899,7 +4048,7 @@ func (x *CountJournal) String() string {
 func (*CountJournal) ProtoMessage() {}
 
 func (x *CountJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[48]
+	mi := &file_actors_wire_engine_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3912,7 +4061,7 @@ func (x *CountJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountJournal.ProtoReflect.Descriptor instead.
 func (*CountJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{48}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CountJournal) GetSinceUnixNanos() int64 {
@@ -3947,7 +4096,7 @@ type JournalStats struct {
 
 func (x *JournalStats) Reset() {
 	*x = JournalStats{}
-	mi := &file_actors_wire_engine_proto_msgTypes[49]
+	mi := &file_actors_wire_engine_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3959,7 +4108,7 @@ func (x *JournalStats) String() string {
 func (*JournalStats) ProtoMessage() {}
 
 func (x *JournalStats) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[49]
+	mi := &file_actors_wire_engine_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3972,7 +4121,7 @@ func (x *JournalStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalStats.ProtoReflect.Descriptor instead.
 func (*JournalStats) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{49}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *JournalStats) GetRecords() uint64 {
@@ -4109,7 +4258,7 @@ type Tally struct {
 
 func (x *Tally) Reset() {
 	*x = Tally{}
-	mi := &file_actors_wire_engine_proto_msgTypes[50]
+	mi := &file_actors_wire_engine_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4121,7 +4270,7 @@ func (x *Tally) String() string {
 func (*Tally) ProtoMessage() {}
 
 func (x *Tally) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[50]
+	mi := &file_actors_wire_engine_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4134,7 +4283,7 @@ func (x *Tally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tally.ProtoReflect.Descriptor instead.
 func (*Tally) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{50}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Tally) GetMachine() string {
@@ -4197,7 +4346,7 @@ type BackupJournal struct {
 
 func (x *BackupJournal) Reset() {
 	*x = BackupJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[51]
+	mi := &file_actors_wire_engine_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4209,7 +4358,7 @@ func (x *BackupJournal) String() string {
 func (*BackupJournal) ProtoMessage() {}
 
 func (x *BackupJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[51]
+	mi := &file_actors_wire_engine_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4222,7 +4371,7 @@ func (x *BackupJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupJournal.ProtoReflect.Descriptor instead.
 func (*BackupJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{51}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *BackupJournal) GetDir() string {
@@ -4244,7 +4393,7 @@ type BackedUp struct {
 
 func (x *BackedUp) Reset() {
 	*x = BackedUp{}
-	mi := &file_actors_wire_engine_proto_msgTypes[52]
+	mi := &file_actors_wire_engine_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4256,7 +4405,7 @@ func (x *BackedUp) String() string {
 func (*BackedUp) ProtoMessage() {}
 
 func (x *BackedUp) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[52]
+	mi := &file_actors_wire_engine_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4269,7 +4418,7 @@ func (x *BackedUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackedUp.ProtoReflect.Descriptor instead.
 func (*BackedUp) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{52}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *BackedUp) GetDir() string {
@@ -4308,7 +4457,7 @@ type VerifyJournal struct {
 
 func (x *VerifyJournal) Reset() {
 	*x = VerifyJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[53]
+	mi := &file_actors_wire_engine_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4320,7 +4469,7 @@ func (x *VerifyJournal) String() string {
 func (*VerifyJournal) ProtoMessage() {}
 
 func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[53]
+	mi := &file_actors_wire_engine_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4333,7 +4482,7 @@ func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyJournal.ProtoReflect.Descriptor instead.
 func (*VerifyJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{53}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{56}
 }
 
 type Verified struct {
@@ -4349,7 +4498,7 @@ type Verified struct {
 
 func (x *Verified) Reset() {
 	*x = Verified{}
-	mi := &file_actors_wire_engine_proto_msgTypes[54]
+	mi := &file_actors_wire_engine_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4361,7 +4510,7 @@ func (x *Verified) String() string {
 func (*Verified) ProtoMessage() {}
 
 func (x *Verified) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[54]
+	mi := &file_actors_wire_engine_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4374,7 +4523,7 @@ func (x *Verified) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verified.ProtoReflect.Descriptor instead.
 func (*Verified) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{54}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Verified) GetOk() bool {
@@ -4423,7 +4572,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_actors_wire_engine_proto_msgTypes[55]
+	mi := &file_actors_wire_engine_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4435,7 +4584,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[55]
+	mi := &file_actors_wire_engine_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4448,7 +4597,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{55}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Fault) GetSeq() uint64 {
@@ -4487,7 +4636,7 @@ type InviteClient struct {
 
 func (x *InviteClient) Reset() {
 	*x = InviteClient{}
-	mi := &file_actors_wire_engine_proto_msgTypes[56]
+	mi := &file_actors_wire_engine_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4499,7 +4648,7 @@ func (x *InviteClient) String() string {
 func (*InviteClient) ProtoMessage() {}
 
 func (x *InviteClient) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[56]
+	mi := &file_actors_wire_engine_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4512,7 +4661,7 @@ func (x *InviteClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteClient.ProtoReflect.Descriptor instead.
 func (*InviteClient) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{56}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *InviteClient) GetRequest() *Request {
@@ -4560,7 +4709,7 @@ type Invited struct {
 
 func (x *Invited) Reset() {
 	*x = Invited{}
-	mi := &file_actors_wire_engine_proto_msgTypes[57]
+	mi := &file_actors_wire_engine_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4572,7 +4721,7 @@ func (x *Invited) String() string {
 func (*Invited) ProtoMessage() {}
 
 func (x *Invited) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[57]
+	mi := &file_actors_wire_engine_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4585,7 +4734,7 @@ func (x *Invited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invited.ProtoReflect.Descriptor instead.
 func (*Invited) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{57}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Invited) GetToken() string {
@@ -4611,7 +4760,7 @@ type ListClients struct {
 
 func (x *ListClients) Reset() {
 	*x = ListClients{}
-	mi := &file_actors_wire_engine_proto_msgTypes[58]
+	mi := &file_actors_wire_engine_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4623,7 +4772,7 @@ func (x *ListClients) String() string {
 func (*ListClients) ProtoMessage() {}
 
 func (x *ListClients) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[58]
+	mi := &file_actors_wire_engine_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4636,7 +4785,7 @@ func (x *ListClients) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClients.ProtoReflect.Descriptor instead.
 func (*ListClients) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{58}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{61}
 }
 
 type RemoteClients struct {
@@ -4649,7 +4798,7 @@ type RemoteClients struct {
 
 func (x *RemoteClients) Reset() {
 	*x = RemoteClients{}
-	mi := &file_actors_wire_engine_proto_msgTypes[59]
+	mi := &file_actors_wire_engine_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4661,7 +4810,7 @@ func (x *RemoteClients) String() string {
 func (*RemoteClients) ProtoMessage() {}
 
 func (x *RemoteClients) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[59]
+	mi := &file_actors_wire_engine_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4674,7 +4823,7 @@ func (x *RemoteClients) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteClients.ProtoReflect.Descriptor instead.
 func (*RemoteClients) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{59}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *RemoteClients) GetClients() []*RemoteClient {
@@ -4705,7 +4854,7 @@ type RemoteClient struct {
 
 func (x *RemoteClient) Reset() {
 	*x = RemoteClient{}
-	mi := &file_actors_wire_engine_proto_msgTypes[60]
+	mi := &file_actors_wire_engine_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4717,7 +4866,7 @@ func (x *RemoteClient) String() string {
 func (*RemoteClient) ProtoMessage() {}
 
 func (x *RemoteClient) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[60]
+	mi := &file_actors_wire_engine_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4730,7 +4879,7 @@ func (x *RemoteClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteClient.ProtoReflect.Descriptor instead.
 func (*RemoteClient) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{60}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *RemoteClient) GetName() string {
@@ -4787,7 +4936,7 @@ type RevokeClient struct {
 
 func (x *RevokeClient) Reset() {
 	*x = RevokeClient{}
-	mi := &file_actors_wire_engine_proto_msgTypes[61]
+	mi := &file_actors_wire_engine_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4799,7 +4948,7 @@ func (x *RevokeClient) String() string {
 func (*RevokeClient) ProtoMessage() {}
 
 func (x *RevokeClient) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[61]
+	mi := &file_actors_wire_engine_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4812,7 +4961,7 @@ func (x *RevokeClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeClient.ProtoReflect.Descriptor instead.
 func (*RevokeClient) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{61}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *RevokeClient) GetRequest() *Request {
@@ -4838,7 +4987,7 @@ type Revoked struct {
 
 func (x *Revoked) Reset() {
 	*x = Revoked{}
-	mi := &file_actors_wire_engine_proto_msgTypes[62]
+	mi := &file_actors_wire_engine_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4850,7 +4999,7 @@ func (x *Revoked) String() string {
 func (*Revoked) ProtoMessage() {}
 
 func (x *Revoked) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[62]
+	mi := &file_actors_wire_engine_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4863,7 +5012,7 @@ func (x *Revoked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoked.ProtoReflect.Descriptor instead.
 func (*Revoked) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{62}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Revoked) GetCut() uint32 {
@@ -4967,11 +5116,12 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	" \x01(\rR\x05round\"[\n" +
 	"\x10ProvisionMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"\x84\x01\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x9a\x01\n" +
 	"\rCreateMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12*\n" +
-	"\x04spec\x18\x03 \x01(\v2\x16.arcbox.engine.v1.SpecR\x04spec\"|\n" +
+	"\x04spec\x18\x03 \x01(\v2\x16.arcbox.engine.v1.SpecR\x04spec\x12\x14\n" +
+	"\x05stage\x18\x04 \x01(\tR\x05stage\"|\n" +
 	"\fStartMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
@@ -5131,7 +5281,13 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05which\x18\x03 \x01(\tR\x05which\x12\x12\n" +
 	"\x04tail\x18\x04 \x01(\x03R\x04tail\x12\x16\n" +
-	"\x06follow\x18\x05 \x01(\bR\x06follow\"8\n" +
+	"\x06follow\x18\x05 \x01(\bR\x06follow\"#\n" +
+	"\rExportMachine\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"r\n" +
+	"\tExporting\x123\n" +
+	"\amachine\x18\x01 \x01(\v2\x19.arcbox.engine.v1.MachineR\amachine\x120\n" +
+	"\x06ticket\x18\x02 \x01(\v2\x18.arcbox.engine.v1.TicketR\x06ticket\"\v\n" +
+	"\tStageDisk\"8\n" +
 	"\x06Ticket\x12\x16\n" +
 	"\x06socket\x18\x01 \x01(\tR\x06socket\x12\x16\n" +
 	"\x06ticket\x18\x02 \x01(\tR\x06ticket\"\xc2\x02\n" +
@@ -5328,7 +5484,7 @@ func file_actors_wire_engine_proto_rawDescGZIP() []byte {
 }
 
 var file_actors_wire_engine_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
+var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
 var file_actors_wire_engine_proto_goTypes = []any{
 	(Code)(0),                // 0: arcbox.engine.v1.Code
 	(*Refused)(nil),          // 1: arcbox.engine.v1.Refused
@@ -5362,44 +5518,47 @@ var file_actors_wire_engine_proto_goTypes = []any{
 	(*Owed)(nil),             // 29: arcbox.engine.v1.Owed
 	(*OpenGuest)(nil),        // 30: arcbox.engine.v1.OpenGuest
 	(*OpenLog)(nil),          // 31: arcbox.engine.v1.OpenLog
-	(*Ticket)(nil),           // 32: arcbox.engine.v1.Ticket
-	(*Record)(nil),           // 33: arcbox.engine.v1.Record
-	(*QueryJournal)(nil),     // 34: arcbox.engine.v1.QueryJournal
-	(*Records)(nil),          // 35: arcbox.engine.v1.Records
-	(*Follow)(nil),           // 36: arcbox.engine.v1.Follow
-	(*Grant)(nil),            // 37: arcbox.engine.v1.Grant
-	(*Unfollow)(nil),         // 38: arcbox.engine.v1.Unfollow
-	(*Followed)(nil),         // 39: arcbox.engine.v1.Followed
-	(*WhyMachine)(nil),       // 40: arcbox.engine.v1.WhyMachine
-	(*Why)(nil),              // 41: arcbox.engine.v1.Why
-	(*Advice)(nil),           // 42: arcbox.engine.v1.Advice
-	(*MachinesAt)(nil),       // 43: arcbox.engine.v1.MachinesAt
-	(*PastMachines)(nil),     // 44: arcbox.engine.v1.PastMachines
-	(*DrawTimeline)(nil),     // 45: arcbox.engine.v1.DrawTimeline
-	(*Timeline)(nil),         // 46: arcbox.engine.v1.Timeline
-	(*Life)(nil),             // 47: arcbox.engine.v1.Life
-	(*Span)(nil),             // 48: arcbox.engine.v1.Span
-	(*CountJournal)(nil),     // 49: arcbox.engine.v1.CountJournal
-	(*JournalStats)(nil),     // 50: arcbox.engine.v1.JournalStats
-	(*Tally)(nil),            // 51: arcbox.engine.v1.Tally
-	(*BackupJournal)(nil),    // 52: arcbox.engine.v1.BackupJournal
-	(*BackedUp)(nil),         // 53: arcbox.engine.v1.BackedUp
-	(*VerifyJournal)(nil),    // 54: arcbox.engine.v1.VerifyJournal
-	(*Verified)(nil),         // 55: arcbox.engine.v1.Verified
-	(*Fault)(nil),            // 56: arcbox.engine.v1.Fault
-	(*InviteClient)(nil),     // 57: arcbox.engine.v1.InviteClient
-	(*Invited)(nil),          // 58: arcbox.engine.v1.Invited
-	(*ListClients)(nil),      // 59: arcbox.engine.v1.ListClients
-	(*RemoteClients)(nil),    // 60: arcbox.engine.v1.RemoteClients
-	(*RemoteClient)(nil),     // 61: arcbox.engine.v1.RemoteClient
-	(*RevokeClient)(nil),     // 62: arcbox.engine.v1.RevokeClient
-	(*Revoked)(nil),          // 63: arcbox.engine.v1.Revoked
-	nil,                      // 64: arcbox.engine.v1.Spec.LabelsEntry
-	nil,                      // 65: arcbox.engine.v1.SetMachine.LabelsEntry
-	nil,                      // 66: arcbox.engine.v1.Machine.PhasesEntry
-	nil,                      // 67: arcbox.engine.v1.Machine.BootPhasesEntry
-	nil,                      // 68: arcbox.engine.v1.JournalStats.KindsEntry
-	nil,                      // 69: arcbox.engine.v1.Tally.NanosEntry
+	(*ExportMachine)(nil),    // 32: arcbox.engine.v1.ExportMachine
+	(*Exporting)(nil),        // 33: arcbox.engine.v1.Exporting
+	(*StageDisk)(nil),        // 34: arcbox.engine.v1.StageDisk
+	(*Ticket)(nil),           // 35: arcbox.engine.v1.Ticket
+	(*Record)(nil),           // 36: arcbox.engine.v1.Record
+	(*QueryJournal)(nil),     // 37: arcbox.engine.v1.QueryJournal
+	(*Records)(nil),          // 38: arcbox.engine.v1.Records
+	(*Follow)(nil),           // 39: arcbox.engine.v1.Follow
+	(*Grant)(nil),            // 40: arcbox.engine.v1.Grant
+	(*Unfollow)(nil),         // 41: arcbox.engine.v1.Unfollow
+	(*Followed)(nil),         // 42: arcbox.engine.v1.Followed
+	(*WhyMachine)(nil),       // 43: arcbox.engine.v1.WhyMachine
+	(*Why)(nil),              // 44: arcbox.engine.v1.Why
+	(*Advice)(nil),           // 45: arcbox.engine.v1.Advice
+	(*MachinesAt)(nil),       // 46: arcbox.engine.v1.MachinesAt
+	(*PastMachines)(nil),     // 47: arcbox.engine.v1.PastMachines
+	(*DrawTimeline)(nil),     // 48: arcbox.engine.v1.DrawTimeline
+	(*Timeline)(nil),         // 49: arcbox.engine.v1.Timeline
+	(*Life)(nil),             // 50: arcbox.engine.v1.Life
+	(*Span)(nil),             // 51: arcbox.engine.v1.Span
+	(*CountJournal)(nil),     // 52: arcbox.engine.v1.CountJournal
+	(*JournalStats)(nil),     // 53: arcbox.engine.v1.JournalStats
+	(*Tally)(nil),            // 54: arcbox.engine.v1.Tally
+	(*BackupJournal)(nil),    // 55: arcbox.engine.v1.BackupJournal
+	(*BackedUp)(nil),         // 56: arcbox.engine.v1.BackedUp
+	(*VerifyJournal)(nil),    // 57: arcbox.engine.v1.VerifyJournal
+	(*Verified)(nil),         // 58: arcbox.engine.v1.Verified
+	(*Fault)(nil),            // 59: arcbox.engine.v1.Fault
+	(*InviteClient)(nil),     // 60: arcbox.engine.v1.InviteClient
+	(*Invited)(nil),          // 61: arcbox.engine.v1.Invited
+	(*ListClients)(nil),      // 62: arcbox.engine.v1.ListClients
+	(*RemoteClients)(nil),    // 63: arcbox.engine.v1.RemoteClients
+	(*RemoteClient)(nil),     // 64: arcbox.engine.v1.RemoteClient
+	(*RevokeClient)(nil),     // 65: arcbox.engine.v1.RevokeClient
+	(*Revoked)(nil),          // 66: arcbox.engine.v1.Revoked
+	nil,                      // 67: arcbox.engine.v1.Spec.LabelsEntry
+	nil,                      // 68: arcbox.engine.v1.SetMachine.LabelsEntry
+	nil,                      // 69: arcbox.engine.v1.Machine.PhasesEntry
+	nil,                      // 70: arcbox.engine.v1.Machine.BootPhasesEntry
+	nil,                      // 71: arcbox.engine.v1.JournalStats.KindsEntry
+	nil,                      // 72: arcbox.engine.v1.Tally.NanosEntry
 }
 var file_actors_wire_engine_proto_depIdxs = []int32{
 	0,  // 0: arcbox.engine.v1.Refused.code:type_name -> arcbox.engine.v1.Code
@@ -5407,7 +5566,7 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	4,  // 2: arcbox.engine.v1.Spec.ports:type_name -> arcbox.engine.v1.Port
 	8,  // 3: arcbox.engine.v1.Spec.shares:type_name -> arcbox.engine.v1.Share
 	10, // 4: arcbox.engine.v1.Spec.provision:type_name -> arcbox.engine.v1.Provision
-	64, // 5: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
+	67, // 5: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
 	6,  // 6: arcbox.engine.v1.Network.ports:type_name -> arcbox.engine.v1.PortState
 	4,  // 7: arcbox.engine.v1.PortState.port:type_name -> arcbox.engine.v1.Port
 	8,  // 8: arcbox.engine.v1.ShareState.share:type_name -> arcbox.engine.v1.Share
@@ -5421,43 +5580,45 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	2,  // 16: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
 	4,  // 17: arcbox.engine.v1.SetMachine.add_ports:type_name -> arcbox.engine.v1.Port
 	4,  // 18: arcbox.engine.v1.SetMachine.remove_ports:type_name -> arcbox.engine.v1.Port
-	65, // 19: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
+	68, // 19: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
 	2,  // 20: arcbox.engine.v1.RenameMachine.request:type_name -> arcbox.engine.v1.Request
 	2,  // 21: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
 	28, // 22: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
 	28, // 23: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
 	27, // 24: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
 	3,  // 25: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
-	66, // 26: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
+	69, // 26: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
 	29, // 27: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
-	67, // 28: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
+	70, // 28: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
 	3,  // 29: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
 	5,  // 30: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
 	9,  // 31: arcbox.engine.v1.Machine.shares:type_name -> arcbox.engine.v1.ShareState
 	11, // 32: arcbox.engine.v1.Machine.provisioned:type_name -> arcbox.engine.v1.Provisioned
 	2,  // 33: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
 	2,  // 34: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
-	33, // 35: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
-	34, // 36: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
-	33, // 37: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
-	28, // 38: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
-	33, // 39: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
-	42, // 40: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
-	28, // 41: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
-	47, // 42: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
-	48, // 43: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
-	68, // 44: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
-	51, // 45: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
-	69, // 46: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
-	56, // 47: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
-	2,  // 48: arcbox.engine.v1.InviteClient.request:type_name -> arcbox.engine.v1.Request
-	61, // 49: arcbox.engine.v1.RemoteClients.clients:type_name -> arcbox.engine.v1.RemoteClient
-	2,  // 50: arcbox.engine.v1.RevokeClient.request:type_name -> arcbox.engine.v1.Request
-	51, // [51:51] is the sub-list for method output_type
-	51, // [51:51] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	28, // 35: arcbox.engine.v1.Exporting.machine:type_name -> arcbox.engine.v1.Machine
+	35, // 36: arcbox.engine.v1.Exporting.ticket:type_name -> arcbox.engine.v1.Ticket
+	36, // 37: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
+	37, // 38: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
+	36, // 39: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
+	28, // 40: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
+	36, // 41: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
+	45, // 42: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
+	28, // 43: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
+	50, // 44: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
+	51, // 45: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
+	71, // 46: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
+	54, // 47: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
+	72, // 48: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
+	59, // 49: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
+	2,  // 50: arcbox.engine.v1.InviteClient.request:type_name -> arcbox.engine.v1.Request
+	64, // 51: arcbox.engine.v1.RemoteClients.clients:type_name -> arcbox.engine.v1.RemoteClient
+	2,  // 52: arcbox.engine.v1.RevokeClient.request:type_name -> arcbox.engine.v1.Request
+	53, // [53:53] is the sub-list for method output_type
+	53, // [53:53] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_actors_wire_engine_proto_init() }
@@ -5472,7 +5633,7 @@ func file_actors_wire_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_wire_engine_proto_rawDesc), len(file_actors_wire_engine_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   69,
+			NumMessages:   72,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -77,15 +77,18 @@ func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, s settin
 		return err
 	}
 	world := hosts.New(hosts.Options{
-		Machines: h.Machines(), Run: h.Run, SSH: h.SSH(), Owners: h.Owners(), VMHost: besides("arcbox-vmhost"), Netd: besides("arcbox-netd"),
+		Machines: h.Machines(), Stages: h.Stages(), Run: h.Run, SSH: h.SSH(), Owners: h.Owners(), VMHost: besides("arcbox-vmhost"), Netd: besides("arcbox-netd"),
 		QEMU: os.Getenv("ARCBOX_QEMU"), Boot: h.BootDirs(),
 		Cache: filepath.Join(h.Data, "accel.json"), Logger: log, Images: images, Zone: hostZone("/etc/localtime"),
 		Agent: besides("arcbox-agent"), Kernels: kernel.Open(h.Kernels()),
 	})
+	if err := world.SweepStages(); err != nil {
+		log.Warn("stages", "err", err)
+	}
 	news := &networkNews{}
 	network := world.NewNetwork(h.Network(), news.said)
 	engine, err := actors.Start(actors.Options{
-		Journal: j, Clock: realClock{boot: bootID()}, Hosts: world, Guests: world, Dirs: world, Owners: world, Provisions: world,
+		Journal: j, Clock: realClock{boot: bootID()}, Hosts: world, Guests: world, Dirs: world, Owners: world, Provisions: world, Disks: world,
 		Networks: network, FreePort: freePort,
 		Tickets: func(principal string, open func(context.Context, *net.UnixConn) error) (string, string) {
 			return h.Tickets(), tickets.Issue(open, principal)

@@ -70,9 +70,9 @@ var table = map[string]row{
 	"actors/actorstest":     {may: []string{"actors", "actors/wire", "fsm", "hv/network/egress", "journal"}},
 	"actors/endpoint/trust": {may: []string{"actors/wire", "guest/files"}},
 	"actors/endpoint":       {may: []string{"actors/endpoint/trust", "actors/wire"}, tests: []string{"actors/client"}},
-	"actors":                {may: []string{"actors/wire", "fsm", "hv", "hv/network/egress", "hv/network/lease", "journal"}},
+	"actors":                {may: []string{"actors/wire", "fsm", "guest/tree", "hv", "hv/network/egress", "hv/network/lease", "journal"}},
 	"actors/hosts": {may: []string{
-		"actors", "actors/wire", "fsm", "guest", "guest/boot", "guest/disk", "guest/files", "guest/image", "guest/kernel", "guest/wire", "hv",
+		"actors", "actors/wire", "fsm", "guest", "guest/boot", "guest/disk", "guest/files", "guest/image", "guest/kernel", "guest/tree", "guest/wire", "hv",
 		"hv/network/api", "hv/network/client", "hv/network/lease", "hv/virtiofs", "hv/vmhost/api", "hv/vmhost/client",
 	}},
 

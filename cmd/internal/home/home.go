@@ -121,6 +121,9 @@ func (h Home) Clients() string { return filepath.Join(h.Data, "clients.json") }
 // Machines is the directory with one directory for each machine, named by id.
 func (h Home) Machines() string { return filepath.Join(h.Data, "machines") }
 
+// Stages is the directory of disks that came and are no machine's yet.
+func (h Home) Stages() string { return filepath.Join(h.Data, "stages") }
+
 // Network is the directory of the network process: its lock and its logs.
 func (h Home) Network() string { return filepath.Join(h.Data, "network") }
 
