@@ -15,12 +15,13 @@ const (
 
 // arguments are the words of the kernel's command line that are ours.
 type arguments struct {
-	name    string // host name
-	log     string // device
-	root    bool   // the root is on disks
-	modules bool   // so are the kernel's modules
-	id      string // the machine's, 32 digits
-	zone    string // time zone
+	name    string        // host name
+	log     string        // device
+	root    bool          // the root is on disks
+	modules bool          // so are the kernel's modules
+	id      string        // the machine's, 32 digits
+	zone    string        // time zone
+	of      givenIdentity // of the machine that its disk is a copy of
 	net     netArguments
 	line    string // the whole of it
 }
@@ -49,6 +50,11 @@ func parseArguments(line string) arguments {
 			args.modules = value == "disk"
 		case key == "arcbox.id" && machineID.MatchString(value):
 			args.id = value
+		case key == "arcbox.of":
+			id, name, _ := strings.Cut(value, ",")
+			if machineID.MatchString(id) && hostName.MatchString(name) {
+				args.of = givenIdentity{name, id}
+			}
 		case key == "arcbox.net":
 			args.net, _ = parseNet(value)
 		case key == "arcbox.zone" && zoneName.MatchString(value):

@@ -17,6 +17,7 @@
 //	arcbox.name=NAME    the host name
 //	arcbox.root=image   the root is on disks: see below
 //	arcbox.id=ID        the machine's id, 32 hexadecimal digits
+//	arcbox.of=ID,NAME   those of the machine that its disk was copied of
 //	arcbox.zone=ZONE    a time zone, for an image that has none
 //	arcbox.net=MAC,ADDRESS/BITS,GATEWAY,DOMAIN  its interface, and what it is given
 //	arcbox.log=DEVICE   where the agent logs; else hvc0, the second serial line, the console
@@ -49,7 +50,8 @@
 // data disk stays in sight at /run/arcbox/data. Then who the machine is
 // (host name, hosts, machine-id, resolver, time zone) is written, where the machine
 // itself never wrote it. What was written is kept on the data disk (identity), so that
-// a machine that was renamed gets its new name where it still has the old one.
+// a machine that was renamed gets its new name where it still has the old one, and one
+// whose disk is a copy of another's gets a machine-id and SSH host keys of its own.
 //
 // An init of the image takes process 1. Before, the agent is started anew beside
 // it, in a session of its own, with the token over a pipe: it is no service, and

@@ -20,10 +20,12 @@ import (
 type identity struct {
 	root, upper, given     string
 	name, id, zone, resolv string
+
+	of givenIdentity // of the machine that this one's disk is a copy of
 }
 
 // givenIdentity is what was written last: what of it is still there is ours to
-// change, where the machine has another name by now.
+// change, where the machine has another name by now, or is another one.
 type givenIdentity struct {
 	Name string `json:"name"`
 	ID   string `json:"id,omitempty"`
@@ -36,7 +38,14 @@ const maxGiven = 4 << 10
 // is told, and none ends the rest.
 func (i identity) write() error {
 	was, err := i.last()
-	err = errors.Join(err, i.hostname(was), i.hosts(was), i.machineID(), i.resolver(), i.timeZone())
+	if was == (givenIdentity{}) {
+		was = i.of
+	}
+	copied := was.ID != "" && i.id != "" && was.ID != i.id
+	err = errors.Join(err, i.hostname(was), i.hosts(was), i.machineID(copied), i.resolver(), i.timeZone())
+	if copied {
+		err = errors.Join(err, i.renew())
+	}
 	if err != nil {
 		return err
 	}
@@ -132,13 +141,14 @@ func hostsWith(text, name string) string {
 	return b.String()
 }
 
-// machineID is the machine's own, so that no two machines of one image have one.
-func (i identity) machineID() error {
+// machineID is the machine's own, so that no two machines of one image, or of one
+// disk, have one.
+func (i identity) machineID(copied bool) error {
 	const path = "etc/machine-id"
 	if i.id == "" {
 		return nil
 	}
-	if !i.untouched(path) {
+	if !copied && !i.untouched(path) {
 		text, err := os.ReadFile(filepath.Join(i.root, path))
 		if is := strings.TrimSpace(string(text)); err != nil || is != "" && is != "uninitialized" {
 			return nil

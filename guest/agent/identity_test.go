@@ -2,12 +2,15 @@ package agent
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
 )
 
 const testID = "0190aabbccddeeff0190aabbccddeeff"
@@ -108,6 +111,61 @@ func TestIdentityRenamed(t *testing.T) {
 	start("shop")
 	start("web")
 	i.has(t, map[string]string{"etc/hostname": "mine\n", "etc/hosts": strings.Replace(added, "shop", "web", 1)})
+}
+
+// TestIdentityOfACopy: a machine whose disk is a copy has nothing of the other's by
+// which the two could be taken for one; the rest of it stays. So it is where only the
+// host knows that it is a copy.
+func TestIdentityOfACopy(t *testing.T) {
+	const other = "0190aabbccddeeff0190aabbccdd0000"
+	for _, known := range []bool{true, false} {
+		i := aRoot(t, map[string]string{
+			"etc/hostname": "db\n", "etc/hosts": hostsWith("", "db"), "etc/machine-id": other + "\n", randomSeed: "seed",
+			"etc/ssh/ssh_host_ed25519_key": "k", "etc/ssh/ssh_host_ed25519_key.pub": "p", "etc/ssh/ssh_host_rsa_key": "r", "etc/ssh/sshd_config": "c",
+			"etc/ssh/ssh_host_ecdsa_key": "e",
+		})
+		i.upper, i.given = i.root, filepath.Join(i.root, "given")
+		was := givenIdentity{"db", other}
+		if known {
+			before := i
+			before.name, before.id = was.Name, was.ID
+			if err := before.give(givenIdentity{}); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			i.of = was
+		}
+		if err := i.write(); err != nil {
+			t.Fatal(err)
+		}
+		i.has(t, map[string]string{"etc/hostname": "web\n", "etc/hosts": hostsWith("", "web"), "etc/machine-id": testID + "\n", "etc/ssh/sshd_config": "c"})
+		for _, gone := range []string{randomSeed, "etc/ssh/ssh_host_rsa_key"} {
+			if _, err := os.Lstat(filepath.Join(i.root, gone)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s: %v", gone, err)
+			}
+		}
+		var keys []string
+		for path := range sshKeys {
+			text, err := os.ReadFile(filepath.Join(i.root, path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			signer, err := ssh.ParsePrivateKey(text)
+			if err != nil {
+				t.Fatalf("/%s: %v", path, err)
+			}
+			i.has(t, map[string]string{path + ".pub": strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))) + " root@web\n"})
+			keys = append(keys, string(text))
+		}
+		if err := i.write(); err != nil { // its next boots leave it as it is
+			t.Fatal(err)
+		}
+		for n, path := range slices.Collect(maps.Keys(sshKeys)) {
+			if text, err := os.ReadFile(filepath.Join(i.root, path)); err != nil || !slices.Contains(keys, string(text)) {
+				t.Errorf("key %d was made twice: %v", n, err)
+			}
+		}
+	}
 }
 
 func TestHostsWith(t *testing.T) {

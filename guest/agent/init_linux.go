@@ -151,7 +151,7 @@ func (m *machine) enter() {
 
 // identify writes who the machine is into its root.
 func (m *machine) identify() {
-	who := identity{root: "/", upper: filepath.Join(keptData, upperDir), given: filepath.Join(keptData, givenFile), name: m.args.name, id: m.args.id, zone: m.args.zone}
+	who := identity{root: "/", upper: filepath.Join(keptData, upperDir), given: filepath.Join(keptData, givenFile), name: m.args.name, id: m.args.id, zone: m.args.zone, of: m.args.of}
 	if m.args.net.domain != "" {
 		who.resolv = m.args.net.resolver()
 		if err := m.args.net.tellResolved(); err != nil {

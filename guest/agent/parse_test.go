@@ -18,6 +18,7 @@ func TestParseArguments(t *testing.T) {
 		want arguments
 	}{
 		{"console=ttyS0 quiet", arguments{name: "arcbox"}},
+		{"arcbox.of=" + testID + ",db arcbox.of=x,y arcbox.of=" + testID + ",-", arguments{name: "arcbox", of: givenIdentity{"db", testID}}},
 		{"arcbox.name=web-1 arcbox.log=ttyS1", arguments{name: "web-1", log: "ttyS1"}},
 		{"arcbox.name=a/b arcbox.log=../etc/passwd", arguments{name: "arcbox"}},
 		{"arcbox.name= arcbox.name=-x", arguments{name: "arcbox"}},
