@@ -70,6 +70,9 @@ func machineOnWire(s *shared, m *Seen, whole bool) *wire.Machine {
 	}
 	out.Provisioned = provisionedOnWire(m.Provisioned, whole)
 	launchOnWire(out, m.Launch, whole)
+	if m.State.Live() && out.HostVersion != "" && out.HostVersion != s.Version {
+		out.OutdatedBy = s.Version
+	}
 	exitOnWire(out, m.Exit, whole)
 	if whole {
 		out.Dir, out.RunDir = s.Dirs.Path(refOf(m.Machine))
@@ -89,8 +92,11 @@ func launchOnWire(out *wire.Machine, l *fsm.Launch, whole bool) {
 		out.Accel, out.AccelNote, out.HostVersion = l.Launched.Accel, l.Launched.Note, l.Launched.Version
 		out.Kernel, out.KernelRelease, out.Board = l.Launched.Kernel, l.Launched.Release, l.Launched.Board
 	}
+	if l.Ready != nil {
+		out.AgentVersion = l.Ready.AgentVersion
+	}
 	if l.Ready != nil && whole {
-		out.AgentVersion, out.Phases, out.GuestBoot = l.Ready.AgentVersion, l.Ready.Phases, l.Ready.GuestBoot
+		out.Phases, out.GuestBoot = l.Ready.Phases, l.Ready.GuestBoot
 		out.ReadyUnixNanos = nanos(l.ReadyTime)
 	}
 	if l.Booted && whole {

@@ -2237,8 +2237,10 @@ type Machine struct {
 	Network         *Network         `protobuf:"bytes,40,opt,name=network,proto3" json:"network,omitempty"`
 	Shares          []*ShareState    `protobuf:"bytes,70,rep,name=shares,proto3" json:"shares,omitempty"`           // as the VM has them
 	Provisioned     *Provisioned     `protobuf:"bytes,60,opt,name=provisioned,proto3" json:"provisioned,omitempty"` // of its spec's set-up, the last time
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Of the engine, where the VM host is of another: the next start gets one of this.
+	OutdatedBy    string `protobuf:"bytes,90,opt,name=outdated_by,json=outdatedBy,proto3" json:"outdated_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Machine) Reset() {
@@ -2577,6 +2579,13 @@ func (x *Machine) GetProvisioned() *Provisioned {
 		return x.Provisioned
 	}
 	return nil
+}
+
+func (x *Machine) GetOutdatedBy() string {
+	if x != nil {
+		return x.OutdatedBy
+	}
+	return ""
 }
 
 type Owed struct {
@@ -5210,7 +5219,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\n" +
 	"unrepaired\x18\f \x01(\rR\n" +
 	"unrepaired\x12\x18\n" +
-	"\adamaged\x18\r \x01(\rR\adamaged\"\xe8\f\n" +
+	"\adamaged\x18\r \x01(\rR\adamaged\"\x89\r\n" +
 	"\aMachine\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -5261,7 +5270,9 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\rlaunched_with\x18# \x01(\v2\x16.arcbox.engine.v1.SpecR\flaunchedWith\x123\n" +
 	"\anetwork\x18( \x01(\v2\x19.arcbox.engine.v1.NetworkR\anetwork\x124\n" +
 	"\x06shares\x18F \x03(\v2\x1c.arcbox.engine.v1.ShareStateR\x06shares\x12?\n" +
-	"\vprovisioned\x18< \x01(\v2\x1d.arcbox.engine.v1.ProvisionedR\vprovisioned\x1a9\n" +
+	"\vprovisioned\x18< \x01(\v2\x1d.arcbox.engine.v1.ProvisionedR\vprovisioned\x12\x1f\n" +
+	"\voutdated_by\x18Z \x01(\tR\n" +
+	"outdatedBy\x1a9\n" +
 	"\vPhasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a=\n" +

@@ -208,7 +208,7 @@ func (a *app) facts(m *wire.Machine) []fact {
 		{"init", m.GetInit()},
 		{"reboots", number(int64(m.GetReboots()))},
 		{"agent", m.GetAgentVersion()},
-		{"vm host", m.GetHostVersion()},
+		{"vm host", m.GetHostVersion() + ifSet(m.GetOutdatedBy() != "", ", outdated: arcbox restart "+m.GetName()+" gives it one of "+m.GetOutdatedBy())},
 		{"guest boot", m.GetGuestBoot()},
 		{"launch", m.GetLaunch()},
 		{"directory", m.GetDir()},

@@ -21,7 +21,7 @@ func machineListing(a *app) *listing[*wire.Machine] {
 			{name: "name", text: m.GetName, match: like(m.GetName)},
 			{name: "state", text: state, match: like(state)},
 			{name: "desired", text: desired, match: like(desired)},
-			{name: "health", text: healthCell, bends: true, match: func(x m, w wanted) bool { return w.is(x.GetHealth()) || w.is(healthWhy(x)) }},
+			{name: "health", text: healthCell, bends: true, match: hasHealth},
 			{name: "ip", text: m.GetAddress, match: like(m.GetAddress)},
 			{name: "cpus", text: func(x m) string { return count(x.GetSpec().GetCpus()) }, rank: func(x m) int64 { return int64(x.GetSpec().GetCpus()) }},
 			{name: "mem", text: func(x m) string { return formatSize(x.GetSpec().GetMemory()) }, rank: func(x m) int64 { return x.GetSpec().GetMemory() }},
@@ -69,6 +69,11 @@ func hasLabel(m *wire.Machine, w wanted) bool {
 	return false
 }
 
+// hasHealth finds a machine by how it does, and by whether it is outdated.
+func hasHealth(m *wire.Machine, w wanted) bool {
+	return w.is(m.GetHealth()) || w.is(healthWhy(m)) || m.GetOutdatedBy() != "" && w.is(outdated)
+}
+
 func protectedText(m *wire.Machine) string {
 	if m.GetSpec().GetProtected() {
 		return "yes"
@@ -78,12 +83,22 @@ func protectedText(m *wire.Machine) string {
 
 // healthCell is health, and whether anything runs there at all.
 func healthCell(m *wire.Machine) string {
-	text := healthText(m)
+	var marks []string
 	if isSim(m) {
-		text = strings.TrimSpace(text + " (sim)")
+		marks = append(marks, "sim")
+	}
+	if m.GetOutdatedBy() != "" {
+		marks = append(marks, outdated)
+	}
+	text := healthText(m)
+	if len(marks) > 0 {
+		text = strings.TrimSpace(text + " (" + strings.Join(marks, ", ") + ")")
 	}
 	return text
 }
+
+// outdated marks a machine whose VM host is of another version than the engine.
+const outdated = "outdated"
 
 // causeCell is the cause of the last end; of one that runs it would be of an earlier life.
 func causeCell(m *wire.Machine) string {

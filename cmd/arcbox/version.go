@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,6 +34,9 @@ func buildVersion() string {
 type versionJSON struct {
 	CLI    cliJSON     `json:"cli"`
 	Engine *engineJSON `json:"engine"` // null where none runs
+	// VMHosts and Agents are those of machines that run.
+	VMHosts []runningJSON `json:"vm_hosts"`
+	Agents  []runningJSON `json:"agents"`
 }
 
 type cliJSON struct {
@@ -40,30 +46,114 @@ type cliJSON struct {
 	Arch    string `json:"arch"`
 }
 
+// runningJSON is one version, and the machines that have it.
+type runningJSON struct {
+	Version  string   `json:"version"`
+	Machines []string `json:"machines"`
+	Outdated bool     `json:"outdated,omitempty"` // another than the engine's
+}
+
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print the versions of the CLI and of the engine, if it runs",
-		Args:  noArgs,
+		Short: "Print the versions of the CLI, of the engine if it runs, and of what its machines run in",
+		Long: "Print the versions of the CLI, of the engine if it runs, and of the VM hosts and agents\n" +
+			"of its machines that run. Machines go on in VM hosts of the version that they were\n" +
+			"started with, whatever the engine is by now; such a machine is outdated, and its next\n" +
+			"start changes that.",
+		Example: "  arcbox version\n  arcbox version --format json",
+		Args:    noArgs,
 		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, _ []string) error {
-			out := versionJSON{CLI: cliJSON{buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH}}
-			info := a.engineInfo(ctx)
-			if info != nil {
-				view := engineView(info)
+			out := versionJSON{
+				CLI:     cliJSON{buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH},
+				VMHosts: []runningJSON{}, Agents: []runningJSON{},
+			}
+			if all := a.whatRuns(ctx); all != nil {
+				view := engineView(all.GetEngine())
 				out.Engine = &view
+				ms := byName(all.GetMachines())
+				out.VMHosts = byVersion(ms, (*wire.Machine).GetHostVersion)
+				out.Agents = byVersion(ms, (*wire.Machine).GetAgentVersion)
+				for i := range out.VMHosts {
+					out.VMHosts[i].Outdated = out.VMHosts[i].Version != view.Version
+				}
 			}
 			if a.json() {
 				return a.printJSON(out)
 			}
-			fmt.Fprintf(a.stdout, "arcbox         %s (%s %s/%s)\n", out.CLI.Version, out.CLI.Go, out.CLI.OS, out.CLI.Arch)
-			engine := "not running"
-			if info != nil {
-				engine = fmt.Sprintf("%s (pid %d)", printable(info.GetVersion()), info.GetPid())
-			}
-			_, err := fmt.Fprintf(a.stdout, "arcbox-engine  %s\n", engine)
-			return err
+			return a.printVersions(out)
 		}),
 	}
+}
+
+func (a *app) printVersions(v versionJSON) error {
+	engine := "not running"
+	if v.Engine != nil {
+		engine = fmt.Sprintf("%s (pid %d)", printable(v.Engine.Version), v.Engine.PID)
+	}
+	lines := []string{
+		fmt.Sprintf("arcbox         %s (%s %s/%s)", v.CLI.Version, v.CLI.Go, v.CLI.OS, v.CLI.Arch),
+		"arcbox-engine  " + engine,
+	}
+	for _, h := range v.VMHosts {
+		line := fmt.Sprintf("arcbox-vmhost  %s (%s)", printable(h.Version), someOf(h.Machines))
+		if h.Outdated {
+			line += ", outdated: arcbox restart " + printable(strings.Join(h.Machines[:min(len(h.Machines), namesShown)], " "))
+		}
+		lines = append(lines, line)
+	}
+	for _, g := range v.Agents {
+		lines = append(lines, fmt.Sprintf("arcbox-agent   %s (%s)", printable(g.Version), someOf(g.Machines)))
+	}
+	_, err := fmt.Fprintln(a.stdout, strings.Join(lines, "\n"))
+	return err
+}
+
+// namesShown is how many machines are named in a sentence.
+const namesShown = 5
+
+// someOf names machines, where they are few.
+func someOf(names []string) string {
+	if len(names) > namesShown {
+		return fmt.Sprintf("%d machines", len(names))
+	}
+	return printable(strings.Join(names, ", "))
+}
+
+// byVersion puts the machines that run together by a version of theirs. The
+// newest is not known: versions need no order.
+func byVersion(ms []*wire.Machine, version func(*wire.Machine) string) []runningJSON {
+	out := []runningJSON{}
+	for _, m := range ms {
+		v := version(m)
+		if v == "" || !slices.Contains([]string{"Starting", "Running", "Stopping"}, m.GetState()) {
+			continue
+		}
+		i := slices.IndexFunc(out, func(r runningJSON) bool { return r.Version == v })
+		if i < 0 {
+			i = len(out)
+			out = append(out, runningJSON{Version: v})
+		}
+		out[i].Machines = append(out[i].Machines, m.GetName())
+	}
+	slices.SortFunc(out, func(x, y runningJSON) int { return cmp.Compare(x.Version, y.Version) })
+	return out
+}
+
+// whatRuns is the engine with its machines, nil where none answers soon.
+func (a *app) whatRuns(ctx context.Context) *wire.Machines {
+	ctx, cancel := context.WithTimeout(ctx, versionTime)
+	defer cancel()
+	e, err := a.running(ctx)
+	if err != nil {
+		return nil
+	}
+	defer e.Close()
+	all, err := allMachines(ctx, e)
+	if err != nil {
+		return nil
+	}
+	return all
 }
 
 // engineInfo is the running engine's, nil where none answers soon.

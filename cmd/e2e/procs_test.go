@@ -37,6 +37,7 @@ type machineView struct {
 	CID       uint32 `json:"cid"`
 	Launch    string `json:"launch"`
 	Host      string `json:"host_version"`
+	Outdated  bool   `json:"outdated"`
 	Owed      []struct {
 		Duty string `json:"duty"`
 	} `json:"owed"`

@@ -57,6 +57,9 @@ func TestUpgrade(t *testing.T) {
 			t.Errorf("after the swap the engine is %q, want %q", e.Version, version)
 		}
 		for name, boot := range boots {
+			if m := b.inspect(name); !m.Outdated || !b.list()[name].Outdated {
+				t.Errorf("%s: %s in a VM host of %s is not shown as outdated", version, name, m.Host)
+			}
 			if again := b.bootID(name); again != boot {
 				t.Errorf("%s: boot id of %s %s, before: %s", version, name, again, boot)
 			}
@@ -67,8 +70,8 @@ func TestUpgrade(t *testing.T) {
 		}
 	}
 	b.ok("restart", "a")
-	if m := b.inspect("a"); m.Host != "v4-of-the-test" {
-		t.Errorf("a was started anew in a VM host of version %q", m.Host)
+	if m := b.inspect("a"); m.Host != "v4-of-the-test" || m.Outdated {
+		t.Errorf("a was started anew in a VM host of version %q, outdated %t", m.Host, m.Outdated)
 	}
 	b.ok("stop", "b") // a VM host of the first build obeys the fourth engine
 	b.nothingLeft(t, "stop after three upgrades", b.inspect("b"), false)
