@@ -69,7 +69,7 @@ func (w *World) kernel(ctx context.Context, spec fsm.Spec) (booted, error) {
 	if name != kernel.Default {
 		return w.bundle(ctx, name)
 	}
-	a, err := boot.Find(w.Boot...)
+	a, err := boot.Find(runtime.GOARCH, w.Boot...)
 	if err != nil {
 		return booted{}, &actors.Refusal{Code: wire.Code_CODE_LACKING, Hint: "./task up", Message: err.Error()}
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +25,7 @@ func prepareCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
+	f.StringVar(&o.Arch, "arch", runtime.GOARCH, "architecture of the machines: "+strings.Join(boot.Archs, " or "))
 	f.StringVar(&o.KernelTree, "kernel-tree", "", "directory of unpacked kernel packages (default: fetched)")
 	f.StringVar(&o.Busybox, "busybox", "", "a static busybox (default: the host's, else fetched)")
 	f.StringVar(&o.Agent, "agent", "", "arcbox-agent (default: the one beside this binary)")

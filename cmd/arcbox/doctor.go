@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -139,7 +140,7 @@ func seeProgram(name, remedy string, places ...string) finding {
 }
 
 func seeBoot(h home.Home) finding {
-	assets, err := boot.Find(h.BootDirs()...)
+	assets, err := boot.Find(runtime.GOARCH, h.BootDirs()...)
 	if err != nil {
 		return finding{"kernel", gradeError, err.Error(), "arcbox-engine prepare"}
 	}

@@ -205,7 +205,7 @@ func (a *app) defaultKernel(s *kernel.Store) (kernelJSON, error) {
 	if err != nil {
 		return kernelJSON{}, err
 	}
-	assets, err := boot.Find(h.BootDirs()...)
+	assets, err := boot.Find(runtime.GOARCH, h.BootDirs()...)
 	if err != nil {
 		return kernelJSON{}, err
 	}

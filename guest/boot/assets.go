@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sort"
 	"strings"
 	"time"
@@ -61,12 +62,16 @@ func userCache(name string) (string, error) {
 	return filepath.Join(cache, "arcbox", name), nil
 }
 
-// Find returns the newest assets of the first directory that has any. An engine
-// looks in its own directory first, then in its user's (package
+// Find returns the newest assets for an architecture of the first directory that
+// has any. An engine looks in its own directory first, then in its user's (package
 // cmd/internal/home).
-func Find(dirs ...string) (Assets, error) {
+func Find(arch string, dirs ...string) (Assets, error) {
+	if err := checkArch(arch); err != nil {
+		return Assets{}, err
+	}
 	var faults []string
 	for _, dir := range dirs {
+		dir = archDir(dir, arch)
 		found, damaged := scan(dir)
 		if len(found) > 0 {
 			return found[0].Assets, nil
@@ -76,6 +81,10 @@ func Find(dirs ...string) (Assets, error) {
 	also := ""
 	if len(faults) > 0 {
 		also = " (unusable: " + strings.Join(faults, "; ") + ")"
+	}
+	if arch != runtime.GOARCH {
+		return Assets{}, fmt.Errorf("%w for %s in %s%s: run `./task assets-%s` in a checkout, or `arcbox-engine prepare --arch %s`",
+			ErrNotPrepared, arch, strings.Join(dirs, ", "), also, arch, arch)
 	}
 	return Assets{}, fmt.Errorf("%w in %s%s: run `./task up` in a checkout, or `arcbox-engine prepare`",
 		ErrNotPrepared, strings.Join(dirs, ", "), also)

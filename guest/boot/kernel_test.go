@@ -188,7 +188,8 @@ func TestDecompressBounds(t *testing.T) {
 }
 
 func TestCheckStatic(t *testing.T) {
-	interp := fakeELF(nil)
+	interp, other := fakeELF(nil), fakeELF(nil)
+	binary.LittleEndian.PutUint16(other[18:], uint16(elf.EM_AARCH64))
 	binary.LittleEndian.PutUint32(interp[64:], uint32(elf.PT_INTERP))
 	for name, c := range map[string]struct {
 		program []byte
@@ -196,10 +197,11 @@ func TestCheckStatic(t *testing.T) {
 	}{
 		"static":  {fakeELF(nil), true},
 		"dynamic": {interp, false},
+		"foreign": {other, false},
 		"script":  {[]byte("#!/bin/sh\n"), false},
 		"empty":   {nil, false},
 	} {
-		if err := checkStatic(c.program); (err == nil) != c.ok {
+		if err := checkStatic(c.program, "amd64"); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

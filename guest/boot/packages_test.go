@@ -162,7 +162,7 @@ func TestFetch(t *testing.T) {
 		t.Run(vsockIn, func(t *testing.T) {
 			apt := ubuntuApt(t, vsockIn)
 			f := fetcher{dir: filepath.Join(t.TempDir(), "kernel"), arch: "amd64", run: apt.run, log: slog.New(slog.DiscardHandler)}
-			tree, err := f.fetch(t.Context(), ubuntu)
+			tree, err := f.kernelOf(t.Context(), ubuntu)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -181,7 +181,7 @@ func TestFetch(t *testing.T) {
 			if downloads() != want {
 				t.Errorf("%d downloads, want %d", downloads(), want)
 			}
-			if again, err := f.fetch(t.Context(), ubuntu); err != nil || again != tree || downloads() != want {
+			if again, err := f.kernelOf(t.Context(), ubuntu); err != nil || again != tree || downloads() != want {
 				t.Errorf("again: %s, %v, %d downloads", again, err, downloads())
 			}
 			if left, _ := filepath.Glob(filepath.Join(f.dir, stagePrefix+"*")); len(left) > 0 {
@@ -198,10 +198,10 @@ func TestFetchBusybox(t *testing.T) {
 		apt.trees = map[string]func(string){
 			"busybox-static": func(dir string) { write(t, filepath.Join(dir, bin, "busybox"), fakeELF(nil)) },
 		}
-		f := fetcher{dir: t.TempDir(), arch: "amd64", run: apt.run, log: slog.New(slog.DiscardHandler)}
-		want := filepath.Join(f.dir, "busybox-static_1%3a1.37.0-6+b3", bin, "busybox")
+		f, dir := fetcher{arch: "amd64", run: apt.run, log: slog.New(slog.DiscardHandler)}, t.TempDir()
+		want := filepath.Join(dir, "busybox-static_1%3a1.37.0-6+b3", bin, "busybox")
 		for range 2 {
-			if got, err := f.busybox(t.Context()); err != nil || got != want {
+			if got, err := f.busybox(t.Context(), dir); err != nil || got != want {
 				t.Errorf("%s: got %s, %v", bin, got, err)
 			}
 		}
@@ -213,7 +213,7 @@ func TestFetchBusybox(t *testing.T) {
 
 func TestFetchWithoutLists(t *testing.T) {
 	f := fetcher{dir: t.TempDir(), arch: "amd64", run: (&fakeApt{t: t}).run, log: slog.New(slog.DiscardHandler)}
-	_, err := f.fetch(t.Context(), "ID=debian\nVERSION_ID=12\n")
+	_, err := f.kernelOf(t.Context(), "ID=debian\nVERSION_ID=12\n")
 	if err == nil || !strings.Contains(err.Error(), "apt-get update") {
 		t.Errorf("error %v, want one that names apt-get update", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -28,10 +29,11 @@ const (
 
 // PrepareOptions say what to prepare from. Every field may be left empty.
 type PrepareOptions struct {
-	KernelTree string // unpacked kernel packages; "" = Fetch into KernelDir
-	Busybox    string // a static busybox; "" = the host's, else FetchBusybox
-	Agent      string // arcbox-agent; "" = the one beside this program
-	Out        string // "" = UserDir
+	Arch       string // as Go names it; "" = the host's
+	KernelTree string // unpacked kernel packages; "" = fetched into KernelDir
+	Busybox    string // a static busybox; "" = the host's, else fetched
+	Agent      string // arcbox-agent; "" = the one beside this program (AgentPath)
+	Out        string // "" = UserDir; of another architecture it is a directory in there
 	Log        *slog.Logger
 }
 
@@ -78,8 +80,14 @@ func (o *PrepareOptions) fill(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if o.Arch == "" {
+		o.Arch = runtime.GOARCH
+	}
+	if err := checkArch(o.Arch); err != nil {
+		return err
+	}
 	// Absolute, so that the paths handed out hold in any directory.
-	if o.Out, err = filepath.Abs(o.Out); err != nil {
+	if o.Out, err = filepath.Abs(archDir(o.Out, o.Arch)); err != nil {
 		return fmt.Errorf("boot assets: %w", err)
 	}
 	if o.Agent == "" {
@@ -87,28 +95,26 @@ func (o *PrepareOptions) fill(ctx context.Context) (err error) {
 		if err != nil {
 			return fmt.Errorf("guest agent: where is it: %w", err)
 		}
-		o.Agent = filepath.Join(filepath.Dir(self), "arcbox-agent")
+		o.Agent = AgentPath(filepath.Join(filepath.Dir(self), "arcbox-agent"), o.Arch)
+	}
+	f, err := newFetcher(o.Arch, o.Log)
+	if err != nil {
+		return err
 	}
 	if o.Busybox == "" {
-		if o.Busybox, err = ownBusybox(ctx, o.Log); err != nil {
+		if o.Busybox, err = ownBusybox(ctx, f); err != nil {
 			return err
 		}
 	}
 	if o.KernelTree == "" {
-		dir, err := KernelDir()
-		if err != nil {
-			return err
-		}
-		if o.KernelTree, err = Fetch(ctx, dir, o.Log); err != nil {
-			return err
-		}
+		o.KernelTree, err = f.kernel(ctx)
 	}
-	return nil
+	return err
 }
 
 // ownBusybox is the host's busybox, or one that is fetched.
-func ownBusybox(ctx context.Context, log *slog.Logger) (string, error) {
-	path, err := findBusybox("/bin", "/usr/bin")
+func ownBusybox(ctx context.Context, f *fetcher) (string, error) {
+	path, err := findBusybox(f.arch, "/bin", "/usr/bin")
 	if err == nil {
 		return path, nil
 	}
@@ -116,7 +122,7 @@ func ownBusybox(ctx context.Context, log *slog.Logger) (string, error) {
 	if derr != nil {
 		return "", derr
 	}
-	path, ferr := FetchBusybox(ctx, dir, log)
+	path, ferr := f.busybox(ctx, dir)
 	if ferr != nil {
 		return "", fmt.Errorf("%w, and none could be fetched (%w); name one with --busybox", err, ferr)
 	}
@@ -124,15 +130,15 @@ func ownBusybox(ctx context.Context, log *slog.Logger) (string, error) {
 }
 
 // findBusybox finds a busybox that runs without libraries.
-func findBusybox(dirs ...string) (string, error) {
+func findBusybox(arch string, dirs ...string) (string, error) {
 	for _, dir := range dirs {
 		p := filepath.Join(dir, "busybox")
 		data, err := files.Read(p, maxProgram)
-		if err == nil && checkStatic(data) == nil {
+		if err == nil && checkStatic(data, arch) == nil {
 			return p, nil
 		}
 	}
-	return "", fmt.Errorf("busybox: no static one in %s", strings.Join(dirs, " or "))
+	return "", fmt.Errorf("busybox: no static one for %s in %s", arch, strings.Join(dirs, " or "))
 }
 
 // inputs are the files that assets are made from, read.
@@ -163,10 +169,13 @@ func (o *PrepareOptions) read() (inputs, error) {
 			return inputs{}, fmt.Errorf("%s: %w", f.what, err)
 		}
 	}
-	if err := checkStatic(in.agent); err != nil {
+	if err := checkImage(in.bzImage, o.Arch); err != nil {
+		return inputs{}, fmt.Errorf("kernel image %s: %w", k.image, err)
+	}
+	if err := checkStatic(in.agent, o.Arch); err != nil {
 		return inputs{}, fmt.Errorf("guest agent %s: %w", o.Agent, err)
 	}
-	if err := checkStatic(in.busybox); err != nil {
+	if err := checkStatic(in.busybox, o.Arch); err != nil {
 		return inputs{}, fmt.Errorf("busybox %s: %w", o.Busybox, err)
 	}
 	in.tree, err = treeDigest(k, in.bzImage)
@@ -289,13 +298,7 @@ func (o *PrepareOptions) archives(ctx context.Context, in inputs, a *Assets) (ar
 	for _, m := range c.modules {
 		a.Modules = append(a.Modules, m.name)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	list, err := runCommand(ctx, "", o.Busybox, "--list")
-	if err != nil {
-		return archives{}, fmt.Errorf("busybox applets: %w", err)
-	}
-	if c.applets, err = parseApplets(string(list)); err != nil {
+	if c.applets, err = o.applets(ctx, in.busybox); err != nil {
 		return archives{}, err
 	}
 	var first bytes.Buffer
@@ -322,6 +325,20 @@ func (o *PrepareOptions) archives(ctx context.Context, in inputs, a *Assets) (ar
 		*further.into = buf.Bytes()
 	}
 	return made, nil
+}
+
+// applets are what the busybox can do. One of another architecture can't be asked.
+func (o *PrepareOptions) applets(ctx context.Context, busybox []byte) ([]string, error) {
+	if o.Arch != runtime.GOARCH {
+		return readApplets(busybox)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	list, err := runCommand(ctx, "", o.Busybox, "--list")
+	if err != nil {
+		return nil, fmt.Errorf("busybox applets: %w", err)
+	}
+	return parseApplets(string(list))
 }
 
 func writeSynced(name string, data []byte) error {

@@ -189,7 +189,7 @@ func TestPrepareTwice(t *testing.T) {
 		if _, err := Prepare(t.Context(), c.o); err != nil {
 			t.Fatal(err)
 		}
-		found, err := Find(filepath.Join(t.TempDir(), "nothing"), o.Out)
+		found, err := Find("amd64", filepath.Join(t.TempDir(), "nothing"), o.Out)
 		if err != nil || found.Digest != c.want {
 			t.Errorf("found %s, %v; want %s", found.Digest, err, c.want)
 		}
@@ -219,7 +219,7 @@ func TestPrepareRepairsDamage(t *testing.T) {
 	if err := os.Truncate(a.Initrd, 10); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Find(o.Out); !errors.Is(err, ErrNotPrepared) || !strings.Contains(err.Error(), "10 bytes, the manifest says") {
+	if _, err := Find("amd64", o.Out); !errors.Is(err, ErrNotPrepared) || !strings.Contains(err.Error(), "10 bytes, the manifest says") {
 		t.Errorf("Find on damage: %v", err)
 	}
 	if _, err := Prepare(t.Context(), o); err != nil {
@@ -306,11 +306,11 @@ func TestReadAssetsRefusals(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, "x", manifestName), []byte(manifest))
-		if _, err := Find(dir); !errors.Is(err, ErrNotPrepared) || !strings.Contains(err.Error(), "unusable") {
+		if _, err := Find("amd64", dir); !errors.Is(err, ErrNotPrepared) || !strings.Contains(err.Error(), "unusable") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := Find(t.TempDir()); !errors.Is(err, ErrNotPrepared) || !strings.Contains(err.Error(), "arcbox-engine prepare") {
+	if _, err := Find("amd64", t.TempDir()); !errors.Is(err, ErrNotPrepared) || !strings.Contains(err.Error(), "arcbox-engine prepare") {
 		t.Errorf("empty: %v", err)
 	}
 }

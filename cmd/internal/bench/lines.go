@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ type lines struct{ own, naive line }
 
 // lines makes them from a machine that ran.
 func (e *engine) lines(m *wire.Machine) (lines, error) {
-	a, err := boot.Find(e.home.BootDirs()...)
+	a, err := boot.Find(runtime.GOARCH, e.home.BootDirs()...)
 	if err != nil {
 		return lines{}, err
 	}
