@@ -68,6 +68,7 @@ const (
 	SpecVersionShares = 5 // it has Shares
 
 	SpecVersionRosetta = 6 // it has Rosetta
+	SpecVersionArch    = 7 // it has Arch
 )
 
 // Board names the machine that a backend builds around a guest.
@@ -77,6 +78,7 @@ type Board string
 const (
 	BoardQ35     Board = "q35"     // a PC
 	BoardMicroVM Board = "microvm" // less to build and to probe, with PCIe
+	BoardVirt    Board = "virt"    // all that there is for arm64
 )
 
 // Spec is all that a VM host must know to run one launch. It reaches the VM
@@ -115,8 +117,10 @@ type Spec struct {
 	// Rosetta gives the guest Apple's translator of x86-64 programs, as one more share
 	// (RosettaTag). Only BackendVZ has it.
 	Rosetta bool `json:"rosetta,omitempty"`
-	// Board is the machine that the guest gets; "" = q35.
+	// Board is the machine that the guest gets; "" = q35, or virt for arm64.
 	Board Board `json:"board,omitempty"`
+	// Arch is the guest's architecture; "" = amd64.
+	Arch Arch `json:"arch,omitempty"`
 	// BoardAccel says that the board was chosen for its kernel, and the accelerator
 	// (auto = every one) with which that was tried: with any other the guest gets a
 	// q35. "" = a person asked for the board.
@@ -307,8 +311,8 @@ var ErrGone = errors.New("hv: the VM has ended")
 // at fault.
 func (s Spec) Validate() error {
 	switch {
-	case s.Version < SpecVersion || s.Version > SpecVersionRosetta:
-		return fmt.Errorf("hv: spec version %d: this VM host reads versions %d to %d", s.Version, SpecVersion, SpecVersionRosetta)
+	case s.Version < SpecVersion || s.Version > SpecVersionArch:
+		return fmt.Errorf("hv: spec version %d: this VM host reads versions %d to %d", s.Version, SpecVersion, SpecVersionArch)
 	case s.Machine == "" || s.Launch == "":
 		return errors.New("hv: spec names no machine or no launch")
 	case !s.CID.Valid():
@@ -321,10 +325,10 @@ func (s Spec) Validate() error {
 		return errors.New("hv: spec names no directory")
 	case s.Board != "" && s.Version < SpecVersionBoards:
 		return fmt.Errorf("hv: spec version %d with a board: version %d says what that is", s.Version, SpecVersionBoards)
-	case s.Board != "" && s.Board != BoardQ35 && s.Board != BoardMicroVM:
-		return fmt.Errorf("hv: spec board %q: %s or %s", s.Board, BoardQ35, BoardMicroVM)
+	case s.Board != "" && s.Board != BoardQ35 && s.Board != BoardMicroVM && s.Board != BoardVirt:
+		return fmt.Errorf("hv: spec board %q: %s, %s or %s", s.Board, BoardQ35, BoardMicroVM, BoardVirt)
 	}
-	for _, check := range []func() error{s.validateNIC, s.validateShares, s.validateDisks} {
+	for _, check := range []func() error{s.validateArch, s.validateNIC, s.validateShares, s.validateDisks} {
 		if err := check(); err != nil {
 			return err
 		}

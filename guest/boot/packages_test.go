@@ -2,6 +2,8 @@ package boot
 
 import (
 	"context"
+	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"os"
@@ -208,6 +210,44 @@ func TestFetchBusybox(t *testing.T) {
 		if n := len(apt.calls); n != 4 { // show, download, unpack; show
 			t.Errorf("%s: asked %v", bin, apt.calls)
 		}
+	}
+}
+
+// Packages of another architecture come by lists of their own, which are brought up
+// to date once; where that fails, what is there is used.
+func TestFetchForeign(t *testing.T) {
+	apt := &fakeApt{t: t, shows: map[string]string{"busybox-static": "Version: 1:1.35.0-4\n"}}
+	program := fakeELF(nil)
+	binary.LittleEndian.PutUint16(program[18:], uint16(elf.EM_AARCH64))
+	apt.trees = map[string]func(string){
+		"busybox-static": func(dir string) { write(t, filepath.Join(dir, "bin/busybox"), program) },
+	}
+	var said []string
+	run := func(ctx context.Context, dir, name string, args ...string) ([]byte, error) {
+		said = append(said, name+" "+strings.Join(args, " "))
+		if args[0] == "update" {
+			return nil, errors.New("no network")
+		}
+		return apt.run(ctx, dir, name, args...)
+	}
+	f, dir := fetcher{arch: "arm64", own: filepath.Join(t.TempDir(), "apt"), run: run, log: slog.New(slog.DiscardHandler)}, t.TempDir()
+	want := filepath.Join(dir, "busybox-static_1%3a1.35.0-4_arm64", "bin", "busybox")
+	for range 2 {
+		if got, err := f.busybox(t.Context(), dir); err != nil || got != want {
+			t.Errorf("got %s, %v", got, err)
+		}
+	}
+	if n := len(said); n != 5 || !strings.HasPrefix(said[0], "apt-get update") { // show, download, unpack; show
+		t.Errorf("asked %q", said)
+	}
+	for _, line := range said {
+		if strings.HasPrefix(line, "apt") && (!strings.Contains(line, " APT::Architecture=arm64") || !strings.Contains(line, " Dir::State::lists="+f.own)) {
+			t.Errorf("%s: the host's own lists or architecture", line)
+		}
+	}
+	delete(apt.shows, "busybox-static")
+	if _, err := f.busybox(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "--busybox") || strings.Contains(err.Error(), "sudo") {
+		t.Errorf("error %v, want one that says what else can be done", err)
 	}
 }
 

@@ -25,17 +25,22 @@ const (
 	fdCount   = 8 // and the disks from here on, then the network interface, then the shares
 )
 
-// baseCmdline is what every guest kernel is told. A panic resets at once, which
+// baseCmdlines are what every guest kernel is told. A panic resets at once, which
 // ends the VM; RDRAND is trusted, else a guest under TCG waits minutes for
-// entropy; the crypto self-tests cost a quarter of a second of each boot; the check
-// of the timer panics where a busy host gives the guest no time to see it tick.
-const baseCmdline = "console=ttyS0 quiet panic=-1 random.trust_cpu=on cryptomgr.notests no_timer_check"
+// entropy, and on arm64, whose CPU may have nothing like it, the seed that QEMU
+// hands over; the crypto self-tests cost a quarter of a second of each boot; the
+// check of the timer, which arm64 does not have, panics where a busy host gives the
+// guest no time to see it tick.
+var baseCmdlines = map[hv.Arch]string{
+	hv.ArchAMD64: "console=ttyS0 quiet panic=-1 random.trust_cpu=on cryptomgr.notests no_timer_check",
+	hv.ArchARM64: "console=ttyAMA0 quiet panic=-1 random.trust_cpu=on random.trust_bootloader=on cryptomgr.notests",
+}
 
 // sandbox is QEMU's seccomp filter: no old system calls, no other user, no new
 // program, no scheduling tricks.
 const sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
-// maxCmdline is the longest command line that an x86 kernel reads; it cuts
+// maxCmdline is the longest command line that a kernel reads; it cuts
 // longer ones in silence.
 const maxCmdline = 2047
 
@@ -48,7 +53,7 @@ func Cmdline(s hv.Spec) ([]string, error) {
 	if err := check(s); err != nil {
 		return nil, err
 	}
-	cpu, accel := "qemu64,+rdrand", "tcg,thread=multi"
+	cpu, accel := tcgCPU(s.Architecture()), "tcg,thread=multi"
 	if s.Accel == hv.AccelKVM {
 		cpu, accel = "host", "kvm"
 	}
@@ -94,10 +99,37 @@ func Cmdline(s hv.Spec) ([]string, error) {
 	return append(argv, "-append", kernelCmdline(s)), nil
 }
 
+// tcgCPU is the processor where QEMU makes it up.
+func tcgCPU(arch hv.Arch) string {
+	if arch == hv.ArchARM64 {
+		return "cortex-a72"
+	}
+	return "qemu64,+rdrand"
+}
+
+// boardOf is the board that a spec leads to.
+func boardOf(s hv.Spec) hv.Board {
+	switch {
+	case s.Board != "":
+		return s.Board
+	case s.Architecture() == hv.ArchARM64:
+		return hv.BoardVirt
+	}
+	return hv.BoardQ35
+}
+
 // machine is the board. Legacy devices that no guest of ours needs are left out:
 // less to probe at boot, less to attack.
 func machine(s hv.Spec) string {
-	if s.Board == hv.BoardMicroVM {
+	switch boardOf(s) {
+	case hv.BoardVirt:
+		// Without firmware nobody reads ACPI tables. KVM has the interrupt
+		// controller that its host has.
+		if s.Accel == hv.AccelKVM {
+			return "virt,gic-version=host,acpi=off"
+		}
+		return "virt,gic-version=3,acpi=off"
+	case hv.BoardMicroVM:
 		// ACPI ends it and has the power button; the timers are all that it has
 		// to count time by before it knows its counter.
 		return "microvm,pcie=on,acpi=on,rtc=on,pit=on,pic=on,isa-serial=on,auto-kernel-cmdline=off"
@@ -146,7 +178,7 @@ func shareArgs(i, fd int, s hv.Share) []string {
 func diskName(i int) string { return fmt.Sprintf("/dev/fdset/%d", i) }
 
 func kernelCmdline(s hv.Spec) string {
-	words := baseCmdline
+	words := baseCmdlines[s.Architecture()]
 	if s.TSCKHz > 0 {
 		// lpj is what the kernel would count in one of its ticks, 250 a second.
 		words += fmt.Sprintf(" tsc=reliable tsc_early_khz=%d lpj=%d", s.TSCKHz, 4*s.TSCKHz)
@@ -190,7 +222,7 @@ func program(s hv.Spec) string {
 	if s.QEMU != "" {
 		return s.QEMU
 	}
-	return DefaultProgram
+	return s.Architecture().QEMU()
 }
 
 // printableName keeps of a name what can't be read as an option or as another

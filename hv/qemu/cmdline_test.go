@@ -36,6 +36,8 @@ func TestCmdlineGolden(t *testing.T) {
 		"microvm": func(s *hv.Spec) {
 			s.Version, s.Board, s.TSCKHz = hv.SpecVersionBoards, hv.BoardMicroVM, 2596122
 		},
+		"arm64":     func(s *hv.Spec) { s.Version, s.Arch = hv.SpecVersionArch, hv.ArchARM64 },
+		"arm64-kvm": func(s *hv.Spec) { s.Version, s.Arch, s.Accel = hv.SpecVersionArch, hv.ArchARM64, hv.AccelKVM },
 		"nic": func(s *hv.Spec) {
 			s.Version = hv.SpecVersionNIC
 			s.Disks = []hv.Disk{{Path: "/m/data.img", Serial: "arcbox-data"}}
@@ -83,18 +85,22 @@ func TestCmdlineRefuses(t *testing.T) {
 		"one line without NUL":               func(s *hv.Spec) { s.Cmdline = "a\nb" },
 		"at most 2047":                       func(s *hv.Spec) { s.Cmdline = strings.Repeat("x", 2048) },
 		"version 2 says what they are":       func(s *hv.Spec) { s.Disks = []hv.Disk{{Path: "/d", Serial: "d"}} },
-		"version 7: this VM host":            func(s *hv.Spec) { s.Version = 7 },
+		"version 8: this VM host":            func(s *hv.Spec) { s.Version = 8 },
 		"version 5 says what they are":       func(s *hv.Spec) { s.Version, s.Shares = 4, []hv.Share{{Tag: "a", Path: "/a"}} },
 		"share tag \"a\": 1 to 32 letters": func(s *hv.Spec) {
 			s.Version, s.Shares = 5, []hv.Share{{Tag: "a", Path: "/a"}, {Tag: "a", Path: "/b"}}
 		},
-		"spec share \"/a/../b\"":      func(s *hv.Spec) { s.Version, s.Shares = 5, []hv.Share{{Tag: "a", Path: "/a/../b"}} },
-		"version 3 says what that is": func(s *hv.Spec) { s.Board = hv.BoardQ35 },
-		`board "pc": q35 or microvm`:  func(s *hv.Spec) { s.Version, s.Board = hv.SpecVersionBoards, "pc" },
-		`disk "d": an absolute path`:  withDisks(hv.Disk{Path: "d", Serial: "d"}),
-		`serial "d,drive=x"`:          withDisks(hv.Disk{Path: "/d", Serial: "d,drive=x"}),
-		`serial "d": 1 to 20`:         withDisks(hv.Disk{Path: "/d", Serial: "d"}, hv.Disk{Path: "/e", Serial: "d"}),
-		"disks: 17, at most 16":       withDisks(make([]hv.Disk, 17)...),
+		"spec share \"/a/../b\"":                 func(s *hv.Spec) { s.Version, s.Shares = 5, []hv.Share{{Tag: "a", Path: "/a/../b"}} },
+		"version 3 says what that is":            func(s *hv.Spec) { s.Board = hv.BoardQ35 },
+		`board "pc": q35, microvm or virt`:       func(s *hv.Spec) { s.Version, s.Board = hv.SpecVersionBoards, "pc" },
+		"version 7 says what that is":            func(s *hv.Spec) { s.Arch = hv.ArchARM64 },
+		`architecture "vax": amd64 or arm64`:     func(s *hv.Spec) { s.Version, s.Arch = hv.SpecVersionArch, "vax" },
+		`board "q35": an arm64 guest has a virt`: func(s *hv.Spec) { s.Version, s.Arch, s.Board = hv.SpecVersionArch, hv.ArchARM64, hv.BoardQ35 },
+		`board "virt": an amd64 guest has a q35`: func(s *hv.Spec) { s.Version, s.Arch, s.Board = hv.SpecVersionArch, hv.ArchAMD64, hv.BoardVirt },
+		`disk "d": an absolute path`:             withDisks(hv.Disk{Path: "d", Serial: "d"}),
+		`serial "d,drive=x"`:                     withDisks(hv.Disk{Path: "/d", Serial: "d,drive=x"}),
+		`serial "d": 1 to 20`:                    withDisks(hv.Disk{Path: "/d", Serial: "d"}, hv.Disk{Path: "/e", Serial: "d"}),
+		"disks: 17, at most 16":                  withDisks(make([]hv.Disk, 17)...),
 	} {
 		s := sampleSpec()
 		spoil(&s)

@@ -5,9 +5,9 @@
 //
 // One QEMU process, started by direct kernel boot. Its board is a q35, or a
 // microvm with PCIe, which has less to build and to probe and the same devices
-// of ours. The
+// of ours; for arm64 it is QEMU's virt with a GICv3. The
 // kernel may be an ELF with a PVH entry (half a second quicker under TCG) or a
-// bzImage, -kernel takes both. [Cmdline] is the whole command line, a pure
+// bzImage, -kernel takes both; for arm64 it is an Image. [Cmdline] is the whole command line, a pure
 // function of the spec. Nothing that QEMU needs from us has a path: every
 // channel is a descriptor that it inherits, so nothing is left behind and
 // nobody else can connect. The network's socket alone has a name too: the network
@@ -18,7 +18,7 @@
 //	3     the machine's lock file: the flock frees when QEMU is dead, not before
 //	4     QMP
 //	5     vhost-user: package hv/vsock serves the guest's vsock in this process
-//	6     the serial console, ttyS0 in the guest → [hv.Env].Console
+//	6     the serial console, ttyS0 (arm64: ttyAMA0) in the guest → [hv.Env].Console
 //	7     the virtio console, hvc0 in the guest → [hv.Env].AgentLog
 //	8…    the disks, in the spec's order
 //	last  the socket at which it takes the network's frames, listening
@@ -51,7 +51,8 @@
 // guest. Before that (no init, a broken initramfs) the kernel resets at once
 // (panic=-1), and the console's "Kernel panic - not syncing" line tells it
 // from a plain reset. After [hv.Rebooter].AllowReboot a reset is an event and
-// only the device counts: by then anyone may write that line to the console.
+// only the device counts: by then anyone may write that line to the console. A
+// kernel without the device's driver, as Debian's for arm64, reboots by a panic.
 //
 // # Accelerator
 //
@@ -64,6 +65,8 @@
 // host's: else it measures that against timers that a busy host lets tick late,
 // and goes wrong, or hangs. A microvm has nothing else to keep time by, and
 // without KVM is built only where the host's counter runs steadily.
+//
+// A guest of another architecture than the host's runs under TCG.
 //
 // # Concurrency
 //

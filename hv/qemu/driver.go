@@ -8,11 +8,14 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/hv"
 )
 
-// DefaultProgram is the QEMU binary that is looked up where a spec names none.
-const DefaultProgram = "qemu-system-x86_64"
-
 // ErrNotFound is the answer where QEMU is not installed.
-var ErrNotFound = errors.New("hv/qemu: QEMU is not installed (Debian, Ubuntu: apt-get install qemu-system-x86; Fedora: dnf install qemu-system-x86-core)")
+var ErrNotFound = errors.New("hv/qemu: QEMU is not installed")
+
+// installs say how it gets there.
+var installs = map[hv.Arch]string{
+	hv.ArchAMD64: "Debian, Ubuntu: apt-get install qemu-system-x86; Fedora: dnf install qemu-system-x86-core",
+	hv.ArchARM64: "Debian, Ubuntu: apt-get install qemu-system-arm; Fedora: dnf install qemu-system-aarch64-core",
+}
 
 // Options are what a driver can be told. The zero value is usable.
 type Options struct {

@@ -36,12 +36,12 @@ const (
 type forkFunc func(path string, argv []string, attr *os.ProcAttr) (*os.Process, error)
 
 // Probe finds out whether KVM runs guest code here, by running some: a kernel of
-// a few bytes goes the way of every guest, through the firmware into long mode,
-// and writes a byte to a port. A /dev/kvm that opens, even one that makes VMs,
+// a few bytes goes the way of every guest, on amd64 through the firmware into long
+// mode, and writes a byte to a port. A /dev/kvm that opens, even one that makes VMs,
 // proves nothing: nested, an ordinary guest may hang at its first instructions.
 // An error means that QEMU itself was not found.
 func Probe(ctx context.Context, qemu string) (Result, error) {
-	path, err := lookup(qemu)
+	path, err := lookup(qemu, hv.HostArch)
 	if err != nil {
 		return Result{}, err
 	}
@@ -52,7 +52,7 @@ func Probe(ctx context.Context, qemu string) (Result, error) {
 // host boots anew (bootID) or QEMU's binary changes. A missing /dev/kvm, or one
 // that may not be opened, is looked at every time. It always has an answer.
 func ProbeCached(ctx context.Context, cacheFile, qemu, bootID string) Result {
-	path, err := lookup(qemu)
+	path, err := lookup(qemu, hv.HostArch)
 	if err != nil {
 		return Result{Accel: hv.AccelTCG, Note: "TCG: " + err.Error()}
 	}
@@ -67,12 +67,12 @@ func probe(ctx context.Context, cacheFile, path, bootID string, fork forkFunc) R
 	}
 	key, err := keyOf(path, bootID)
 	if err != nil || cacheFile == "" || bootID == "" {
-		return probeWith(ctx, fork, path, "kvm", "host")
+		return probeWith(ctx, fork, path, probeGuestOf(hv.HostArch, "kvm"), "kvm", "host")
 	}
 	if r, ok := readCache(cacheFile, key); ok {
 		return r
 	}
-	r := probeWith(ctx, fork, path, "kvm", "host")
+	r := probeWith(ctx, fork, path, probeGuestOf(hv.HostArch, "kvm"), "kvm", "host")
 	if ctx.Err() == nil { // else the probe was cut short and proves nothing
 		if err := writeCache(cacheFile, key, r); err != nil {
 			r.Note += fmt.Sprintf(" (not remembered: %v)", err)
@@ -81,13 +81,13 @@ func probe(ctx context.Context, cacheFile, path, bootID string, fork forkFunc) R
 	return r
 }
 
-func lookup(qemu string) (string, error) {
+func lookup(qemu string, arch hv.Arch) (string, error) {
 	if qemu == "" {
-		qemu = DefaultProgram
+		qemu = arch.QEMU()
 	}
 	path, err := exec.LookPath(qemu)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrNotFound, err)
+		return "", fmt.Errorf("%w (%s): %w", ErrNotFound, installs[arch], err)
 	}
 	return filepath.Abs(path)
 }
@@ -171,7 +171,7 @@ const (
 	probePage = 0x1000
 )
 
-// probeCode is entered by the PVH boot protocol: 32-bit protected mode, paging
+// probeCode, for amd64, is entered by the PVH boot protocol: 32-bit protected mode, paging
 // off. It switches to long mode, spins a little, and writes its byte.
 var probeCode = []byte{
 	0x0f, 0x20, 0xe0, // mov eax, cr4

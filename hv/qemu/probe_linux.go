@@ -41,14 +41,14 @@ func forkHere(path string, argv []string, attr *os.ProcAttr) (*os.Process, error
 
 // probeWith runs the probe's guest. It comes back in time even where KVM makes
 // QEMU unkillable.
-func probeWith(ctx context.Context, fork forkFunc, path, accel, cpu string) Result {
+func probeWith(ctx context.Context, fork forkFunc, path string, guest probeGuest, accel, cpu string) Result {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	done := make(chan Result, 1)
 	go func() {
 		runtime.LockOSThread() // for forkHere
 		defer runtime.UnlockOSThread()
-		done <- runProbe(ctx, fork, path, accel, cpu)
+		done <- runProbe(ctx, fork, path, guest, accel, cpu)
 	}()
 	select {
 	case r := <-done:
@@ -63,19 +63,19 @@ func probeWith(ctx context.Context, fork forkFunc, path, accel, cpu string) Resu
 	}
 }
 
-func runProbe(ctx context.Context, fork forkFunc, path, accel, cpu string) Result {
+func runProbe(ctx context.Context, fork forkFunc, path string, guest probeGuest, accel, cpu string) Result {
 	argv := []string{
 		path, "-name", "guest=arcbox-probe", "-no-user-config", "-nodefaults", "-display", "none", "-sandbox", sandbox,
-		"-machine", "q35,dump-guest-core=off", "-accel", accel, "-cpu", cpu, "-m", "64", "-no-reboot",
-		"-device", fmt.Sprintf("isa-debug-exit,iobase=%#x,iosize=4", probePort),
+		"-accel", accel, "-cpu", cpu, "-m", "64", "-no-reboot",
 		"-kernel", "/proc/self/fd/3",
 	}
+	argv = append(argv, guest.args...)
 	var output console.Tail
-	state, err := runQEMU(ctx, fork, argv, &output)
+	state, err := runQEMU(ctx, fork, argv, guest.kernel, &output)
 	switch {
 	case err != nil:
 		return verdict(false, err.Error())
-	case state.ExitCode() == probeStatus:
+	case guest.ran(state.ExitCode(), output.LastLines()):
 		return verdict(true, "")
 	case ctx.Err() != nil:
 		return verdict(false, fmt.Sprintf("its guest did nothing for %s", probeTime))
@@ -88,8 +88,8 @@ func runProbe(ctx context.Context, fork forkFunc, path, accel, cpu string) Resul
 }
 
 // runQEMU runs it to its end, or to ctx's.
-func runQEMU(ctx context.Context, fork forkFunc, argv []string, output *console.Tail) (*os.ProcessState, error) {
-	kernel, err := probeFile()
+func runQEMU(ctx context.Context, fork forkFunc, argv []string, image []byte, output *console.Tail) (*os.ProcessState, error) {
+	kernel, err := probeFile(image)
 	if err != nil {
 		return nil, err
 	}
@@ -125,13 +125,13 @@ func runQEMU(ctx context.Context, fork forkFunc, argv []string, output *console.
 }
 
 // probeFile holds the kernel in memory: nothing to clean up.
-func probeFile() (*os.File, error) {
+func probeFile(image []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate("arcbox-probe", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make a memory file: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "arcbox-probe")
-	if _, err := f.Write(probeKernel()); err != nil {
+	if _, err := f.Write(image); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("write a memory file: %w", err)
 	}

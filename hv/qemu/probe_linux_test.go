@@ -40,7 +40,7 @@ func TestProbeReadsHowQEMUEnds(t *testing.T) {
 				ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
 				defer cancel()
 			}
-			r := probeWith(ctx, forkHere, path, "kvm", "host")
+			r := probeWith(ctx, forkHere, path, probeGuestOf(hv.ArchAMD64, "kvm"), "kvm", "host")
 			if r.Accel != c.accel || !strings.Contains(r.Note, c.note) {
 				t.Fatalf("result %+v, want %s, a note with %q", r, c.accel, c.note)
 			}

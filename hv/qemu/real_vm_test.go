@@ -280,11 +280,11 @@ func TestRealKernelThatIsNone(t *testing.T) {
 
 // The probe's kernel must run where guests run at all: under TCG.
 func TestRealProbeKernelRuns(t *testing.T) {
-	path, err := lookup("")
+	path, err := lookup("", hv.ArchAMD64)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := probeWith(t.Context(), forkHere, path, "tcg", "qemu64"); r.Accel != hv.AccelKVM {
+	if r := probeWith(t.Context(), forkHere, path, probeGuestOf(hv.ArchAMD64, "tcg"), "tcg", "qemu64"); r.Accel != hv.AccelKVM {
 		t.Fatalf("the probe's kernel did not run: %s", r.Note)
 	}
 	r, err := Probe(t.Context(), "")

@@ -33,7 +33,7 @@ func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, er
 	if env.Lock == nil || env.Fork == nil {
 		return nil, errors.New("hv/qemu: start: the VM host lent no lock or no fork")
 	}
-	path, err := lookup(spec.QEMU)
+	path, err := lookup(spec.QEMU, spec.Architecture())
 	if err != nil {
 		return nil, err
 	}
@@ -79,15 +79,20 @@ func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, er
 // settleAccel turns auto into what this host can do, and refuses a KVM that
 // isn't there.
 func settleAccel(ctx context.Context, s hv.Spec, path string, fork forkFunc) (hv.Spec, error) {
-	switch s.Accel {
-	case hv.AccelAuto:
+	foreign := s.Architecture() != hv.HostArch
+	switch {
+	case s.Accel == hv.AccelAuto && foreign:
+		s.Accel, s.AccelNote = hv.AccelTCG, fmt.Sprintf("TCG: the guest is %s, this host is %s", s.Architecture(), hv.HostArch)
+	case s.Accel == hv.AccelAuto:
 		boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 		if err != nil {
 			s.AccelCache = "" // nothing holds longer than this start
 		}
 		r := probe(ctx, s.AccelCache, path, strings.TrimSpace(string(boot)), fork)
 		s.Accel, s.AccelNote = r.Accel, r.Note
-	case hv.AccelKVM:
+	case s.Accel == hv.AccelKVM && foreign:
+		return s, fmt.Errorf("hv/qemu: accel %q: an %s host runs no %s guests with it; allowed is %q", s.Accel, hv.HostArch, s.Architecture(), hv.AccelTCG)
+	case s.Accel == hv.AccelKVM:
 		if why := kvmMissing(); why != "" {
 			return s, fmt.Errorf("hv/qemu: accel %q: %s; allowed here is %q", s.Accel, why, hv.AccelTCG)
 		}

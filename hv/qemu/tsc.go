@@ -94,7 +94,7 @@ func steady(cpuinfo string) bool {
 // be told.
 func settleTSC(s hv.Spec, first tick) hv.Spec {
 	s.TSCKHz = 0
-	if s.Accel == hv.AccelTCG && steadyTSC() {
+	if s.Accel == hv.AccelTCG && s.Architecture() == hv.ArchAMD64 && steadyTSC() {
 		s.TSCKHz = measured(first)
 	}
 	return s

@@ -1,7 +1,6 @@
 package qemu
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -73,7 +72,7 @@ func newVM(d *Driver, spec hv.Spec, env hv.Env) *vm {
 		env.AgentLog = io.Discard
 	}
 	return &vm{
-		driver: d, env: env, accel: spec.Accel, note: spec.AccelNote, board: cmp.Or(spec.Board, hv.BoardQ35), disks: spec.Disks, nic: spec.NIC,
+		driver: d, env: env, accel: spec.Accel, note: spec.AccelNote, board: boardOf(spec), disks: spec.Disks, nic: spec.NIC,
 		shares:  &shares{},
 		dev:     vsock.New(spec.CID, vsock.Options{Log: d.log}),
 		console: console.NewWatch(env.Console),

@@ -101,6 +101,8 @@ func check(s hv.Spec) error {
 		return fmt.Errorf("hv/vz: backend %q: this driver is %q", s.Backend, hv.BackendVZ)
 	case s.Accel != "" && s.Accel != hv.AccelAuto:
 		return fmt.Errorf("hv/vz: accel %q: the framework has one way to run a guest; allowed is %q", s.Accel, hv.AccelAuto)
+	case s.Arch != "" && string(s.Arch) != here:
+		return fmt.Errorf("hv/vz: architecture %q: the framework runs guests of this Mac's, %s", s.Arch, here)
 	case s.Board != "":
 		return fmt.Errorf("hv/vz: board %q: the framework has one, which has no name", s.Board)
 	case !filepath.IsAbs(s.Kernel):

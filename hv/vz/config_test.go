@@ -72,6 +72,7 @@ func TestConfigRefuses(t *testing.T) {
 	for want, change := range map[string]func(*hv.Spec){
 		`this driver is "vz"`:              func(s *hv.Spec) { s.Backend = hv.BackendQEMU },
 		`accel "kvm"`:                      func(s *hv.Spec) { s.Accel = hv.AccelKVM },
+		`architecture "`:                   func(s *hv.Spec) { s.Version, s.Arch = hv.SpecVersionArch, otherArch() },
 		`board "q35"`:                      func(s *hv.Spec) { s.Version, s.Board = hv.SpecVersionBoards, hv.BoardQ35 },
 		`kernel "Image": an absolute`:      func(s *hv.Spec) { s.Kernel = "Image" },
 		`initrd "x": an absolute`:          func(s *hv.Spec) { s.Initrd = "x" },
@@ -146,4 +147,12 @@ func TestKernels(t *testing.T) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
+}
+
+// otherArch is what this build is not for.
+func otherArch() hv.Arch {
+	if here == "arm64" {
+		return hv.ArchAMD64
+	}
+	return hv.ArchARM64
 }
