@@ -43,7 +43,7 @@ type Options struct {
 	HoldImage func(digest string) (release func(), err error)
 	// Booted waits until the init of a machine's image is ready.
 	Booted func(ctx context.Context, ref Ref) (fsm.BootedFact, error)
-	// Shares says how the shares of a VM do, in the order of its spec: what is wrong
+	// Shares says how the shares of a VM do, in the order of its spec, Rosetta last: what is wrong
 	// with each, "" = nothing. nil = nobody knows.
 	Shares func(ctx context.Context, ref Ref, spec fsm.Spec) ([]string, error)
 	// Grow makes the own disk of a machine that runs as large as size, and its file

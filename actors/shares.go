@@ -19,7 +19,7 @@ var guestOwn = []string{"/dev", "/proc", "/run", "/sys"}
 
 // checkShares is a spec's shares. Whether the directories are there is for the VM
 // host to see: one that is not costs the machine that share only.
-func checkShares(s fsm.Spec, shares []*wire.Share) ([]fsm.Share, error) {
+func checkShares(shares []*wire.Share) ([]fsm.Share, error) {
 	if len(shares) > hv.MaxShares {
 		return nil, badInput("volume", "volume: %d of them, at most %d", len(shares), hv.MaxShares)
 	}
@@ -37,9 +37,6 @@ func checkShares(s fsm.Spec, shares []*wire.Share) ([]fsm.Share, error) {
 			return nil, badInput("volume", "volume %q: two of them are for this directory of the guest", clip(guest, 80))
 		}
 		out = append(out, fsm.Share{Host: host, Guest: guest, Writable: sh.GetWritable()})
-	}
-	if len(out) > 0 && s.Backend == "vz" {
-		return nil, badInput("volume", "volume: not with backend %s in this build", s.Backend)
 	}
 	return out, nil
 }
@@ -78,9 +75,22 @@ type sharesKnown struct {
 	err    error
 }
 
+// shareNames are how the shares of a spec are called, in the order in which they are
+// told of. Rosetta is one more, the last.
+func shareNames(spec fsm.Spec) []string {
+	var names []string
+	for _, sh := range spec.Shares {
+		names = append(names, sh.Guest)
+	}
+	if spec.Rosetta {
+		names = append(names, hv.RosettaTag)
+	}
+	return names
+}
+
 // knowShares asks how a VM's shares do, where it has any.
 func (s *shared) knowShares(ctx context.Context, ref Ref, launch string, spec fsm.Spec) sharesKnown {
-	if s.Shares == nil || len(spec.Shares) == 0 {
+	if s.Shares == nil || len(shareNames(spec)) == 0 {
 		return sharesKnown{launch: launch}
 	}
 	ctx, cancel := within(ctx, s.Clock, sharesTime)
@@ -93,7 +103,7 @@ func (s *shared) knowShares(ctx context.Context, ref Ref, launch string, spec fs
 // way may be too old.
 func (m *machine) askShares() {
 	st := m.state()
-	if st.Launch == nil || !fsm.May(st.State, fsm.KindRebooted) || len(st.LaunchSpec().Shares) == 0 {
+	if st.Launch == nil || !fsm.May(st.State, fsm.KindRebooted) || len(shareNames(st.LaunchSpec())) == 0 {
 		return
 	}
 	if m.odd["shares"] != nil {
@@ -132,9 +142,9 @@ func (m *machine) shareWhy() string {
 	}
 	var bad []string
 	why := ""
-	for i, sh := range m.state().LaunchSpec().Shares {
+	for i, name := range shareNames(m.state().LaunchSpec()) {
 		if i < len(m.shares) && m.shares[i] != "" {
-			bad = append(bad, sh.Guest)
+			bad = append(bad, name)
 			why = m.shares[i]
 		}
 	}

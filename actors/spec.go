@@ -16,19 +16,28 @@ import (
 type Limits struct {
 	CPUs   int   // host cores
 	Memory int64 // bytes
+	// Backends are what its VM hosts have beside sim, that of machines which name none
+	// first; none = QEMU.
+	Backends []string
+}
+
+func (l Limits) backends() []string {
+	if len(l.Backends) == 0 {
+		return []string{"qemu"}
+	}
+	return l.Backends
 }
 
 // What a spec may say.
 const (
-	MinMemory      = 64 << 20 // bytes
-	maxCmdline     = 1024     // bytes; Linux takes 2,048 with ours
-	maxScript      = 4096
-	maxImageName   = 512
-	MinDisk        = 256 << 20 // a guest can grow Btrfs to no less
-	MaxDisk        = 8 << 40
-	defaultDisk    = 50 << 30
-	diskUnit       = 1 << 20
-	defaultBackend = "qemu"
+	MinMemory    = 64 << 20 // bytes
+	maxCmdline   = 1024     // bytes; Linux takes 2,048 with ours
+	maxScript    = 4096
+	maxImageName = 512
+	MinDisk      = 256 << 20 // a guest can grow Btrfs to no less
+	MaxDisk      = 8 << 40
+	defaultDisk  = 50 << 30
+	diskUnit     = 1 << 20
 )
 
 // allowSimHint is what it takes to run a sim.
@@ -60,10 +69,10 @@ func nameKey(name string) string { return strings.ToLower(name) }
 func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
 	s := fsm.Spec{
 		Version: 1, CPUs: int(w.GetCpus()), Memory: w.GetMemory(), Kernel: w.GetKernel(), Initrd: w.GetInitrd(),
-		Cmdline: w.GetCmdline(), Backend: or(w.GetBackend(), defaultBackend), Accel: or(w.GetAccel(), "auto"),
+		Cmdline: w.GetCmdline(), Backend: or(w.GetBackend(), l.backends()[0]), Accel: or(w.GetAccel(), "auto"),
 		Restart: fsm.Policy(or(w.GetRestart(), string(fsm.PolicyNo))), Script: w.GetScript(), Board: w.GetBoard(),
 		Image: w.GetImage(), ImageName: w.GetImageName(), Disk: w.GetDisk(),
-		Owner: w.GetOwner(),
+		Owner: w.GetOwner(), Rosetta: w.GetRosetta(),
 	}
 	if s.Image != "" && s.Disk == 0 {
 		s.Disk = defaultDisk
@@ -77,7 +86,7 @@ func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
 	if err := checkImage(s); err != nil {
 		return s, err
 	}
-	if err := checkBackend(s, allowSim); err != nil {
+	if err := checkBackend(s, l, allowSim); err != nil {
 		return s, err
 	}
 	if err := checkText(s); err != nil {
@@ -87,7 +96,7 @@ func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
 	if s.Blocks, err = checkBlocks(w.GetBlocks()); err != nil {
 		return s, err
 	}
-	if s.Shares, err = checkShares(s, w.GetShares()); err != nil {
+	if s.Shares, err = checkShares(w.GetShares()); err != nil {
 		return s, err
 	}
 	if s.Provision, err = checkProvision(w); err != nil {
@@ -152,16 +161,20 @@ func sizeText(n int64) string {
 	return strconv.FormatInt(n, 10) + " bytes"
 }
 
-func checkBackend(s fsm.Spec, allowSim bool) error {
+func checkBackend(s fsm.Spec, l Limits, allowSim bool) error {
 	switch {
 	case !slices.Contains([]string{"qemu", "vz", "sim"}, s.Backend):
 		return badInput("backend", "backend %q: qemu, vz or sim", clip(s.Backend, 80))
-	case s.Backend == "vz":
-		return badInput("backend", "backend vz: macOS only, and not in this build")
+	case s.Backend != "sim" && !slices.Contains(l.backends(), s.Backend):
+		return badInput("backend", "backend %s: %s only, this host has %s", s.Backend, map[string]string{"qemu": "Linux", "vz": "macOS"}[s.Backend], strings.Join(l.backends(), ", "))
 	case s.Backend == "sim" && !allowSim:
 		return refuse(wire.Code_CODE_UNSAFE, allowSimHint, "backend sim: it runs no real VM, and this engine was started without --allow-sim")
 	case !slices.Contains([]string{"auto", "kvm", "tcg"}, s.Accel):
 		return badInput("accel", "accel %q: auto, kvm or tcg", clip(s.Accel, 80))
+	case s.Accel != "auto" && s.Backend == "vz":
+		return badInput("accel", "accel %q: backend vz has one way to run a guest: auto", s.Accel)
+	case s.Rosetta && s.Backend != "vz":
+		return badInput("rosetta", "rosetta: backend %s has none, only vz has it, on a Mac with Apple silicon", s.Backend)
 	case !slices.Contains([]string{"", "q35", "microvm"}, s.Board):
 		return badInput("machine", "machine %q: auto, q35 or microvm", clip(s.Board, 80))
 	case s.Board != "" && s.Backend != "qemu":

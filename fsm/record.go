@@ -123,6 +123,9 @@ type Spec struct {
 	Ports   []Port `cbor:"42,keyasint,omitempty" json:"ports,omitempty"`
 	// Shares are directories of the host that its guest has mounted.
 	Shares []Share `cbor:"50,keyasint,omitempty" json:"shares,omitempty"`
+	// Rosetta has its guest run x86-64 programs on Apple silicon; only backend "vz"
+	// has it.
+	Rosetta bool `cbor:"51,keyasint,omitempty" json:"rosetta,omitempty"`
 	// Provision is its first-boot set-up; nil = there is none.
 	Provision *Provision `cbor:"60,keyasint,omitempty" json:"provision,omitempty"`
 	// Labels are a person's own words, nil = there are none; Protected keeps the

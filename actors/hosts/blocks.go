@@ -17,18 +17,21 @@ import (
 
 // checkBlocks refuses disks that a VM host would refuse, while nothing is recorded
 // yet. The VM host looks again: it hands on what it opened.
-func (w *World) checkBlocks(blocks []fsm.Block) error {
+func (w *World) checkBlocks(spec fsm.Spec) error {
 	home, err := filepath.EvalSymlinks(filepath.Dir(w.Machines))
 	if err != nil {
 		home = filepath.Dir(w.Machines) // nothing can lie there yet
 	}
-	for _, b := range blocks {
+	for _, b := range spec.Blocks {
 		target, err := filepath.EvalSymlinks(b.Path)
 		if err == nil && strings.HasPrefix(target, home+"/") {
 			return actors.OwnBlock(b.Path)
 		}
 		if err == nil {
 			err = disk.Usable(target, b.ReadOnly)
+		}
+		if info, statErr := os.Stat(target); err == nil && statErr == nil && disk.IsDevice(info) && spec.Backend == string(hv.BackendVZ) {
+			err = errors.New("backend vz has no block devices, only files")
 		}
 		if p, ok := errors.AsType[*fs.PathError](err); ok {
 			err = p.Err // the path is named already

@@ -42,7 +42,7 @@ func TestBlocks(t *testing.T) {
 		{"/dev/zero", wire.Code_CODE_BAD_INPUT, "neither a file nor a block device"},
 		{at("link"), wire.Code_CODE_UNSAFE, "the engine's own directory"},
 	} {
-		err := w.checkBlocks([]fsm.Block{{Path: c.path}})
+		err := w.checkBlocks(fsm.Spec{Blocks: []fsm.Block{{Path: c.path}}})
 		r, ok := errors.AsType[*actors.Refusal](err)
 		if c.code == 0 {
 			if err != nil {

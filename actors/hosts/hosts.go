@@ -121,8 +121,10 @@ func (w *World) check(ctx context.Context, spec fsm.Spec) error {
 	if spec.Backend == string(hv.BackendSim) {
 		return nil
 	}
-	if err := runnable("QEMU", w.qemu(), "apt-get install qemu-system-x86"); err != nil {
-		return err
+	if spec.Backend == string(hv.BackendQEMU) {
+		if err := runnable("QEMU", w.qemu(), "apt-get install qemu-system-x86"); err != nil {
+			return err
+		}
 	}
 	if _, err := w.image(spec); err != nil {
 		return err
@@ -137,10 +139,10 @@ func (w *World) check(ctx context.Context, spec fsm.Spec) error {
 				Message: fmt.Sprintf("%s %q: a file that the engine can read is needed: %v", f.field, f.path, err)}
 		}
 	}
-	if err := w.checkShares(spec.Shares); err != nil {
+	if err := w.checkShares(spec); err != nil {
 		return err
 	}
-	return w.checkBlocks(spec.Blocks)
+	return w.checkBlocks(spec)
 }
 
 // runnable refuses a program that is not there, or is none.
@@ -225,7 +227,7 @@ func (w *World) spec(ctx context.Context, ref actors.Ref, o actors.Order) (hv.Sp
 	if err := writeToken(s.TokenFile, token); err != nil {
 		return s, booted{}, fmt.Errorf("write token: %w", err)
 	}
-	told, err := withShares(&s, o.Spec.Shares)
+	told, err := withShares(&s, o.Spec)
 	if err != nil {
 		return s, booted{}, fmt.Errorf("shares: %w", err)
 	}

@@ -51,7 +51,7 @@ func (b booted) initrds(spec fsm.Spec) []string {
 	if spec.Image != "" && b.Root != "" {
 		out = append(out, b.Root)
 	}
-	if len(spec.Shares) > 0 && b.Share != "" {
+	if (len(spec.Shares) > 0 || spec.Rosetta) && b.Share != "" {
 		out = append(out, b.Share)
 	}
 	return out

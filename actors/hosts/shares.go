@@ -24,18 +24,21 @@ const mountTime = 15 * time.Second
 
 // checkShares refuses shares that no VM host can serve, or that must not be. One
 // whose directory is not there is the VM host's to tell: the machine runs without it.
-func (w *World) checkShares(shares []fsm.Share) error {
-	if len(shares) == 0 {
+func (w *World) checkShares(spec fsm.Spec) error {
+	if len(spec.Shares) == 0 {
 		return nil
 	}
 	home, err := filepath.EvalSymlinks(filepath.Dir(w.Machines))
 	if err != nil {
 		home = filepath.Dir(w.Machines) // nothing can lie there yet
 	}
-	for _, sh := range shares {
+	for _, sh := range spec.Shares {
 		if actors.Overlap(sh.Host, home) {
 			return actors.OwnShare(sh.Host)
 		}
+	}
+	if spec.Backend != string(hv.BackendQEMU) { // it brings its own virtiofs
+		return nil
 	}
 	if err := virtiofs.Usable(); err != nil {
 		return &actors.Refusal{Code: wire.Code_CODE_LACKING, Field: "volume", Message: "volume: " + err.Error(), Hint: remedyFor(err)}
@@ -53,16 +56,34 @@ func remedyFor(err error) string {
 
 func tagOf(i int) string { return fmt.Sprintf("share%d", i+1) }
 
-// withShares gives the VM its shares, and returns what its guest is told of them.
-func withShares(s *hv.Spec, shares []fsm.Share) ([]boot.Secret, error) {
-	if len(shares) == 0 {
-		return nil, nil
+// tagsOf are the tags of a spec's shares, Rosetta's last.
+func tagsOf(spec fsm.Spec) []string {
+	var tags []string
+	for i := range spec.Shares {
+		tags = append(tags, tagOf(i))
 	}
-	s.Version = max(s.Version, hv.SpecVersionShares)
+	if spec.Rosetta {
+		tags = append(tags, hv.RosettaTag)
+	}
+	return tags
+}
+
+// withShares gives the VM its shares, and returns what its guest is told of them.
+func withShares(s *hv.Spec, spec fsm.Spec) ([]boot.Secret, error) {
 	var told []guestwire.Share
-	for i, sh := range shares {
+	if len(spec.Shares) > 0 {
+		s.Version = max(s.Version, hv.SpecVersionShares)
+	}
+	for i, sh := range spec.Shares {
 		s.Shares = append(s.Shares, hv.Share{Tag: tagOf(i), Path: sh.Host, Writable: sh.Writable})
 		told = append(told, guestwire.Share{Tag: tagOf(i), On: sh.Guest, Writable: sh.Writable})
+	}
+	if spec.Rosetta {
+		s.Version, s.Rosetta = max(s.Version, hv.SpecVersionRosetta), true
+		told = append(told, guestwire.Share{Tag: hv.RosettaTag, On: guestwire.RosettaOn, Rosetta: true})
+	}
+	if len(told) == 0 {
+		return nil, nil
 	}
 	text, err := json.Marshal(told)
 	if err != nil {
@@ -79,10 +100,11 @@ func (w *World) Shares(ctx context.Context, ref actors.Ref, spec fsm.Spec) ([]st
 	if err != nil {
 		return nil, fmt.Errorf("shares: %w", err)
 	}
-	errs, lost := make([]string, len(spec.Shares)), []string(nil)
+	tags := tagsOf(spec)
+	errs, lost := make([]string, len(tags)), []string(nil)
 	for _, s := range hello.Shares {
 		for i := range errs {
-			if s.Tag == tagOf(i) && s.Error != "" {
+			if s.Tag == tags[i] && s.Error != "" {
 				errs[i], lost = clean(s.Error), append(lost, s.Tag)
 			}
 		}
@@ -96,7 +118,7 @@ func (w *World) Shares(ctx context.Context, ref actors.Ref, spec fsm.Spec) ([]st
 	}
 	for i := range errs {
 		if errs[i] == "" {
-			errs[i] = inside(tagOf(i))
+			errs[i] = inside(tags[i])
 		}
 	}
 	return errs, nil

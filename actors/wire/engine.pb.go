@@ -256,6 +256,7 @@ type Spec struct {
 	Egress        string                 `protobuf:"bytes,41,opt,name=egress,proto3" json:"egress,omitempty"`   // "" = allow
 	Ports         []*Port                `protobuf:"bytes,42,rep,name=ports,proto3" json:"ports,omitempty"`
 	Shares        []*Share               `protobuf:"bytes,70,rep,name=shares,proto3" json:"shares,omitempty"`
+	Rosetta       bool                   `protobuf:"varint,71,opt,name=rosetta,proto3" json:"rosetta,omitempty"`                                                                        // x86-64 programs on Apple silicon; only backend vz
 	Provision     *Provision             `protobuf:"bytes,60,opt,name=provision,proto3" json:"provision,omitempty"`                                                                     // its first-boot set-up
 	Labels        map[string]string      `protobuf:"bytes,80,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // a person's own words
 	Protected     bool                   `protobuf:"varint,81,opt,name=protected,proto3" json:"protected,omitempty"`                                                                    // it can't be removed
@@ -424,6 +425,13 @@ func (x *Spec) GetShares() []*Share {
 		return x.Shares
 	}
 	return nil
+}
+
+func (x *Spec) GetRosetta() bool {
+	if x != nil {
+		return x.Rosetta
+	}
+	return false
 }
 
 func (x *Spec) GetProvision() *Provision {
@@ -5045,7 +5053,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05state\x18\x06 \x01(\tR\x05state\"@\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
-	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\xe5\x05\n" +
+	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\xff\x05\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04cpus\x18\x01 \x01(\rR\x04cpus\x12\x16\n" +
 	"\x06memory\x18\x02 \x01(\x03R\x06memory\x12\x16\n" +
@@ -5067,7 +5075,8 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\anetwork\x18( \x01(\tR\anetwork\x12\x16\n" +
 	"\x06egress\x18) \x01(\tR\x06egress\x12,\n" +
 	"\x05ports\x18* \x03(\v2\x16.arcbox.engine.v1.PortR\x05ports\x12/\n" +
-	"\x06shares\x18F \x03(\v2\x17.arcbox.engine.v1.ShareR\x06shares\x129\n" +
+	"\x06shares\x18F \x03(\v2\x17.arcbox.engine.v1.ShareR\x06shares\x12\x18\n" +
+	"\arosetta\x18G \x01(\bR\arosetta\x129\n" +
 	"\tprovision\x18< \x01(\v2\x1b.arcbox.engine.v1.ProvisionR\tprovision\x12:\n" +
 	"\x06labels\x18P \x03(\v2\".arcbox.engine.v1.Spec.LabelsEntryR\x06labels\x12\x1c\n" +
 	"\tprotected\x18Q \x01(\bR\tprotected\x1a9\n" +

@@ -188,6 +188,7 @@ func (a *app) facts(m *wire.Machine) []fact {
 		{"image", imageOf(s)},
 		{"disk", sizeOf(s.GetDisk()) + nowHas(m, sizeOf(m.GetLaunchedWith().GetDisk()), s.GetDisk() != m.GetLaunchedWith().GetDisk())},
 		{"machine", s.GetBoard()},
+		{"rosetta", ifSet(s.GetRosetta(), "yes")},
 		{"kernel", s.GetKernel()},
 		{"launched as", launchedAs(m)},
 		{"initrd", s.GetInitrd()},

@@ -37,6 +37,7 @@ type specFlags struct {
 	kernel, initrd, cmdline, backend, restart, accel, script string
 	blocks, volumes                                          []string
 	machine                                                  string
+	rosetta                                                  bool
 	kernels                                                  func() (*kernel.Store, error)
 	far                                                      func() bool
 	imageFlags
@@ -49,7 +50,7 @@ type specFlags struct {
 	typed []string     // what is on the command line itself
 }
 
-var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "script", "block", "volume", "network", "egress", "port", "socket", "user-data", "provision", "provision-timeout", "label"}
+var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "rosetta", "script", "block", "volume", "network", "egress", "port", "socket", "user-data", "provision", "provision-timeout", "label"}
 
 func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	s.memory, s.kernels, s.far = defaultMemory, a.kernels, a.isFar
@@ -66,6 +67,7 @@ func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	f.StringVar(&s.restart, "restart", "no", "start it again by itself: no, on-failure or always")
 	f.StringVar(&s.accel, "accel", "auto", "how QEMU runs guest code: auto, kvm or tcg")
 	f.StringVar(&s.machine, "machine", "auto", "what its VM is: q35, microvm, or auto, as boots of its kernel showed")
+	f.BoolVar(&s.rosetta, "rosetta", false, "run x86-64 programs in it, by Apple's Rosetta (only with backend vz, on Apple silicon)")
 	f.StringVar(&s.script, "script", "", "what a sim machine does (only with --backend sim)")
 	f.StringArrayVar(&s.blocks, "block", nil, "a file or a block device as a further disk: PATH or PATH:ro; again for more")
 	f.StringArrayVar(&s.labels, "label", nil, "a word of your own to find it by: KEY or KEY=VALUE; again for more")
@@ -106,7 +108,7 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 	spec := &wire.Spec{
 		Cpus: uint32(cpus), Memory: int64(s.memory), Kernel: image, Initrd: initrd, Cmdline: s.cmdline, //nolint:gosec // checked
 		Backend: s.backend, Restart: s.restart, Accel: s.accel, Script: s.script, Board: strings.TrimPrefix(s.machine, "auto"), Blocks: blocks,
-		Provision: provision, Labels: labels, Shares: shares,
+		Provision: provision, Labels: labels, Shares: shares, Rosetta: s.rosetta,
 	}
 	if err := s.connect(spec, far); err != nil {
 		return nil, usage(cmd, s.place(err))

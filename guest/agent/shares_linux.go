@@ -113,6 +113,8 @@ func mountShare(s wire.Share) error {
 		return errors.New("the guest's kernel has no virtiofs")
 	case err != nil:
 		return fmt.Errorf("mount on %s: %w", s.On, err)
+	case s.Rosetta:
+		return useRosetta(s.On)
 	}
 	return nil
 }

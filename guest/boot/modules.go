@@ -43,8 +43,9 @@ var wanted = []want{
 // disk: they are more than all of the others.
 var wantedRoot = []want{{"btrfs", false}, {"erofs", false}, {"overlay", false}}
 
-// wantedShare is loaded beside those, where a machine has shares.
-var wantedShare = []want{{"virtiofs", false}}
+// wantedShare is loaded beside those, where a machine has shares, of which Rosetta
+// is one.
+var wantedShare = []want{{"virtiofs", false}, {"binfmt_misc", false}}
 
 // without are the modules that another list does not have.
 func without(list, other []module) []module {

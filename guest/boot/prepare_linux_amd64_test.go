@@ -74,7 +74,7 @@ func TestPrepare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.Release != "6.1.0" || !a.Vmlinux || !slices.Equal(a.Missing, []string{"evdev", "overlay", "virtiofs"}) {
+	if a.Release != "6.1.0" || !a.Vmlinux || !slices.Equal(a.Missing, []string{"evdev", "overlay", "virtiofs", "binfmt_misc"}) {
 		t.Errorf("assets %+v", a)
 	}
 	if kernel, err := os.ReadFile(a.Kernel); err != nil || !bytes.Equal(kernel, pvhELF()) {

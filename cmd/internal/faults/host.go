@@ -177,4 +177,32 @@ var hostFaults = []fault{
 `,
 		pkg: "./guest/kernel", run: "TestRecordAndChoose",
 	},
+	{
+		name:   "a guest that is gone is told to stop",
+		breaks: "Virtualization.framework survives every stop",
+		file:   "hv/vz/vm.go",
+		was: `	case !v.machine.May(d):
+		return fmt.Errorf("%w: %s", errNotNow, d)
+`,
+		now: ``,
+		pkg: "./hv/vz", run: "TestNothingIsToldToAGuestThatIsGone",
+	},
+	{
+		name:   "a stream that nobody reads is kept for long",
+		breaks: "it holds up no other stream of its VM",
+		file:   "hv/vz/window.go",
+		was:    `time.NewTimer(c.stall)`,
+		now:    `time.NewTimer(60 * c.stall)`,
+		pkg: "./hv/vz", run: "TestWindowThatNobodyReads",
+	},
+	{
+		name:   "rosetta is dropped in silence",
+		breaks: "what a backend has not is refused by name",
+		file:   "actors/spec.go",
+		was: `	case s.Rosetta && s.Backend != "vz":
+		return badInput("rosetta", "rosetta: backend %s has none, only vz has it, on a Mac with Apple silicon", s.Backend)
+`,
+		now: ``,
+		pkg: "./actors", run: "TestBackendsRefuseByName",
+	},
 }
