@@ -86,3 +86,21 @@ func (m *machine) policyNow(msg *wire.SetMachine) string {
 	known, _ := m.Networks.Known(m.ref)
 	return fmt.Sprintf("egress %s: as soon as its network process has it (%s)", policyOf(st.Spec), or(known.Trouble, "which has not said so"))
 }
+
+// denied records the first places that the policy in force kept the guest from. The
+// guest chooses how often it tries and where: what is recorded is bounded for each
+// launch, and what the network process says costs nobody else anything.
+func (m *machine) denied() {
+	st := m.state()
+	if m.unseen || m.wish(st) == nil || !m.inForce(st) { // else it is another launch's, or another policy's
+		return
+	}
+	known, _ := m.Networks.Known(m.ref)
+	var recs []fsm.Record
+	for _, d := range st.NewDenials(known.Denials) {
+		recs = append(recs, fsm.Record{Fact: &fsm.EgressDeniedFact{Denial: d}})
+	}
+	if len(recs) > 0 {
+		m.observed(recs...)
+	}
+}

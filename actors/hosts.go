@@ -158,8 +158,8 @@ type NetworkState struct {
 	Linked  bool
 	Trouble string // why nothing is known; "" = all is well
 	Denied  uint64
-	Denials []string // the first
-	Egress  string   // the policy in force, "allow" too; "" = nobody has said
+	Denials []fsm.Denial // the first of the policy in force
+	Egress  string       // the policy in force, "allow" too; "" = nobody has said
 	Ports   []PortState
 }
 

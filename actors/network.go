@@ -234,6 +234,7 @@ type linkLate struct{}
 // health, once it is usable.
 func (m *machine) networkSaid(st NetworkState) {
 	m.obeyed()
+	m.denied()
 	switch {
 	case st.Trouble != "":
 		m.networkIs(st.Trouble)
@@ -245,6 +246,16 @@ func (m *machine) networkSaid(st NetworkState) {
 			sleep(ctx, s.Clock, linkGrace)
 			return linkLate{}
 		})
+	}
+}
+
+// networkIsKnown takes what the network said while nobody had looked at the machine.
+func (m *machine) networkIsKnown() {
+	if m.wish(m.state()) == nil {
+		return
+	}
+	if st, _ := m.Networks.Known(m.ref); st.Egress != "" || st.Trouble != "" { // else it has said nothing yet
+		m.networkSaid(st)
 	}
 }
 
@@ -297,7 +308,10 @@ func networkOnWire(s *shared, m fsm.Machine) *wire.Network {
 		return out
 	}
 	st, _ := s.Networks.Known(refOf(m))
-	out.Linked, out.Trouble, out.Denied, out.Denials = st.Linked, st.Trouble, st.Denied, st.Denials
+	out.Linked, out.Trouble, out.Denied = st.Linked, st.Trouble, st.Denied
+	for _, d := range st.Denials {
+		out.Denials = append(out.Denials, d.String())
+	}
 	out.Egress = st.Egress
 	for _, p := range m.Spec.Ports {
 		out.Ports = append(out.Ports, &wire.PortState{Port: portOnWire(p), Error: portError(m, p, st)})

@@ -289,6 +289,7 @@ func (m *machine) vmSaid(s vmSaid) {
 		if m.latest().Level == fsm.HealthUnknown {
 			m.well()
 		}
+		m.networkIsKnown()
 		m.askShares()
 	case VMShare:
 		m.askShares()

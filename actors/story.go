@@ -76,9 +76,9 @@ var sentences = map[fsm.State]func(*story) string{
 // afterwards are the sentences behind the first one.
 var afterwards = map[fsm.State][]func(*story) string{
 	fsm.Created:  {(*story).renamed, (*story).health, (*story).disk},
-	fsm.Starting: {(*story).changed, (*story).health},
-	fsm.Running:  {(*story).diskFound, (*story).changed, (*story).setUp, (*story).health},
-	fsm.Stopping: {(*story).changed, (*story).health},
+	fsm.Starting: {(*story).changed, (*story).denied, (*story).health},
+	fsm.Running:  {(*story).diskFound, (*story).changed, (*story).setUp, (*story).denied, (*story).health},
+	fsm.Stopping: {(*story).changed, (*story).denied, (*story).health},
 	fsm.Stopped:  {(*story).whileDown, (*story).next, (*story).renamed, (*story).health, (*story).disk},
 }
 
@@ -195,6 +195,19 @@ func (t *story) renamed() string {
 		}
 	}
 	return ""
+}
+
+// denied tells what a machine's policy kept its guest from.
+func (t *story) denied() string {
+	places := t.m.DeniedTo()
+	if places == "" {
+		return ""
+	}
+	s := fmt.Sprintf("Egress to %s was denied by its policy (egress %s)", places, policyOf(t.m.Spec))
+	if len(t.m.Launch.Denials) == fsm.MaxDenials {
+		s += "; no more places are recorded until its next start, or another policy"
+	}
+	return s
 }
 
 // setUp says that a machine's set-up is under way.

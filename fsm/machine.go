@@ -74,6 +74,8 @@ type Launch struct {
 	Abandoned string `cbor:"21,keyasint,omitempty" json:"abandoned,omitempty"`
 	// Spec is what the VM was launched with, where the machine's has changed since.
 	Spec *Spec `cbor:"22,keyasint,omitempty" json:"spec,omitempty"`
+	// Denials are the first places that its policy kept it from.
+	Denials []Denial `cbor:"40,keyasint,omitempty" json:"denials,omitempty"`
 }
 
 // Stop is the stop under way, or the one that the machine's end answered.
@@ -178,6 +180,7 @@ var folds = map[Kind]func(*Machine, Record){
 	KindStrayFound:    foldStrayFound,
 	KindProvisioned:   foldProvisioned,
 	KindRenamed:       func(m *Machine, r Record) { m.Name, m.Renamed = r.Name, r.Seq },
+	KindEgressDenied:  foldEgressDenied,
 	KindStrayGone:     func(m *Machine, _ Record) { m.Stray, m.Health = nil, Health{Level: HealthOK} },
 }
 
@@ -352,6 +355,9 @@ func foldSpecChanged(m *Machine, r Record) {
 		m.launch(func(l *Launch) { l.Spec = &old })
 	}
 	f := r.Fact.(*SpecChangedFact)
+	if m.Launch != nil && m.Spec.Egress != f.Spec.Egress && m.Launch.Denials != nil {
+		m.launch(func(l *Launch) { l.Denials = nil }) // they are of the policy before
+	}
 	m.keepWell(func() { m.Spec = f.Spec })
 	if f.Grown == 0 || m.Launch == nil {
 		return

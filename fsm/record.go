@@ -38,6 +38,7 @@ const (
 	KindStrayGone      Kind = "stray-gone"
 	KindProvisioned    Kind = "provisioned"
 	KindRenamed        Kind = "renamed"
+	KindEgressDenied   Kind = "egress-denied"
 )
 
 // The engine's own kinds: their Machine is empty.
@@ -468,6 +469,7 @@ var facts = map[Kind]func() Fact{
 	KindStrayGone:      func() Fact { return &StrayGoneFact{} },
 	KindProvisioned:    func() Fact { return &ProvisionedFact{} },
 	KindRenamed:        func() Fact { return &RenamedFact{} },
+	KindEgressDenied:   func() Fact { return &EgressDeniedFact{} },
 	KindEngineStarted:  func() Fact { return &EngineStartedFact{} },
 	KindEngineStopped:  func() Fact { return &EngineStoppedFact{} },
 }

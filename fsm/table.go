@@ -45,6 +45,7 @@ var Transitions = []Transition{
 	{KindStrayGone, []State{Created, Stopped}, Stay, "that VM is gone"},
 	{KindProvisioned, []State{Running}, Stay, "its first-boot set-up has a result"},
 	{KindRenamed, []State{Created, Stopped}, Stay, "it has another name; the old one is free"},
+	{KindEgressDenied, []State{Starting, Running, Stopping}, Stay, "its policy kept its guest from a place, for the first time"},
 }
 
 // ErrIllegal marks a record that Table 1 forbids.

@@ -41,6 +41,7 @@ var facts = []fsm.Fact{
 	&fsm.StrayGoneFact{},
 	&fsm.ProvisionedFact{Round: 1, Status: 3, Signal: 15, TimedOut: true, Interrupted: true, Error: "e", Took: time.Second, Tail: "t"},
 	&fsm.RenamedFact{From: "old"},
+	&fsm.EgressDeniedFact{Denial: fsm.Denial{Protocol: "tcp", To: "1.2.3.4:443"}},
 	&fsm.EngineStartedFact{Version: "v", Boot: "b"},
 	&fsm.EngineStoppedFact{Machines: true},
 }

@@ -21,7 +21,7 @@ var makeOld = flag.String("make", "", "write testdata/VERSION anew: only before 
 var histories = map[string]func() []fsm.Record{"v1": v1, "v2": v2, "v3": v3, "v4": v4, "v5": v5, "v6": v6}
 
 // kindsNewIn are the kinds that older histories can't have.
-var kindsNewIn = map[string][]fsm.Kind{"v4": {fsm.KindProvisioned}, "v6": {fsm.KindRenamed}}
+var kindsNewIn = map[string][]fsm.Kind{"v4": {fsm.KindProvisioned}, "v6": {fsm.KindRenamed, fsm.KindEgressDenied}}
 
 // TestOldJournalOpensForEver opens journals that older engines left behind when
 // they were killed. They must read the same with every engine to come: never write
@@ -233,7 +233,7 @@ func v5() []fsm.Record {
 	return recs
 }
 
-// v6 is one whose machines were renamed.
+// v6 is one whose machines were renamed, and whose guests tried what they may not.
 func v6() []fsm.Record {
 	var recs []fsm.Record
 	for _, r := range v5() {
@@ -245,6 +245,11 @@ func v6() []fsm.Record {
 			n := recordOf(&fsm.RenamedFact{From: r.Name})
 			n.Machine, n.Name = r.Machine, "shop"
 			recs = append(recs, n)
+		}
+		if r.Kind == fsm.KindReady {
+			d := recordOf(&fsm.EgressDeniedFact{Denial: fsm.Denial{Protocol: "udp", To: "1.2.3.4:53"}})
+			d.Machine = r.Machine
+			recs = append(recs, d)
 		}
 	}
 	return recs

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/arcboxlabs/arcbox-engine/actors"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
 	"github.com/arcboxlabs/arcbox-engine/hv/network/egress"
 )
 
@@ -29,7 +30,7 @@ type netd struct {
 type held struct {
 	policy  string
 	denied  uint64
-	denials []string
+	denials []fsm.Denial
 }
 
 type wanted struct {
@@ -117,7 +118,9 @@ func (w *World) tellNetd(ref actors.Ref) {
 			h = &held{}
 			w.net.holds[ref.ID] = h
 		}
-		h.policy = cmp.Or(now.wish.Egress, egress.Allow)
+		if policy := cmp.Or(now.wish.Egress, egress.Allow); policy != h.policy {
+			h.policy, h.denials = policy, nil
+		}
 		w.netdSays(ref.ID)
 	}()
 }
@@ -209,6 +212,24 @@ func (w *World) unobeyed(machines []*actors.Seen) error {
 		return fmt.Errorf("%d machines run, and the network has %d", live, len(w.net.holds))
 	}
 	return nil
+}
+
+// Deny has a machine's guest try to reach places that its policy denies; of those
+// that one network process keeps there are twice as many as are recorded.
+func (w *World) Deny(name string, places ...fsm.Denial) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, h := range w.net.holds {
+		if w.places[id].name != name {
+			continue
+		}
+		for _, d := range places {
+			if h.denied++; len(h.denials) < 2*fsm.MaxDenials && !slices.Contains(h.denials, d) {
+				h.denials = append(h.denials, d)
+			}
+		}
+		w.netdSays(id)
+	}
 }
 
 // policies is what the network process holds machines to, in words.

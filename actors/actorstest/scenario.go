@@ -28,6 +28,7 @@ import (
 //	happen NAME WHAT             something happens to its VM
 //	network lost|back [&]        its process dies, and nobody is in its place; or somebody is
 //	link NAME cut|whole          the network's link to its hypervisor
+//	denied NAME tcp=ADDRESS [ports=N] [&]    its guest tries N ports from 443 on, and its policy denies it
 //	policies                     what the network process holds machines to
 //	owner WHOSE [&]              the command ends that machines live for
 //	tick D | rest | pass N       time passes; or N things happen, and no more
@@ -228,6 +229,18 @@ var acts = map[string]func(*Scenario, line) error{
 		} else {
 			s.World.BringNetwork()
 		}
+		if !l.later {
+			s.settle(s.Each)
+		}
+		return nil
+	},
+	"denied": func(s *Scenario, l line) error {
+		first := l.words["tcp"]
+		var places []fsm.Denial
+		for i := range max(l.number("ports"), 1) {
+			places = append(places, fsm.Denial{Protocol: "tcp", To: fmt.Sprintf("%s:%d", first, 443+i)})
+		}
+		s.World.Deny(l.name, places...)
 		if !l.later {
 			s.settle(s.Each)
 		}

@@ -2,6 +2,7 @@ package actorstest
 
 import (
 	"flag"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/fsm"
 )
 
 // TestWalks walks at random and holds each walk against the dumb reading of
@@ -111,11 +113,14 @@ var walks = map[string]func(*rapid.T, *Walk){
 		})
 	},
 	"network": func(rt *rapid.T, w *Walk) {
-		switch rapid.IntRange(0, 3).Draw(rt, "what") {
+		switch rapid.IntRange(0, 4).Draw(rt, "what") {
 		case 0:
 			w.World.LoseNetwork()
 		case 1:
 			w.World.Cut(names.Draw(rt, "name"), rapid.Bool().Draw(rt, "cut"))
+		case 2:
+			port := rapid.IntRange(1, 20).Draw(rt, "port")
+			w.World.Deny(names.Draw(rt, "name"), fsm.Denial{Protocol: "tcp", To: fmt.Sprintf("1.2.3.4:%d", port)})
 		default:
 			w.World.BringNetwork()
 		}

@@ -85,6 +85,8 @@ func factInWords(r fsm.Record) string {
 		return strings.TrimRight(fmt.Sprintf(" %s %s", f.Health.Level, f.Health.Why), " ")
 	case *fsm.ProvisionedFact:
 		return " " + f.What()
+	case *fsm.EgressDeniedFact:
+		return " " + f.Denial.String()
 	case *fsm.RebootedFact:
 		if f.Times > 1 {
 			return fmt.Sprintf(" %d times", f.Times)

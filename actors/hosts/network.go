@@ -65,13 +65,27 @@ func (n *Network) Known(ref actors.Ref) (actors.NetworkState, bool) {
 }
 
 func networkState(s netclient.State) actors.NetworkState {
-	out := actors.NetworkState{Linked: s.Linked, Trouble: s.Trouble, Denied: s.Denied, Denials: s.Denials, Egress: s.Egress}
+	out := actors.NetworkState{Linked: s.Linked, Trouble: s.Trouble, Denied: s.Denied, Egress: s.Egress}
+	for _, text := range s.Denials {
+		if protocol, to, ok := cutLast(text, " "); ok {
+			out.Denials = append(out.Denials, fsm.Denial{Protocol: clean(protocol), To: clean(to)})
+		}
+	}
 	for _, f := range s.Forwards {
 		out.Ports = append(out.Ports, actors.PortState{
 			Port: fsm.Port{Protocol: f.Protocol, Listen: f.Listen, To: f.To}, Error: f.Error,
 		})
 	}
 	return out
+}
+
+// cutLast is strings.Cut at the last sep: a protocol's name may have a space, a place
+// has none.
+func cutLast(s, sep string) (before, after string, ok bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
 }
 
 // withNIC gives the VM its network interface. Its name stays eth0, whatever an

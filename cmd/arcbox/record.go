@@ -86,15 +86,16 @@ var told = map[string][]string{
 	"exited":          {"cause", "status", "detail", "plan.attempt", "plan.resting"},
 	"repaired":        {"cause", "said", "found", "plan.attempt", "plan.resting"},
 	"adopted":         {"version"},
-	"spec-changed":    {"spec.cpus", "spec.memory", "spec.disk", "grown"},
+	"spec-changed":    {"spec.cpus", "spec.memory", "spec.disk", "spec.egress", "grown"},
 	"desired-changed": {"desired"},
 	"health-changed":  {"health.level", "health.why"},
+	"egress-denied":   {"denial.to", "denial.protocol"},
 	"stray-found":     {"what", "cid"},
 	"engine-started":  {"version", "boot"},
 }
 
 // bare fields need no name before them.
-var bare = []string{"why", "cause", "detail", "mode", "note", "desired", "what", "found", "health.level", "health.why", "spec.backend", "driver", "accel"}
+var bare = []string{"why", "cause", "detail", "mode", "note", "desired", "what", "found", "health.level", "health.why", "spec.backend", "driver", "accel", "denial.protocol"}
 
 func factText(fact map[string]any, fields []string) string {
 	var parts []string

@@ -19,7 +19,7 @@ const sinceNow = math.MaxUint64
 // kindsOfMachines are the kinds of records that a machine may have. There is
 // address-changed as well, which no engine writes yet.
 var kindsOfMachines = []string{
-	"adopted", "booted", "created", "desired-changed", "disk-formatted", "exited", "health-changed",
+	"adopted", "booted", "created", "desired-changed", "disk-formatted", "egress-denied", "exited", "health-changed",
 	"launched", "provisioned", "ready", "rebooted", "relaunched", "removed", "renamed", "repaired", "spec-changed", "start-requested",
 	"stop-abandoned", "stop-requested", "stop-tightened", "stray-found", "stray-gone",
 }

@@ -175,6 +175,10 @@ func (b *bed) setPolicy(t *testing.T) {
 			t.Errorf("egress %s: %+v", step.policy, v)
 		}
 	}
+	b.ok("wait", "b", "record=egress-denied", "--timeout", "1m", "--since", "0")
+	if got := b.ok("journal", "why", "b"); !strings.Contains(got, "Egress to "+a+":8080/tcp was denied by its policy") {
+		t.Errorf("why: %s", got)
+	}
 	if err := syscall.Kill(b.netd(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

@@ -98,6 +98,14 @@ func TestPolicyChanges(t *testing.T) {
 	if reaches(t, g, "1.2.3.4:80") {
 		t.Error("it is still let through")
 	}
+	if s, _ := n.Stats("g"); len(s.Denials) != 1 {
+		t.Errorf("%+v", s)
+	}
+	m.Egress = policy(t, "1.2.3.4:81")
+	set(t, n, m)
+	if s, _ := n.Stats("g"); len(s.Denials) != 0 || s.Denied == 0 {
+		t.Errorf("of another policy: %+v", s)
+	}
 }
 
 func TestFlowsAreBounded(t *testing.T) {

@@ -28,7 +28,7 @@ type Stats struct {
 	Dropped     uint64   `json:"dropped"`  // frames that the guest was too slow for
 	Foreign     uint64   `json:"foreign"`  // frames that were not the guest's to send
 	Denied      uint64   `json:"denied"`
-	Denials     []Denial `json:"denials,omitempty"` // the first, each place once
+	Denials     []Denial `json:"denials,omitempty"` // the first of the policy, each place once
 	Connections int      `json:"connections"`       // to the outside, TCP and UDP
 }
 
@@ -73,6 +73,7 @@ func (m *member) become(now Machine) {
 	m.mu.Lock()
 	shut := m.shut
 	m.open, m.shut = context.WithCancel(m.parent)
+	m.denials = nil // of the policy before
 	m.mu.Unlock()
 	shut()
 	m.flows.clear()

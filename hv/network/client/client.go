@@ -37,7 +37,7 @@ type Network struct {
 	mu      sync.Mutex
 	wanted  map[string]api.Machine
 	states  map[string]State
-	news    map[string]bool // ids that the process was not told of yet
+	news    map[string]bool // ids that the process was not told of yet; true = of their end, whatever came behind
 	trouble string          // of the process
 	unsure  bool            // a process may be there that was not told of all
 	poke    chan struct{}   // one token: something is wanted otherwise
@@ -66,7 +66,7 @@ func (n *Network) Set(m api.Machine) {
 		s.Egress = "" // the process has to say it anew
 		n.states[m.ID] = s
 	}
-	n.changed(m.ID)
+	n.changed(m.ID, false)
 }
 
 // Drop wants a machine not to belong to the network.
@@ -78,12 +78,12 @@ func (n *Network) Drop(id string) {
 	}
 	delete(n.wanted, id)
 	delete(n.states, id)
-	n.changed(id)
+	n.changed(id, true)
 }
 
 // changed is for Set and Drop. n.mu is held.
-func (n *Network) changed(id string) {
-	n.news[id] = true
+func (n *Network) changed(id string, end bool) {
+	n.news[id] = n.news[id] || end
 	select {
 	case n.poke <- struct{}{}:
 	default:

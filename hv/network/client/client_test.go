@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -213,6 +214,64 @@ func (r *rig) lives(v *vm) int {
 	pid := r.pid()
 	r.await("the link", v.ID, linked)
 	return pid
+}
+
+// What a process knows of a machine that has left the network is not told of the one
+// that comes in its place at once.
+func TestEndIsTold(t *testing.T) {
+	n := New(Options{})
+	m := api.Machine{ID: "a", Name: "a"}
+	set, drop := func() { n.Set(m) }, func() { n.Drop("a") }
+	for i, step := range []struct {
+		do   []func()
+		want []string
+	}{
+		{[]func(){set}, []string{"set"}},
+		{[]func(){set}, nil},
+		{[]func(){drop, set}, []string{"drop", "set"}},
+		{[]func(){set, drop}, []string{"drop"}},
+		{[]func(){drop}, nil},
+		{[]func(){set, drop}, []string{"drop"}},
+	} {
+		for _, do := range step.do {
+			do()
+		}
+		if got := said(t, n); !slices.Equal(got, step.want) {
+			t.Errorf("step %d: %v, want %v", i, got, step.want)
+		}
+	}
+}
+
+// said is what a process is told now.
+func said(t *testing.T, n *Network) (words []string) {
+	t.Helper()
+	here, there := net.Pipe()
+	heard := make(chan string)
+	go func() {
+		lines := api.NewLines(there)
+		for {
+			l, err := lines.Next()
+			switch {
+			case err != nil:
+				close(heard)
+				return
+			case l.Set != nil:
+				heard <- "set"
+			case l.Drop != "":
+				heard <- "drop"
+			}
+		}
+	}()
+	go func() {
+		if err := n.sayNews(&session{conn: here}); err != nil {
+			t.Error(err)
+		}
+		_ = here.Close()
+	}()
+	for word := range heard {
+		words = append(words, word)
+	}
+	return words
 }
 
 // Of a policy that is wanted nothing is known before the process has said it.

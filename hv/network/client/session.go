@@ -172,11 +172,12 @@ func (n *Network) sayAll(s *session) error {
 func (n *Network) sayNews(s *session) error {
 	n.mu.Lock()
 	var drops, sets []api.Line
-	for id := range n.news {
+	for id, ended := range n.news {
+		if ended { // what is known of one launch is not to be told of the next
+			drops = append(drops, api.Line{Drop: id})
+		}
 		if m, ok := n.wanted[id]; ok {
 			sets = append(sets, api.Line{Set: &m})
-		} else {
-			drops = append(drops, api.Line{Drop: id})
 		}
 	}
 	clear(n.news)

@@ -163,8 +163,11 @@ func (d *daemon) state(id string) (api.State, bool) {
 	st := api.State{ID: id, Linked: stats.Linked, Forwards: a.forwards(), Denied: stats.Denied, Egress: policy}
 	for _, x := range stats.Denials {
 		to := x.To.String()
-		if x.Name != "" {
+		switch {
+		case x.Name != "":
 			to = x.Name
+		case x.To.Port() == 0: // a protocol without ports
+			to = x.To.Addr().String()
 		}
 		st.Denials = append(st.Denials, x.Protocol+" "+to)
 	}
