@@ -122,6 +122,11 @@ func (a *app) printDone(name string, d *wire.Done, line bool) error {
 	if note := doneNote(d); note != "" {
 		a.note("%s: %s", name, note)
 	}
+	for _, p := range d.GetMachine().GetNetwork().GetPorts() {
+		if p.GetError() != "" && d.GetMachine().GetAddress() != "" { // it runs
+			a.note("%s: port %s: %s; it listens as soon as it can; see arcbox port ls %s", name, portText(p.GetPort()), p.GetError(), name)
+		}
+	}
 	if a.json() {
 		out := doneJSON{Name: name, Seq: d.GetSeq(), Note: d.GetNote(), Killed: d.GetKilled(), Repeated: d.GetRepeated()}
 		if d.GetMachine() != nil {

@@ -63,6 +63,16 @@ func TestCommandsOnTheWire(t *testing.T) {
 	}
 }
 
+// taken is a machine that runs, but one of whose ports somebody else has.
+func taken() *wire.Machine {
+	m := machines()[0]
+	m.Network = &wire.Network{Ports: []*wire.PortState{
+		{Port: &wire.Port{Protocol: "tcp", Listen: "127.0.0.1:80", To: "80"}, Error: "address already in use"},
+		{Port: &wire.Port{Protocol: "tcp", Listen: "127.0.0.1:81", To: "81"}},
+	}}
+	return m
+}
+
 func TestOutcomes(t *testing.T) {
 	for _, c := range []struct {
 		args     string
@@ -71,6 +81,10 @@ func TestOutcomes(t *testing.T) {
 	}{
 		{"start web", &wire.Done{Machine: machines()[0]}, "web: Running (10.0.0.2)\n", ""},
 		{"start web -q", &wire.Done{Machine: machines()[0], Note: "n"}, "", ""},
+		{
+			"start web", &wire.Done{Machine: taken()}, "web: Running (10.0.0.2)\n",
+			"web: port 127.0.0.1:80 → 80: address already in use; it listens as soon as it can; see arcbox port ls web\n",
+		},
 		{"start fake", &wire.Done{Machine: machines()[3]}, "fake: Starting (sim: nothing really runs)\n", ""},
 		{"stop db", &wire.Done{Machine: machines()[1], Killed: true}, "DB: Stopped\n", "DB: it had to be killed\n"},
 		{"stop db", &wire.Done{Machine: machines()[1], Note: "it was stopped already"}, "DB: Stopped\n", "DB: it was stopped already\n"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -84,6 +85,9 @@ func group(cmd *cobra.Command) *cobra.Command {
 		f := badInput("", "unknown command %q for %q", args[0], cmd.CommandPath())
 		if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
 			f.hint = "did you mean " + strings.Join(like, " or ") + "?\n" + helpHint(cmd)
+		}
+		if cmd.Flags().Lookup("machine") != nil { // the word may be a machine's name
+			f.hint = cmd.CommandPath() + " --machine " + shorten(args[0], 80) + "\n" + cmp.Or(f.hint, helpHint(cmd))
 		}
 		return f
 	}
