@@ -54,7 +54,7 @@ func TestBadInput(t *testing.T) {
 	}{
 		{"lst", []string{"unknown command", "list", "arcbox help"}},
 		{"engine strt", []string{"unknown command", "did you mean start or stop?", "arcbox help engine"}},
-		{"journal wy", []string{"unknown command", "arcbox journal --machine wy", "did you mean why", "arcbox help journal"}},
+		{"journal wy", []string{"unknown command", "arcbox journal --machine wy", "arcbox help journal"}},
 		{"list --bogus", []string{"--bogus", "arcbox help list"}},
 		{"list x", []string{"no argument", "arcbox help list"}},
 		{"list --format yaml", []string{"yaml", "table or json"}},
