@@ -191,9 +191,11 @@ var hostFaults = []fault{
 		name:   "a stream that nobody reads is kept for long",
 		breaks: "it holds up no other stream of its VM",
 		file:   "hv/vz/window.go",
-		was:    `time.NewTimer(c.stall)`,
-		now:    `time.NewTimer(60 * c.stall)`,
-		pkg: "./hv/vz", run: "TestWindowThatNobodyReads",
+		was: `			t := time.NewTimer(c.stall)
+`,
+		now: `			t := time.NewTimer(60 * c.stall)
+`,
+		pkg:    "./hv/vz", run: "TestWindowThatNobodyReads",
 	},
 	{
 		name:   "rosetta is dropped in silence",
