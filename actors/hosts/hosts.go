@@ -244,7 +244,10 @@ func (w *World) spec(ctx context.Context, ref actors.Ref, o actors.Order) (hv.Sp
 	withBlocks(&s, o.Spec.Blocks)
 	withModules(&s, o.Spec, from)
 	withNIC(&s, ref)
-	if s.Board, s.BoardAccel = board(o.Spec, from.boots); s.Board != "" {
+	if s.Backend == hv.BackendQEMU { // no other has boards
+		s.Board, s.BoardAccel = board(o.Spec, from.boots)
+	}
+	if s.Board != "" {
 		s.Version = max(s.Version, hv.SpecVersionBoards)
 	}
 	s.Kernel, s.Initrd = from.Kernel, filepath.Join(p.Dir, api.InitrdFile)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strconv"
 	"strings"
@@ -22,34 +23,48 @@ const maxConnectLine = 32
 
 const acceptPause = 50 * time.Millisecond
 
-// ServeConnect lets other programs dial the guest: a client of l sends
-// "CONNECT <port>\n", is answered "OK <host port>\n", and then has the
-// connection. One that is refused is closed. Who may connect to l is the
-// caller's matter. It returns nil once l is closed or the device has ended,
-// which closes l.
+// ServeConnect lets other programs dial the guest, as Connector.Serve does. It
+// returns nil once l is closed or the device has ended, which closes l.
 func (d *Device) ServeConnect(l net.Listener) error {
-	defer func() { _ = l.Close() }()
 	d.mu.Lock()
 	if d.ended {
 		d.mu.Unlock()
+		_ = l.Close()
 		return fmt.Errorf("vsock: serve connect: %w", hv.ErrGone)
 	}
 	d.wg.Add(1)
 	d.mu.Unlock()
 	defer d.wg.Done()
+	return Connector{Dial: d.Dial, MaxConns: d.o.MaxConns, Timeout: d.o.ConnectTimeout, Log: d.log.With("cid", d.cid)}.Serve(d.life, l)
+}
 
-	stop := context.AfterFunc(d.life, func() { _ = l.Close() })
+// Connector lets other programs dial a guest.
+type Connector struct {
+	// Dial's connections have an Addr at the host's end, CloseRead and CloseWrite.
+	Dial     func(ctx context.Context, port uint32) (net.Conn, error)
+	MaxConns int           // at a time
+	Timeout  time.Duration // for the client's line, and for the dial
+	Log      *slog.Logger
+}
+
+// Serve serves the clients of l until it is closed, or ctx is over, which closes l
+// and ends them. A client sends "CONNECT <port>\n", is answered
+// "OK <host port>\n", and then has the connection. One that is refused is closed.
+// Who may connect to l is the caller's matter.
+func (o Connector) Serve(ctx context.Context, l net.Listener) error {
+	defer func() { _ = l.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	var clients sync.WaitGroup
 	defer clients.Wait()
-	slots := make(chan struct{}, d.o.MaxConns)
+	slots := make(chan struct{}, o.MaxConns)
 	for {
 		client, err := l.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED):
-			d.pauseAccept()
+			pauseAccept(ctx)
 			continue
 		case err != nil:
 			return fmt.Errorf("vsock: serve connect: %w", err)
@@ -61,19 +76,19 @@ func (d *Device) ServeConnect(l net.Listener) error {
 			continue
 		}
 		clients.Go(func() {
-			d.serveClient(client)
+			o.serveClient(ctx, client)
 			<-slots
 		})
 	}
 }
 
 // pauseAccept lets a lack of descriptors pass.
-func (d *Device) pauseAccept() {
+func pauseAccept(ctx context.Context) {
 	t := time.NewTimer(acceptPause)
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-d.life.Done():
+	case <-ctx.Done():
 	}
 }
 
@@ -84,21 +99,21 @@ type halfCloser interface {
 	CloseWrite() error
 }
 
-// serveClient serves one client of ServeConnect to its end.
-func (d *Device) serveClient(client net.Conn) {
+// serveClient serves one client to its end.
+func (o Connector) serveClient(life context.Context, client net.Conn) {
 	defer func() { _ = client.Close() }()
-	stop := context.AfterFunc(d.life, func() { _ = client.Close() })
+	stop := context.AfterFunc(life, func() { _ = client.Close() })
 	defer stop()
-	ctx, cancel := context.WithTimeout(d.life, d.o.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(life, o.Timeout)
 	defer cancel()
 	host, ok := client.(halfCloser)
 	if !ok {
-		d.log.Error("vsock connect: the listener's connections can't be closed by halves", "cid", d.cid)
+		o.Log.Error("vsock connect: the listener's connections can't be closed by halves")
 		return
 	}
-	guest, rest, err := d.connect(ctx, client)
+	guest, rest, err := o.connect(ctx, client)
 	if err != nil {
-		d.log.Debug("vsock connect refused", "cid", d.cid, "err", err)
+		o.Log.Debug("vsock connect refused", "err", err)
 		return
 	}
 	defer func() { _ = guest.Close() }()
@@ -107,8 +122,8 @@ func (d *Device) serveClient(client net.Conn) {
 
 // connect does what the client's line says. The reader has all that the client
 // sends behind it.
-func (d *Device) connect(ctx context.Context, client net.Conn) (net.Conn, io.Reader, error) {
-	if err := client.SetReadDeadline(time.Now().Add(d.o.ConnectTimeout)); err != nil {
+func (o Connector) connect(ctx context.Context, client net.Conn) (net.Conn, io.Reader, error) {
+	if err := client.SetReadDeadline(time.Now().Add(o.Timeout)); err != nil {
 		return nil, nil, err
 	}
 	r := bufio.NewReaderSize(client, maxConnectLine)
@@ -120,7 +135,7 @@ func (d *Device) connect(ctx context.Context, client net.Conn) (net.Conn, io.Rea
 	if err != nil {
 		return nil, nil, err
 	}
-	guest, err := d.Dial(ctx, port)
+	guest, err := o.Dial(ctx, port)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -113,6 +113,12 @@ func (d *Driver) build(c config, spec hv.Spec, env hv.Env) (*vm, error) {
 		return nil, explain("make the VM", err, d.program)
 	}
 	v.machine, v.sockets = m, newSockets(m, spec.CID, d.stall)
+	if spec.VsockSock {
+		if err := v.connector(spec.RunDir); err != nil {
+			v.clear()
+			return nil, err
+		}
+	}
 	return v, nil
 }
 

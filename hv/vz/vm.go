@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -11,12 +12,15 @@ import (
 
 	"github.com/arcboxlabs/arcbox-engine/hv"
 	"github.com/arcboxlabs/arcbox-engine/hv/console"
+	"github.com/arcboxlabs/arcbox-engine/hv/process"
+	"github.com/arcboxlabs/arcbox-engine/hv/vsock"
 )
 
 const (
-	maxEvents = 64              // that wait for the VM host
-	lastBytes = 2 * time.Second // to read what an ended VM left in its consoles
-	abortTime = 5 * time.Second // to stop a VM whose start was given up
+	maxEvents   = 64               // that wait for the VM host
+	lastBytes   = 2 * time.Second  // to read what an ended VM left in its consoles
+	connectTime = 10 * time.Second // for a client of the CONNECT socket to reach the guest
+	abortTime   = 5 * time.Second  // to stop a VM whose start was given up
 )
 
 // vm is one VM of the framework.
@@ -25,7 +29,8 @@ type vm struct {
 	env     hv.Env
 	machine machine
 	ends    *ends
-	link    *link // nil = no network
+	link    *link              // nil = no network
+	hangUp  context.CancelFunc // ends the clients of the CONNECT socket; nil = there is none
 	sockets *sockets
 	console *console.Watch
 	shares  []hv.ShareState
@@ -140,6 +145,9 @@ func (v *vm) stopHalted() {
 // clear ends all that served the VM, in the order in which nothing waits for what
 // is gone: sockets, network, consoles.
 func (v *vm) clear() {
+	if v.hangUp != nil {
+		v.hangUp()
+	}
 	v.sockets.end()
 	v.abandon()
 	v.streams.Wait()
@@ -162,6 +170,22 @@ func (v *vm) abandon() {
 	if v.ends != nil {
 		v.ends.close()
 	}
+}
+
+// vsockSocket is the CONNECT socket's name in a run directory.
+const vsockSocket = "v.sock"
+
+// connector serves the CONNECT socket, by which other programs dial the guest.
+func (v *vm) connector(dir string) error {
+	l, err := process.Listen(dir, vsockSocket)
+	if err != nil {
+		return fmt.Errorf("hv/vz: %w", err)
+	}
+	var life context.Context
+	life, v.hangUp = context.WithCancel(context.Background())
+	serve := vsock.Connector{Dial: v.Dial, MaxConns: maxConns, Timeout: connectTime, Log: slog.New(slog.DiscardHandler)}
+	v.streams.Go(func() { _ = serve.Serve(life, l) }) // ends with life
+	return nil
 }
 
 func (v *vm) say(e hv.Event) {

@@ -1,6 +1,7 @@
 package vz
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -239,6 +240,54 @@ func TestDialOfAMuteGuest(t *testing.T) {
 		t.Error(err)
 	}
 	exitOf(t, v)
+}
+
+// Other programs dial the guest by the CONNECT socket, until the VM has ended.
+func TestConnectSocket(t *testing.T) {
+	_, f := newRig(t, nil)
+	s := specOf(t)
+	s.VsockSock = true
+	v := begin(t, f, s, hv.Env{})
+	path := filepath.Join(s.RunDir, vsockSocket)
+	dial := func(line string) (net.Conn, string) {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		if _, err := io.WriteString(c, line); err != nil {
+			t.Fatal(err)
+		}
+		answer, _ := bufio.NewReaderSize(c, 16).ReadString('\n')
+		return c, answer
+	}
+	if _, answer := dial("CONNECT 99\n"); answer != "" {
+		t.Errorf("a closed port: %q", answer)
+	}
+	c, answer := dial("CONNECT 7\n")
+	if answer != "OK 1048576\n" {
+		t.Fatalf("%q", answer)
+	}
+	if _, err := io.WriteString(c, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.(*net.UnixConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(c); string(got) != "hello" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	open, _ := dial("CONNECT 7\n")
+	if err := v.Kill(t.Context()); err != nil {
+		t.Error(err)
+	}
+	exitOf(t, v)
+	if _, err := open.Read(make([]byte, 1)); err == nil {
+		t.Error("a connection outlives its VM")
+	}
+	if _, err := net.Dial("unix", path); err == nil {
+		t.Error("the socket outlives its VM")
+	}
 }
 
 // What the guest sends to a port that is not listened on any more is closed, and

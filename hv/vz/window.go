@@ -32,6 +32,7 @@ type conn struct {
 	mu     sync.Mutex
 	held   bytes.Buffer // what was taken, and not read yet
 	err    error        // why there is no more
+	deaf   bool         // what comes is thrown away, by CloseRead
 	closed bool
 	change chan struct{} // closed, and made anew, at every change
 	late   *time.Timer   // of the read deadline
@@ -66,7 +67,7 @@ func (c *conn) fill() {
 	for {
 		n, err := c.Conn.Read(chunk)
 		c.mu.Lock()
-		if c.err == nil && !c.closed {
+		if c.err == nil && !c.closed && !c.deaf {
 			_, _ = c.held.Write(chunk[:n])
 		}
 		if err != nil && c.err == nil {
@@ -139,7 +140,7 @@ func (c *conn) Read(p []byte) (int, error) {
 			c.changed()
 			c.mu.Unlock()
 			return n, nil
-		case errors.Is(c.err, io.EOF):
+		case c.deaf || errors.Is(c.err, io.EOF):
 			c.mu.Unlock()
 			return 0, io.EOF
 		case c.err != nil:
@@ -151,6 +152,19 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.mu.Unlock()
 		<-change
 	}
+}
+
+// CloseRead throws away what the guest sent and sends: it is read on, for the
+// others' sake.
+func (c *conn) CloseRead() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return c.fail("close read", net.ErrClosed)
+	}
+	c.deaf, c.held = true, bytes.Buffer{}
+	c.changed()
+	return nil
 }
 
 // CloseWrite tells the guest that nothing more comes.

@@ -75,6 +75,25 @@ func TestWindowThatNobodyReads(t *testing.T) {
 	})
 }
 
+// Who wants to read no more holds nobody up either.
+func TestCloseRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, guest := windowed(t)
+		if _, err := guest.Write([]byte("some")); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.CloseRead(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := guest.Write(make([]byte, 4*windowBytes)); err != nil {
+			t.Error(err)
+		}
+		if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+			t.Errorf("%d, %v", n, err)
+		}
+	})
+}
+
 func TestReadDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, guest := windowed(t)
