@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/fsm"
@@ -173,14 +174,20 @@ func decode(seq uint64, v []byte) (fsm.Record, error) {
 	default:
 		return r, fmt.Errorf("version %d is not known", v[0])
 	}
-	var b body[cbor.RawMessage]
-	if err := decMode.Unmarshal(raw, &b); err != nil {
+	b := bodies.Get().(*body[cbor.RawMessage])
+	defer bodies.Put(b)
+	*b = body[cbor.RawMessage]{Fact: b.Fact[:0]}
+	if err := decMode.Unmarshal(raw, b); err != nil {
 		return r, err
 	}
 	return record(b, seq, timeOf(v))
 }
 
-func record(b body[cbor.RawMessage], seq uint64, t time.Time) (fsm.Record, error) {
+// bodies keeps what a record is decoded by way of: whoever reads all of them would
+// leave as much garbage as records otherwise. A record has no byte of it.
+var bodies = sync.Pool{New: func() any { return new(body[cbor.RawMessage]) }}
+
+func record(b *body[cbor.RawMessage], seq uint64, t time.Time) (fsm.Record, error) {
 	r := fsm.Record{
 		Seq: seq, Time: t, Kind: b.Kind, To: b.To, Name: b.Name, CID: b.CID, Principal: b.Principal,
 		Reason: b.Reason, Request: b.Request, Launch: b.Launch,
