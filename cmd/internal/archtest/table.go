@@ -86,6 +86,7 @@ var table = map[string]row{
 	"cmd/internal/typetest": {},
 	"cmd/internal/home":     {},
 	"cmd/internal/service":  {},
+	"cmd/internal/examples": {},
 
 	// It measures from outside, and makes journals and command lines for that.
 	"cmd/internal/bench": {may: []string{
