@@ -32,7 +32,7 @@ const (
 	KindStopTightened  Kind = "stop-tightened"
 	KindSpecChanged    Kind = "spec-changed"
 	KindDiskFormatted  Kind = "disk-formatted"
-	KindAddressChanged Kind = "address-changed"
+	KindAddressChanged Kind = "address-changed" // one of Retired
 	KindHealthChanged  Kind = "health-changed"
 	KindStrayFound     Kind = "stray-found"
 	KindStrayGone      Kind = "stray-gone"
@@ -40,6 +40,10 @@ const (
 	KindRenamed        Kind = "renamed"
 	KindEgressDenied   Kind = "egress-denied"
 )
+
+// Retired are kinds that no engine writes. They keep their row and their payload, so
+// that every journal that has one can be read for ever.
+var Retired = []Kind{KindAddressChanged}
 
 // The engine's own kinds: their Machine is empty.
 const (
@@ -341,7 +345,8 @@ type DiskFormattedFact struct {
 	Size int64  `cbor:"2,keyasint,omitempty" json:"size,omitempty"` // bytes
 }
 
-// AddressChangedFact is the payload of address-changed.
+// AddressChangedFact is the payload of address-changed, which is retired: a machine's
+// address is its own for life.
 type AddressChangedFact struct {
 	Address string `cbor:"1,keyasint" json:"address"`
 }

@@ -137,10 +137,7 @@ func (c *crashes) add(k fsm.Kind, moment string, n int) {
 	c.matrix[k][moment] += n
 }
 
-// unheard are kinds that nobody appends yet.
-var unheard = []fsm.Kind{fsm.KindAddressChanged}
-
-// print shows the matrix, and fails where a kind has no row.
+// print shows the matrix, and fails where a kind has no row, or a retired one has.
 func (c *crashes) print(t *testing.T) {
 	kinds := []fsm.Kind{fsm.KindEngineStarted, fsm.KindEngineStopped}
 	for _, tr := range fsm.Transitions {
@@ -155,7 +152,7 @@ func (c *crashes) print(t *testing.T) {
 		for _, m := range moments {
 			n := c.matrix[k][m]
 			table += fmt.Sprintf("%8d", n)
-			if c.all && (n == 0) != slices.Contains(unheard, k) && m != "after" {
+			if c.all && (n == 0) != slices.Contains(fsm.Retired, k) && m != "after" {
 				t.Errorf("%s: %d crashes at the moment %q", k, n, m)
 			}
 		}

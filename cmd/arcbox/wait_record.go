@@ -16,8 +16,8 @@ const recordWord = "record="
 // sinceNow stands for the last record that there is of the machine.
 const sinceNow = math.MaxUint64
 
-// kindsOfMachines are the kinds of records that a machine may have. There is
-// address-changed as well, which no engine writes yet.
+// kindsOfMachines are the kinds of records that a machine may have. Those of
+// fsm.Retired are not among them: nobody would see one come.
 var kindsOfMachines = []string{
 	"adopted", "booted", "created", "desired-changed", "disk-formatted", "egress-denied", "exited", "health-changed",
 	"launched", "provisioned", "ready", "rebooted", "relaunched", "removed", "renamed", "repaired", "spec-changed", "start-requested",
