@@ -20,7 +20,7 @@ import (
 const EchoPort = 7
 
 // maxConns bounds the connections of one VM.
-const maxConns = 1024
+const maxConns = 1536
 
 // Driver makes sim VMs.
 type Driver struct{}

@@ -137,7 +137,7 @@ func welcome(ctx context.Context, guest net.Conn, token []byte) error {
 func (h *host) splice(near, guest net.Conn, answered func()) {
 	var both sync.WaitGroup
 	carry := func(to, from net.Conn) {
-		if _, err := io.Copy(to, from); err == nil {
+		if h.pourer.pour(to, from) == nil {
 			if half, ok := to.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 				return
 			}

@@ -23,12 +23,12 @@ import (
 )
 
 // What a VM host may take under attack, beyond what it has at rest: 64 MiB of
-// anonymous memory (128 unfinished requests of 64 KiB, 768 lasting connections
-// with their stacks and buffers, and garbage), and 1,024 connections, each one
-// descriptor and a second one for its guest's end.
+// anonymous memory (128 unfinished requests of 64 KiB, 1,280 lasting connections
+// with their stacks and small buffers, 128 large ones, and garbage), and 1,536
+// connections, each one descriptor; a sim has both ends of 1,280 to its guest.
 const (
 	floodMemory = 64 << 20 * raceFactor
-	floodFDs    = 2*1024 + 64
+	floodFDs    = 1536 + 2*1280 + 64
 )
 
 // floods are what a hostile caller does with one connection. It never reads.
@@ -42,7 +42,7 @@ var floods = map[string]struct {
 	"no request":      {3_000, []byte("GET / HTTP/1.1\r\n\r\n\n")},
 	"unknown version": {3_000, []byte(`{"op":"hello","version":99,"proto":"v9"}` + "\n")},
 	"wait":            {3_000, []byte(`{"op":"wait"}` + "\n")},
-	"dial":            {1_500, fmt.Appendf(nil, `{"op":"dial","port":%d}`+"\n%s", sim.EchoPort, strings.Repeat("x", 32<<10))},
+	"dial":            {2_000, fmt.Appendf(nil, `{"op":"dial","port":%d}`+"\n%s", sim.EchoPort, strings.Repeat("x", 32<<10))},
 }
 
 // TestFloods: whatever callers do, the VM host stays bounded, another caller is

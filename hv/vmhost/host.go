@@ -41,6 +41,7 @@ type host struct {
 	lobby   lobby
 	conns   chan struct{} // one token a connection
 	streams chan struct{} // one token a connection that lasts
+	pourer  pourer
 }
 
 func newHost(cfg Config, spec hv.Spec, lock *os.File, log *slog.Logger) *host {
@@ -49,6 +50,7 @@ func newHost(cfg Config, spec hv.Spec, lock *os.File, log *slog.Logger) *host {
 		begun: time.Now(), forks: newForks(), events: newEventLog(),
 		up: make(chan struct{}), dying: make(chan struct{}), over: make(chan struct{}), forced: make(chan hv.Exit, 1),
 		conns: make(chan struct{}, maxConns), streams: make(chan struct{}, maxStreams),
+		pourer: newPourer(),
 	}
 	h.start, h.aborted = context.WithTimeout(context.Background(), startTime)
 	return h

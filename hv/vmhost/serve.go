@@ -19,10 +19,10 @@ import (
 // driver) and whoever has said nothing yet leave room for hello and kill, which
 // wait for nothing.
 const (
-	maxConns   = 1024
-	maxSilent  = 128 // whose request has not come yet: 64 KiB each at most
-	maxStreams = maxConns - 2*maxSilent
-	maxFDs     = 4 // descriptors taken off a request; only one is ever used
+	maxConns   = 1536
+	maxSilent  = 128                    // whose request has not come yet: 64 KiB each at most
+	maxStreams = maxConns - 2*maxSilent // 1,000 forwarded connections, and all else
+	maxFDs     = 4                      // descriptors taken off a request; only one is ever used
 )
 
 const (

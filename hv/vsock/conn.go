@@ -48,6 +48,7 @@ type conn struct {
 
 	ownShut, peerShut  uint32
 	in                 buffer
+	alloc              uint32 // what in may hold
 	fwd, told          uint32 // bytes read, and what the guest knows of it
 	out                []byte // what the Write under way has left
 	sentBytes          uint32

@@ -17,10 +17,12 @@ import (
 type Options struct {
 	Log *slog.Logger // default: none
 	// MaxConns bounds the connections, those included that are just closing and
-	// those whose guest is gone but that the host has not closed. Default 1024.
+	// those whose guest is gone but that the host has not closed. Default 1536.
 	MaxConns int
 	// BufAlloc is how many bytes a connection takes from the guest before its
-	// reader has read them. Default 256 KiB, as Linux has it.
+	// reader has read them. Default 256 KiB, as Linux has it. One that comes while a
+	// third of MaxConns are there takes a quarter, so that many cost no more memory
+	// than they did when there were fewer.
 	BufAlloc uint32
 	// Backlog bounds the connections that a listener has not accepted yet.
 	// Default 128.
@@ -38,7 +40,7 @@ func (o Options) withDefaults() Options {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.MaxConns <= 0 {
-		o.MaxConns = 1024
+		o.MaxConns = 1536
 	}
 	if o.BufAlloc == 0 {
 		o.BufAlloc = 256 << 10

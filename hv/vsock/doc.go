@@ -41,7 +41,7 @@
 //
 // There is no send buffer: Write lends its slice to the device and returns when
 // the last byte is in a buffer of the guest. What comes from the guest is
-// copied into blocks of the connection, at most Options.BufAlloc bytes, which is
+// copied into blocks of the connection, at most Options.BufAlloc bytes (a quarter in a crowd), which is
 // the credit that the guest was promised; a guest that sends more is reset.
 // Reading frees credit, and a CREDIT_UPDATE goes out when a quarter is free and
 // no other packet told the guest.
@@ -67,10 +67,11 @@
 // except for RSTs to connections that do not exist, which are queued: while 256
 // of them are, no packet is taken.
 //
-// Memory is bounded, whatever the guest does: Options.MaxConns × (BufAlloc + one
-// block of 16 KiB), 272 MiB with the defaults, of which it needs all connections
-// that there can be and readers on the host that don't read; 1 MiB of idle
-// blocks; 256 RSTs. A connection counts until the guest and the host have both
+// Memory is bounded, whatever the guest does: a third of Options.MaxConns ×
+// (BufAlloc + one block of 16 KiB), and for the rest a quarter of BufAlloc and a
+// block each, 216 MiB with the defaults, of which it needs all connections that
+// there can be and readers on the host that don't read; 1 MiB of idle blocks; 256
+// RSTs. A connection counts until the guest and the host have both
 // let go of it. A guest without connections costs nothing.
 //
 // Ring indices are read and written with 32-bit atomics of the host's byte

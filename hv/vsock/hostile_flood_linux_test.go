@@ -82,12 +82,18 @@ func TestConnectFlood(t *testing.T) {
 	r.works()
 }
 
+// crowded is what all connections that there can be hold at most: a third of them
+// their whole credit, the others a quarter, and a block each.
+func crowded(most, alloc int) int64 {
+	third := (most + 2) / 3
+	return int64(third*alloc + (most-third)*alloc/4 + most*blockLen)
+}
+
 // A guest that connects to a port with a listener, sends and goes, again and
 // again, holds no more than the device's bound, also through connections that
 // it reset and the host has not closed.
 func TestConnectionsThatAreReset(t *testing.T) {
 	const most, alloc, host = 32, 64 << 10, 10
-	const bound = most * (alloc + blockLen)
 	r := newRunningRig(t, Options{MaxConns: most, BufAlloc: alloc, Backlog: 4 * most})
 	l, err := r.d.Listen(host)
 	if err != nil {
@@ -99,11 +105,12 @@ func TestConnectionsThatAreReset(t *testing.T) {
 	for i := range uint32(10 * most) {
 		guest := 1000 + i
 		r.send(to(host, guest, opRequest), nil)
-		if r.receive().op == opReset {
+		p := r.receive()
+		if p.op == opReset {
 			refused++
 			continue
 		}
-		r.spend(host, guest, alloc)
+		r.spend(host, guest, p.bufAlloc)
 		r.send(to(host, guest, opReset), nil)
 		if i%2 == 0 { // the others stay in the backlog
 			c, err := l.Accept()
@@ -116,7 +123,7 @@ func TestConnectionsThatAreReset(t *testing.T) {
 	if refused != 9*most {
 		t.Errorf("%d connects were refused, not %d", refused, 9*most)
 	}
-	grown(t, before, bound+1<<20, "connections that were reset")
+	grown(t, before, crowded(most, alloc)+1<<20, "connections that were reset")
 	if n := r.d.Conns(); n != 0 {
 		t.Errorf("%d connections", n)
 	}
@@ -146,22 +153,22 @@ func TestMemoryOfFullConnections(t *testing.T) {
 	}
 	before := heap()
 	for i := range uint32(most) {
-		r.accept(l, host, i)
+		takes := r.accept(l, host, i).(*conn).alloc
 		// In the smallest pieces first: what they cost is their bytes.
 		for range 100 {
 			r.spend(host, i, 1)
 		}
-		r.spend(host, i, alloc-100)
+		r.spend(host, i, takes-100)
 		for range 100 {
 			r.spend(host, i, 0)
 		}
 	}
-	grown(t, before, most*(alloc+blockLen)+1<<20, "full connections")
+	grown(t, before, crowded(most, alloc)+1<<20, "full connections")
 	for i := range uint32(most) {
 		r.spend(host, i, 1)
 		r.expect(opReset)
 	}
-	grown(t, before, most*(alloc+blockLen)+1<<20, "connections that overran")
+	grown(t, before, crowded(most, alloc)+1<<20, "connections that overran")
 }
 
 // A guest that never agrees to the end of a connection has it reset, in time.

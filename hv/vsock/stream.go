@@ -4,7 +4,10 @@ import "github.com/arcboxlabs/arcbox-engine/hv"
 
 // add puts a new connection into the table.
 func (d *Device) add(k key) *conn {
-	c := &conn{d: d, key: k}
+	c := &conn{d: d, key: k, alloc: d.o.BufAlloc}
+	if d.count() >= (d.o.MaxConns+2)/3 {
+		c.alloc /= 4
+	}
 	c.readable.L, c.writable.L = &d.mu, &d.mu
 	d.table[k] = c
 	return c
@@ -43,7 +46,7 @@ func (c *conn) window() int {
 
 // tell lets the guest know that it may send more, once that is worth a packet.
 func (c *conn) tell() {
-	if c.state == stateOpen && c.fwd-c.told >= c.d.o.BufAlloc/4 && c.peerShut&shutSend == 0 {
+	if c.state == stateOpen && c.fwd-c.told >= c.alloc/4 && c.peerShut&shutSend == 0 {
 		c.owe(oweCredit)
 	}
 }
@@ -54,7 +57,7 @@ func (c *conn) next(room int) (h header, data []byte, ok bool) {
 	h = header{
 		srcCID: uint64(hv.CIDHost), dstCID: uint64(c.d.cid),
 		srcPort: c.key.host, dstPort: c.key.guest,
-		kind: typeStream, bufAlloc: c.d.o.BufAlloc, fwdCnt: c.fwd,
+		kind: typeStream, bufAlloc: c.alloc, fwdCnt: c.fwd,
 	}
 	window := c.window()
 	switch {
@@ -145,4 +148,7 @@ func (c *conn) letGo() {
 }
 
 // full tells whether there may be no more connections.
-func (d *Device) full() bool { return len(d.table)+d.held >= d.o.MaxConns }
+func (d *Device) full() bool { return d.count() >= d.o.MaxConns }
+
+// count is how many connections there are.
+func (d *Device) count() int { return len(d.table) + d.held }

@@ -203,7 +203,7 @@ func (c *conn) receive(h header, data segments) {
 // receiveData takes bytes that the guest had credit for.
 func (c *conn) receiveData(h header, data segments) {
 	switch n := uint64(h.length); {
-	case c.peerShut&shutSend != 0 || n > uint64(data.size()) || n+uint64(c.in.n) > uint64(c.d.o.BufAlloc):
+	case c.peerShut&shutSend != 0 || n > uint64(data.size()) || n+uint64(c.in.n) > uint64(c.alloc):
 		c.drop(syscall.ECONNRESET, true)
 	case c.state == stateClosing || c.ownShut&shutReceive != 0:
 		// It was under way when we said that we take no more. Nobody reads it,

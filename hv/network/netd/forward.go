@@ -20,6 +20,10 @@ import (
 const (
 	listenAgain = 2 * time.Second // after a socket that can't be had
 	maxConns    = 2048            // of one forward
+	// maxDialing are on their way to the guest at once, of one forward: VM host and
+	// agent cut off strangers where many more than that come at the same time, and who
+	// has not said yet what it wants is a stranger.
+	maxDialing = 16
 )
 
 // forward is one socket of the host while it leads to a guest.
@@ -28,6 +32,7 @@ type forward struct {
 	a      *attached
 	ctx    context.Context
 	cancel context.CancelFunc
+	dials  chan struct{} // one token a connection on its way to the guest
 
 	mu  sync.Mutex
 	why string // it does not listen
@@ -35,7 +40,7 @@ type forward struct {
 
 // newForward begins to listen.
 func (a *attached) newForward(f api.Forward) *forward {
-	x := &forward{Forward: f, a: a, why: "not yet"}
+	x := &forward{Forward: f, a: a, why: "not yet", dials: make(chan struct{}, maxDialing)}
 	x.ctx, x.cancel = context.WithCancel(a.ctx)
 	a.d.running.Go(x.run)
 	return x
@@ -164,11 +169,24 @@ func sweep(path string) error {
 
 // lead carries one connection to the guest. It closes c.
 func (f *forward) lead(c net.Conn) error {
-	g, err := f.a.dialGuest(f.ctx, f.Forward)
+	g, err := f.dial()
 	if err != nil {
 		_ = c.Close()
 		return err
 	}
 	network.Join(f.ctx, c, g)
 	return nil
+}
+
+// dial connects to the guest when it is its turn.
+func (f *forward) dial() (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(f.ctx, guestTime)
+	defer cancel()
+	select {
+	case f.dials <- struct{}{}:
+		defer func() { <-f.dials }()
+		return f.a.dialGuest(ctx, f.Forward)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("dial guest: %d others do, and none is through: %w", maxDialing, ctx.Err())
+	}
 }
