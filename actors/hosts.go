@@ -149,8 +149,9 @@ type Owners interface {
 
 // Wish is what a machine needs of the network.
 type Wish struct {
-	Egress string
-	Ports  []fsm.Port
+	Egress    string
+	Ports     []fsm.Port
+	AutoPorts bool // and those that its guest listens at
 }
 
 // NetworkState is how a machine's network does, as far as is known.
@@ -161,11 +162,14 @@ type NetworkState struct {
 	Denials []fsm.Denial // the first of the policy in force
 	Egress  string       // the policy in force, "allow" too; "" = nobody has said
 	Ports   []PortState
+	// AutoTrouble is why not all that the guest listens at has a forward.
+	AutoTrouble string
 }
 
 // PortState is how one forward does.
 type PortState struct {
 	fsm.Port
+	Auto  bool   // it is there because the guest listens
 	Error string // "" = it listens
 }
 

@@ -99,7 +99,7 @@ func checkNetwork(s fsm.Spec, w *wire.Spec) (fsm.Spec, error) {
 	if s.Egress == egress.Allow {
 		s.Egress = ""
 	}
-	if s.Network == fsm.NetworkNone && (s.Egress != "" || len(w.GetPorts()) > 0) {
+	if s.AutoPorts = w.GetAutoPorts(); s.Network == fsm.NetworkNone && (s.Egress != "" || len(w.GetPorts()) > 0 || s.AutoPorts) {
 		return s, badInput("network", "egress and ports need a network: network nat")
 	}
 	if _, err := egress.Parse(s.Egress); err != nil {
@@ -131,10 +131,18 @@ func checkPorts(ws []*wire.Port) ([]fsm.Port, error) {
 	return ports, nil
 }
 
+// needsNetwork refuses ports for a machine that can have none.
+func needsNetwork(s fsm.Spec) error {
+	if s.Network == fsm.NetworkNone {
+		return refuse(wire.Code_CODE_CONFLICT, "arcbox create --help", "ports need a network, and this machine has none")
+	}
+	return nil
+}
+
 // changedPorts is a spec with other forwards.
 func changedPorts(s fsm.Spec, w *wire.SetMachine) (fsm.Spec, error) {
-	if s.Network == fsm.NetworkNone {
-		return s, refuse(wire.Code_CODE_CONFLICT, "arcbox create --help", "ports need a network, and this machine has none")
+	if err := needsNetwork(s); err != nil {
+		return s, err
 	}
 	var all []*wire.Port
 	for _, p := range s.Ports {
@@ -211,7 +219,7 @@ func (s *shared) wish(m fsm.Machine) *Wish {
 	if s.Networks == nil || m.Lease == nil || !m.State.Live() || m.Launch == nil || m.Launch.LaunchedSeq == 0 {
 		return nil
 	}
-	return &Wish{Egress: m.Spec.Egress, Ports: m.Spec.Ports}
+	return &Wish{Egress: m.Spec.Egress, Ports: m.Spec.Ports, AutoPorts: m.Spec.AutoPorts}
 }
 
 // networkSaid is news of one machine's network.
@@ -316,13 +324,42 @@ func networkOnWire(s *shared, m fsm.Machine) *wire.Network {
 	for _, p := range m.Spec.Ports {
 		out.Ports = append(out.Ports, &wire.PortState{Port: portOnWire(p), Error: portError(m, p, st)})
 	}
+	if m.Spec.AutoPorts {
+		out.Ports, out.AutoTrouble = append(out.Ports, autoPorts(m, st)...), autoTrouble(m, st)
+	}
 	return out
 }
+
+// autoPorts are the forwards of what a machine's guest listens at.
+func autoPorts(m fsm.Machine, st NetworkState) (out []*wire.PortState) {
+	for _, x := range st.Ports {
+		if !x.Auto {
+			continue
+		}
+		w := &wire.PortState{Port: portOnWire(x.Port), Automatic: true, Error: x.Error}
+		if x.Error != "" && x.Error != notYet {
+			w.Error += ": arcbox port add " + m.Name + " 0:" + x.To[strings.LastIndex(x.To, ":")+1:] + " takes a port that is free"
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+// autoTrouble says why there may be more that it listens at; "" = there is not.
+func autoTrouble(m fsm.Machine, st NetworkState) string {
+	if !m.State.Live() {
+		return ""
+	}
+	return or(st.Trouble, st.AutoTrouble)
+}
+
+// notYet is the state of a forward that nobody has tried to have.
+const notYet = "not yet"
 
 // portError says why a forward does not listen.
 func portError(m fsm.Machine, p fsm.Port, st NetworkState) string {
 	for _, x := range st.Ports {
-		if x.Port == p {
+		if x.Port == p && !x.Auto {
 			return x.Error
 		}
 	}
@@ -330,7 +367,7 @@ func portError(m fsm.Machine, p fsm.Port, st NetworkState) string {
 		return st.Trouble
 	}
 	if m.State.Live() {
-		return "not yet"
+		return notYet
 	}
 	return "the machine is " + string(m.State)
 }

@@ -22,6 +22,8 @@ func TestCheckNetwork(t *testing.T) {
 		"bridge":            {spec: &wire.Spec{Network: "bridge"}, bad: "nat or none"},
 		"sim":               {spec: &wire.Spec{Network: "nat"}, backend: "sim", bad: "a sim has none"},
 		"ports without":     {spec: &wire.Spec{Ports: []*wire.Port{tcp("127.0.0.1:80", "80")}}, bad: "need a network"},
+		"auto ports":        {spec: &wire.Spec{Network: "nat", AutoPorts: true}},
+		"auto without":      {spec: &wire.Spec{AutoPorts: true}, bad: "need a network"},
 		"egress without":    {spec: &wire.Spec{Egress: "deny"}, bad: "need a network"},
 		"bad egress":        {spec: &wire.Spec{Network: "nat", Egress: "everywhere"}, bad: "CIDR[:PORT]"},
 		"twice":             {spec: &wire.Spec{Network: "nat", Ports: []*wire.Port{tcp("127.0.0.1:80", "80"), tcp("127.0.0.1:80", "81")}}, bad: "there twice"},
@@ -95,7 +97,53 @@ func TestChangedPorts(t *testing.T) {
 			t.Errorf("%s: %v", name, s.Ports)
 		}
 	}
+	on, l := true, Limits{CPUs: 1, Memory: MinMemory}
+	if s, err := changed(fsm.Machine{Spec: had}, &wire.SetMachine{AutoPorts: &on}, l); err != nil || !s.AutoPorts {
+		t.Errorf("automatic ports: %+v, %v", s, err)
+	}
+	if _, err := changed(fsm.Machine{}, &wire.SetMachine{AutoPorts: &on}, l); err == nil || !strings.Contains(err.Error(), "has none") {
+		t.Errorf("automatic ports without a network: %v", err)
+	}
 	if len(had.Ports) != 1 || had.Ports[0] != a {
 		t.Errorf("the old spec has changed: %v", had.Ports)
 	}
 }
+
+// TestAutoPorts: what a guest listens at is shown beside what was asked for, with the
+// way out where a port of the host is taken; without the wish, nothing of it is.
+func TestAutoPorts(t *testing.T) {
+	tcp := func(port string) fsm.Port { return fsm.Port{Protocol: "tcp", Listen: "127.0.0.1:" + port, To: port} }
+	own := tcp("80")
+	m := fsm.Machine{ID: "a", Name: "web", State: fsm.Running, Lease: &fsm.Lease{}, Spec: fsm.Spec{Network: fsm.NetworkNAT, Ports: []fsm.Port{own}}}
+	st := NetworkState{Linked: true, AutoTrouble: "why", Ports: []PortState{
+		{Port: own, Auto: true, Error: "not of this one"}, {Port: own}, {Port: tcp("81"), Auto: true},
+		{Port: fsm.Port{Protocol: "tcp", Listen: "127.0.0.1:53", To: "[fd00::1]:53"}, Auto: true, Error: "taken"}, {Port: tcp("82"), Auto: true, Error: notYet},
+	}}
+	s := &shared{Options: Options{Networks: known{st}}}
+	if n := networkOnWire(s, m); len(n.GetPorts()) != 1 || n.GetPorts()[0].GetError() != "" || n.GetAutoTrouble() != "" {
+		t.Errorf("nobody wants them: %v", n)
+	}
+	m.Spec.AutoPorts = true
+	n := networkOnWire(s, m)
+	var got []string
+	for _, p := range n.GetPorts() {
+		got = append(got, strings.TrimSpace(p.GetPort().GetTo()+" "+p.GetError()))
+	}
+	remedy := func(port string) string { return ": arcbox port add web 0:" + port + " takes a port that is free" }
+	want := []string{"80", "80 not of this one" + remedy("80"), "81", "[fd00::1]:53 taken" + remedy("53"), "82 not yet"}
+	if !slices.Equal(got, want) || n.GetAutoTrouble() != "why" || n.GetPorts()[0].GetAutomatic() || !n.GetPorts()[1].GetAutomatic() {
+		t.Errorf("%q, want %q: %v", got, want, n)
+	}
+	if st.Trouble = "no network"; networkOnWire(&shared{Options: Options{Networks: known{st}}}, m).GetAutoTrouble() != "no network" {
+		t.Error("the network's trouble is not told")
+	}
+	if m.State = fsm.Stopped; networkOnWire(s, m).GetAutoTrouble() != "" {
+		t.Error("a machine that is stopped has trouble")
+	}
+}
+
+// known is a network that says the same of every machine.
+type known struct{ st NetworkState }
+
+func (known) Want(Ref, *Wish)                  {}
+func (k known) Known(Ref) (NetworkState, bool) { return k.st, true }

@@ -128,7 +128,7 @@ func specOnWire(s fsm.Spec) *wire.Spec {
 		Image: s.Image, ImageName: s.ImageName, Disk: s.Disk,
 		Owner: s.Owner, Provision: provisionOnWire(s.Provision),
 	}
-	out.Network, out.Egress = s.Network, s.Egress
+	out.Network, out.Egress, out.AutoPorts = s.Network, s.Egress, s.AutoPorts
 	out.Labels, out.Protected = s.Labels, s.Protected
 	for _, p := range s.Ports {
 		out.Ports = append(out.Ports, portOnWire(p))

@@ -105,8 +105,8 @@ func changed(m fsm.Machine, w *wire.SetMachine, l Limits) (fsm.Spec, error) {
 	if len(w.GetAddPorts())+len(w.GetRemovePorts()) > 0 {
 		return changedPorts(s, w)
 	}
-	if w.GetCpus() == 0 && w.GetMemory() == 0 && w.GetDisk() == 0 && w.GetEgress() == "" && len(w.GetLabels())+len(w.GetRemoveLabels()) == 0 && w.Protect == nil {
-		return s, hinted(badInput("", "set: nothing to change: cpus, memory, disk, egress or a label is needed"), setHint)
+	if w.GetCpus() == 0 && w.GetMemory() == 0 && w.GetDisk() == 0 && w.GetEgress() == "" && len(w.GetLabels())+len(w.GetRemoveLabels()) == 0 && w.Protect == nil && w.AutoPorts == nil {
+		return s, hinted(badInput("", "set: nothing to change: cpus, memory, disk, egress, a label or auto-ports is needed"), setHint)
 	}
 	if w.GetCpus() != 0 {
 		s.CPUs = int(w.GetCpus())
@@ -132,6 +132,13 @@ func changed(m fsm.Machine, w *wire.SetMachine, l Limits) (fsm.Spec, error) {
 	}
 	if s, r = changedLabels(s, w); r != nil {
 		return s, hinted(r, setHint)
+	}
+	if w.AutoPorts != nil {
+		if s.AutoPorts = w.GetAutoPorts(); s.AutoPorts {
+			if err := needsNetwork(s); err != nil {
+				return s, err
+			}
+		}
 	}
 	if w.Protect != nil {
 		if s, r = protect(s, w.GetProtect()); r != nil {

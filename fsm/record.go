@@ -122,10 +122,12 @@ type Spec struct {
 	// is removed. "" = it has none, and stays.
 	Owner string `cbor:"24,keyasint,omitempty" json:"owner,omitempty"`
 	// Network is one of the networks; Egress where it may connect to (package
-	// hv/network/egress), "" = anywhere; Ports are its forwards.
-	Network string `cbor:"40,keyasint,omitempty" json:"network,omitempty"`
-	Egress  string `cbor:"41,keyasint,omitempty" json:"egress,omitempty"`
-	Ports   []Port `cbor:"42,keyasint,omitempty" json:"ports,omitempty"`
+	// hv/network/egress), "" = anywhere; Ports are its forwards, and with AutoPorts
+	// what its guest listens at has some, too.
+	Network   string `cbor:"40,keyasint,omitempty" json:"network,omitempty"`
+	Egress    string `cbor:"41,keyasint,omitempty" json:"egress,omitempty"`
+	Ports     []Port `cbor:"42,keyasint,omitempty" json:"ports,omitempty"`
+	AutoPorts bool   `cbor:"43,keyasint,omitempty" json:"auto_ports,omitempty"`
 	// Shares are directories of the host that its guest has mounted.
 	Shares []Share `cbor:"50,keyasint,omitempty" json:"shares,omitempty"`
 	// Rosetta has its guest run x86-64 programs on Apple silicon; only backend "vz"

@@ -233,10 +233,21 @@ func v5() []fsm.Record {
 	return recs
 }
 
-// v6 is one whose machines were renamed, and whose guests tried what they may not.
+// v6 is one whose machines were renamed, have automatic ports and Rosetta, and whose guests
+// tried what they may not.
 func v6() []fsm.Record {
 	var recs []fsm.Record
 	for _, r := range v5() {
+		switch f := r.Fact.(type) {
+		case *fsm.CreatedFact:
+			g := *f
+			g.Spec.AutoPorts, g.Spec.Rosetta = true, true
+			r.Fact = &g
+		case *fsm.SpecChangedFact:
+			g := *f
+			g.Spec.AutoPorts, g.Spec.Rosetta = true, true
+			r.Fact = &g
+		}
 		if fsm.Moves(r.Kind) && r.Kind != fsm.KindCreated {
 			r.Name = "shop"
 		}

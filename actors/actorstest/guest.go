@@ -108,14 +108,16 @@ var Happens = map[string]func(*World, *place){
 	"crash": func(w *World, p *place) {
 		w.end(p, &actors.VMExit{Cause: fsm.CauseCrashed, Status: 1, Time: w.clock.Now()})
 	},
-	"killed": func(w *World, p *place) { w.end(p, nil) },
-	"mute":   func(_ *World, p *place) { p.vm.Mute = true; p.vm.change() },
-	"unmute": func(_ *World, p *place) { p.vm.Mute = false; p.vm.change() },
-	"hang":   func(_ *World, p *place) { p.vm.Hung = true; p.vm.change() },
-	"unhang": func(_ *World, p *place) { p.vm.Hung = false; p.vm.change() },
-	"reboot": func(_ *World, p *place) { p.vm.say(actors.VMRebooted, "") },
-	"pause":  func(_ *World, p *place) { p.vm.say(actors.VMPaused, "io-error") },
-	"resume": func(_ *World, p *place) { p.vm.say(actors.VMResumed, "") },
+	"killed":   func(w *World, p *place) { w.end(p, nil) },
+	"mute":     func(_ *World, p *place) { p.vm.Mute = true; p.vm.change() },
+	"unmute":   func(_ *World, p *place) { p.vm.Mute = false; p.vm.change() },
+	"hang":     func(_ *World, p *place) { p.vm.Hung = true; p.vm.change() },
+	"unhang":   func(_ *World, p *place) { p.vm.Hung = false; p.vm.change() },
+	"reboot":   func(_ *World, p *place) { p.vm.say(actors.VMRebooted, "") },
+	"pause":    func(_ *World, p *place) { p.vm.say(actors.VMPaused, "io-error") },
+	"resume":   func(_ *World, p *place) { p.vm.say(actors.VMResumed, "") },
+	"listen":   func(w *World, p *place) { p.vm.Serves = true; w.linkChanged(p.name) },
+	"unlisten": func(w *World, p *place) { p.vm.Serves = false; w.linkChanged(p.name) },
 	"lose-share": func(_ *World, p *place) {
 		p.vm.Lost = true
 		p.vm.say(actors.VMShare, "share1")

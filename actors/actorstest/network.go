@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/arcboxlabs/arcbox-engine/actors"
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 	"github.com/arcboxlabs/arcbox-engine/hv/network/egress"
 )
@@ -28,6 +29,7 @@ type netd struct {
 
 // held is what a network process knows of a machine.
 type held struct {
+	wish    actors.Wish
 	policy  string
 	denied  uint64
 	denials []fsm.Denial
@@ -79,7 +81,7 @@ func (w *World) Want(ref actors.Ref, wish *actors.Wish) {
 	n := &w.net
 	old, had := n.wanted[ref.ID]
 	switch {
-	case wish == nil && !had, wish != nil && had && old.wish.Egress == wish.Egress && slices.Equal(old.wish.Ports, wish.Ports):
+	case wish == nil && !had, wish != nil && had && old.wish.Egress == wish.Egress && slices.Equal(old.wish.Ports, wish.Ports) && old.wish.AutoPorts == wish.AutoPorts:
 		return
 	case wish == nil:
 		delete(n.wanted, ref.ID)
@@ -118,6 +120,7 @@ func (w *World) tellNetd(ref actors.Ref) {
 			h = &held{}
 			w.net.holds[ref.ID] = h
 		}
+		h.wish = now.wish
 		if policy := cmp.Or(now.wish.Egress, egress.Allow); policy != h.policy {
 			h.policy, h.denials = policy, nil
 		}
@@ -136,11 +139,37 @@ func (w *World) netdSays(id string) {
 		p := w.places[id]
 		s = actors.NetworkState{
 			Linked: p != nil && p.vm != nil && !n.cut[p.name], Egress: h.policy, Denied: h.denied, Denials: slices.Clone(h.denials),
+			Ports: w.forwards(h, p),
 		}
 	}
 	n.heard[id] = s
 	s.Trouble = n.trouble
 	n.said(id, s)
+}
+
+// forwards are those of a machine, all of which listen; what a guest listens at has one
+// where that is wanted. w.mu is held.
+func (w *World) forwards(h *held, p *place) (out []actors.PortState) {
+	for _, port := range h.wish.Ports {
+		out = append(out, actors.PortState{Port: port})
+	}
+	if h.wish.AutoPorts && p != nil && p.vm != nil && p.vm.Serves {
+		out = append(out, actors.PortState{Port: fsm.Port{Protocol: "tcp", Listen: "127.0.0.1:8080", To: "8080"}, Auto: true})
+	}
+	return out
+}
+
+// portsInWords are a machine's forwards.
+func portsInWords(m *wire.Machine) string {
+	var out []string
+	for _, p := range m.GetNetwork().GetPorts() {
+		state := cmp.Or(p.GetError(), "listens")
+		if p.GetAutomatic() {
+			state = "automatic, " + state
+		}
+		out = append(out, fmt.Sprintf("%s to %s %s", p.GetPort().GetListen(), p.GetPort().GetTo(), state))
+	}
+	return cmp.Or(strings.Join(out, "; "), "none")
 }
 
 // Known implements actors.Networks.

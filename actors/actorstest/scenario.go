@@ -19,11 +19,11 @@ import (
 //
 //	create NAME [image] [came] [network [egress=POLICY]] [provision] [restart=POLICY] [block=PATH[,ro]] [owner=WHOSE] [id=REQUEST] [as=WHO] [&]
 //	start NAME [timeout=D] …     stop NAME [timeout=D] [kill] [no-kill] [host] …
-//	set NAME [cpus=N] [memory=MIB] [disk=MIB] [label=TIER] [protect=yes|no] [egress=POLICY] …
+//	set NAME [cpus=N] [memory=MIB] [disk=MIB] [label=TIER] [protect=yes|no] [egress=POLICY] [auto-ports=yes|no] …
 //	rename NAME to=NAME …
 //	again NAME …                 asks for its set-up once more
 //	restart NAME [kill] …        rm NAME [force] …        wait NAME UNTIL [timeout=D]
-//	engine-stop [machines] [host]                         why NAME                 list
+//	engine-stop [machines] [host]                         why NAME                 list     ports NAME
 //	script NAME [launch=…] [boot=…] [stop=…] [setup=…]    how its VMs behave
 //	happen NAME WHAT             something happens to its VM
 //	network lost|back [&]        its process dies, and nobody is in its place; or somebody is
@@ -126,6 +126,10 @@ func (l line) set() *wire.SetMachine {
 		on := l.words["protect"] == "yes"
 		out.Protect = &on
 	}
+	if l.has("auto-ports") {
+		on := l.words["auto-ports"] == "yes"
+		out.AutoPorts = &on
+	}
 	return out
 }
 
@@ -181,6 +185,8 @@ func (l line) message() proto.Message {
 			m.Reason = string(fsm.ReasonHostShutdown)
 		}
 		return m
+	case "ports":
+		return &wire.InspectMachine{Name: l.name}
 	case "why":
 		return &wire.WhyMachine{Name: l.name}
 	}

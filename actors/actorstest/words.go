@@ -36,6 +36,8 @@ func inWords(msg proto.Message) string {
 		return s
 	case *wire.Refused:
 		return strings.TrimPrefix(a.GetCode().String(), "CODE_") + ": " + strings.ReplaceAll(a.GetMessage(), "\n", " / ")
+	case *wire.Machine:
+		return portsInWords(a)
 	case *wire.Why:
 		s := a.GetSentence()
 		for _, x := range a.GetAdvice() {
@@ -107,6 +109,9 @@ func factInWords(r fsm.Record) string {
 		}
 		if f.Spec.Protected {
 			s += " protected"
+		}
+		if f.Spec.AutoPorts {
+			s += " auto-ports"
 		}
 		if f.Grown > 0 {
 			s += fmt.Sprintf(" grown %dM", f.Grown>>20)

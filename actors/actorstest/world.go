@@ -79,6 +79,7 @@ type VM struct {
 	Ignores bool  // shutdowns
 	Disk    int64 // what its own disk was made as large as
 	Lost    bool  // who served its share has ended
+	Serves  bool  // its guest listens at a port
 	said    []said
 	ended   bool
 	changed chan struct{} // closed at the next change

@@ -49,7 +49,7 @@ func (n *Network) Want(ref actors.Ref, wish *actors.Wish) {
 	}
 	run := n.w.place(ref).RunDir
 	m := netapi.Machine{
-		ID: ref.ID, Name: ref.Name, MAC: ref.MAC, Address: ref.Address, Egress: wish.Egress,
+		ID: ref.ID, Name: ref.Name, MAC: ref.MAC, Address: ref.Address, Egress: wish.Egress, AutoPorts: wish.AutoPorts,
 		Link: filepath.Join(run, api.LinkSocket), Host: run,
 	}
 	for _, p := range wish.Ports {
@@ -65,7 +65,7 @@ func (n *Network) Known(ref actors.Ref) (actors.NetworkState, bool) {
 }
 
 func networkState(s netclient.State) actors.NetworkState {
-	out := actors.NetworkState{Linked: s.Linked, Trouble: s.Trouble, Denied: s.Denied, Egress: s.Egress}
+	out := actors.NetworkState{Linked: s.Linked, Trouble: s.Trouble, Denied: s.Denied, Egress: s.Egress, AutoTrouble: s.AutoTrouble}
 	for _, text := range s.Denials {
 		if protocol, to, ok := cutLast(text, " "); ok {
 			out.Denials = append(out.Denials, fsm.Denial{Protocol: clean(protocol), To: clean(to)})
@@ -73,7 +73,7 @@ func networkState(s netclient.State) actors.NetworkState {
 	}
 	for _, f := range s.Forwards {
 		out.Ports = append(out.Ports, actors.PortState{
-			Port: fsm.Port{Protocol: f.Protocol, Listen: f.Listen, To: f.To}, Error: f.Error,
+			Port: fsm.Port{Protocol: f.Protocol, Listen: f.Listen, To: f.To}, Auto: f.Auto, Error: f.Error,
 		})
 	}
 	return out

@@ -255,6 +255,7 @@ type Spec struct {
 	Network       string                 `protobuf:"bytes,40,opt,name=network,proto3" json:"network,omitempty"` // nat; "" = none
 	Egress        string                 `protobuf:"bytes,41,opt,name=egress,proto3" json:"egress,omitempty"`   // "" = allow
 	Ports         []*Port                `protobuf:"bytes,42,rep,name=ports,proto3" json:"ports,omitempty"`
+	AutoPorts     bool                   `protobuf:"varint,43,opt,name=auto_ports,json=autoPorts,proto3" json:"auto_ports,omitempty"` // what the guest listens at has forwards, too
 	Shares        []*Share               `protobuf:"bytes,70,rep,name=shares,proto3" json:"shares,omitempty"`
 	Rosetta       bool                   `protobuf:"varint,71,opt,name=rosetta,proto3" json:"rosetta,omitempty"`                                                                        // x86-64 programs on Apple silicon; only backend vz
 	Provision     *Provision             `protobuf:"bytes,60,opt,name=provision,proto3" json:"provision,omitempty"`                                                                     // its first-boot set-up
@@ -420,6 +421,13 @@ func (x *Spec) GetPorts() []*Port {
 	return nil
 }
 
+func (x *Spec) GetAutoPorts() bool {
+	if x != nil {
+		return x.AutoPorts
+	}
+	return false
+}
+
 func (x *Spec) GetShares() []*Share {
 	if x != nil {
 		return x.Shares
@@ -527,7 +535,8 @@ type Network struct {
 	Denied        uint64                 `protobuf:"varint,6,opt,name=denied,proto3" json:"denied,omitempty"`
 	Denials       []string               `protobuf:"bytes,7,rep,name=denials,proto3" json:"denials,omitempty"` // the first
 	Ports         []*PortState           `protobuf:"bytes,8,rep,name=ports,proto3" json:"ports,omitempty"`
-	Egress        string                 `protobuf:"bytes,9,opt,name=egress,proto3" json:"egress,omitempty"` // the policy that is in force, allow too; "" = not known
+	Egress        string                 `protobuf:"bytes,9,opt,name=egress,proto3" json:"egress,omitempty"`                               // the policy that is in force, allow too; "" = not known
+	AutoTrouble   string                 `protobuf:"bytes,10,opt,name=auto_trouble,json=autoTrouble,proto3" json:"auto_trouble,omitempty"` // why not all that the guest listens at has a forward
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -625,10 +634,18 @@ func (x *Network) GetEgress() string {
 	return ""
 }
 
+func (x *Network) GetAutoTrouble() string {
+	if x != nil {
+		return x.AutoTrouble
+	}
+	return ""
+}
+
 type PortState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Port          *Port                  `protobuf:"bytes,1,opt,name=port,proto3" json:"port,omitempty"`
-	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`          // "" = it listens
+	Automatic     bool                   `protobuf:"varint,3,opt,name=automatic,proto3" json:"automatic,omitempty"` // it is there because the guest listens; then to may be an address and a port
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -675,6 +692,13 @@ func (x *PortState) GetError() string {
 		return x.Error
 	}
 	return ""
+}
+
+func (x *PortState) GetAutomatic() bool {
+	if x != nil {
+		return x.Automatic
+	}
+	return false
 }
 
 // Block is a file, or a block device of the host, that a machine has as a disk.
@@ -1468,6 +1492,7 @@ type SetMachine struct {
 	AddPorts      []*Port                `protobuf:"bytes,40,rep,name=add_ports,json=addPorts,proto3" json:"add_ports,omitempty"`                                                       // a VM that runs has them at once
 	RemovePorts   []*Port                `protobuf:"bytes,41,rep,name=remove_ports,json=removePorts,proto3" json:"remove_ports,omitempty"`                                              // as inspect shows them
 	Egress        string                 `protobuf:"bytes,42,opt,name=egress,proto3" json:"egress,omitempty"`                                                                           // allow, or a policy; a VM that runs has it at once
+	AutoPorts     *bool                  `protobuf:"varint,43,opt,name=auto_ports,json=autoPorts,proto3,oneof" json:"auto_ports,omitempty"`                                             // at once, too
 	Labels        map[string]string      `protobuf:"bytes,80,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // those to add or to change
 	RemoveLabels  []string               `protobuf:"bytes,81,rep,name=remove_labels,json=removeLabels,proto3" json:"remove_labels,omitempty"`
 	Protect       *bool                  `protobuf:"varint,82,opt,name=protect,proto3,oneof" json:"protect,omitempty"`
@@ -1559,6 +1584,13 @@ func (x *SetMachine) GetEgress() string {
 		return x.Egress
 	}
 	return ""
+}
+
+func (x *SetMachine) GetAutoPorts() bool {
+	if x != nil && x.AutoPorts != nil {
+		return *x.AutoPorts
+	}
+	return false
 }
 
 func (x *SetMachine) GetLabels() map[string]string {
@@ -5053,7 +5085,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05state\x18\x06 \x01(\tR\x05state\"@\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
-	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\xff\x05\n" +
+	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\x9e\x06\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04cpus\x18\x01 \x01(\rR\x04cpus\x12\x16\n" +
 	"\x06memory\x18\x02 \x01(\x03R\x06memory\x12\x16\n" +
@@ -5074,7 +5106,9 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05board\x18\x1e \x01(\tR\x05board\x12\x18\n" +
 	"\anetwork\x18( \x01(\tR\anetwork\x12\x16\n" +
 	"\x06egress\x18) \x01(\tR\x06egress\x12,\n" +
-	"\x05ports\x18* \x03(\v2\x16.arcbox.engine.v1.PortR\x05ports\x12/\n" +
+	"\x05ports\x18* \x03(\v2\x16.arcbox.engine.v1.PortR\x05ports\x12\x1d\n" +
+	"\n" +
+	"auto_ports\x18+ \x01(\bR\tautoPorts\x12/\n" +
 	"\x06shares\x18F \x03(\v2\x17.arcbox.engine.v1.ShareR\x06shares\x12\x18\n" +
 	"\arosetta\x18G \x01(\bR\arosetta\x129\n" +
 	"\tprovision\x18< \x01(\v2\x1b.arcbox.engine.v1.ProvisionR\tprovision\x12:\n" +
@@ -5086,7 +5120,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x04Port\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\tR\bprotocol\x12\x16\n" +
 	"\x06listen\x18\x02 \x01(\tR\x06listen\x12\x0e\n" +
-	"\x02to\x18\x03 \x01(\tR\x02to\"\xfa\x01\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\"\x9d\x02\n" +
 	"\aNetwork\x12\x10\n" +
 	"\x03mac\x18\x01 \x01(\tR\x03mac\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
@@ -5096,10 +5130,13 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x06denied\x18\x06 \x01(\x04R\x06denied\x12\x18\n" +
 	"\adenials\x18\a \x03(\tR\adenials\x121\n" +
 	"\x05ports\x18\b \x03(\v2\x1b.arcbox.engine.v1.PortStateR\x05ports\x12\x16\n" +
-	"\x06egress\x18\t \x01(\tR\x06egress\"M\n" +
+	"\x06egress\x18\t \x01(\tR\x06egress\x12!\n" +
+	"\fauto_trouble\x18\n" +
+	" \x01(\tR\vautoTrouble\"k\n" +
 	"\tPortState\x12*\n" +
 	"\x04port\x18\x01 \x01(\v2\x16.arcbox.engine.v1.PortR\x04port\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error\"P\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x12\x1c\n" +
+	"\tautomatic\x18\x03 \x01(\bR\tautomatic\"P\n" +
 	"\x05Block\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1b\n" +
 	"\tread_only\x18\x02 \x01(\bR\breadOnly\x12\x16\n" +
@@ -5160,7 +5197,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\rRemoveMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
-	"\x05force\x18\x03 \x01(\bR\x05force\"\xea\x03\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\x9d\x04\n" +
 	"\n" +
 	"SetMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
@@ -5170,13 +5207,16 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x04disk\x18\x05 \x01(\x03R\x04disk\x123\n" +
 	"\tadd_ports\x18( \x03(\v2\x16.arcbox.engine.v1.PortR\baddPorts\x129\n" +
 	"\fremove_ports\x18) \x03(\v2\x16.arcbox.engine.v1.PortR\vremovePorts\x12\x16\n" +
-	"\x06egress\x18* \x01(\tR\x06egress\x12@\n" +
+	"\x06egress\x18* \x01(\tR\x06egress\x12\"\n" +
+	"\n" +
+	"auto_ports\x18+ \x01(\bH\x00R\tautoPorts\x88\x01\x01\x12@\n" +
 	"\x06labels\x18P \x03(\v2(.arcbox.engine.v1.SetMachine.LabelsEntryR\x06labels\x12#\n" +
 	"\rremove_labels\x18Q \x03(\tR\fremoveLabels\x12\x1d\n" +
-	"\aprotect\x18R \x01(\bH\x00R\aprotect\x88\x01\x01\x1a9\n" +
+	"\aprotect\x18R \x01(\bH\x01R\aprotect\x88\x01\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\r\n" +
+	"\v_auto_portsB\n" +
 	"\n" +
 	"\b_protect\"s\n" +
 	"\rRenameMachine\x123\n" +

@@ -97,7 +97,7 @@ func TestBadInput(t *testing.T) {
 		{"stop --timeout 0", []string{"--timeout", "at least 1ms"}},
 		{"stop --timeout soon", []string{"soon", "30s"}},
 		{"stop --kill --no-kill", []string{"--kill and --no-kill: one of them at a time", "arcbox help stop"}},
-		{"set a", []string{"--cpus, --memory, --disk, --egress, --label or --unlabel", "arcbox help set"}},
+		{"set a", []string{"--cpus, --memory, --disk, --egress, --auto-ports, --label or --unlabel", "arcbox help set"}},
 		{"set a --egress=", []string{`--egress ""`, "allow, deny, or CIDR[:PORT]"}},
 		{"set a --disk 1M", []string{"--disk 1M", "256M to 8T"}},
 		{"set a --cpus 0", []string{"--cpus 0", "at least 1"}},

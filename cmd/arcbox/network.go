@@ -16,7 +16,11 @@ import (
 type networkFlags struct {
 	network, egress string
 	ports, sockets  []string
+	autoPorts       bool
 }
+
+// autoPortsUsage is of the flag of create and of set.
+const autoPortsUsage = "forward what the guest listens at (TCP), as it comes and goes, from the same ports of this host's loopback"
 
 var networks = []string{"nat", "none"}
 
@@ -31,6 +35,7 @@ func (n *networkFlags) add(a *app, cmd *cobra.Command) {
 	f.StringVar(&n.egress, "egress", "allow", egressUsage)
 	a.complete(cmd, "egress", egressWords...)
 	f.StringArrayVarP(&n.ports, "port", "p", nil, "a port of the host that leads to one of the guest: [ADDRESS:]HOST:GUEST[/udp]; HOST 0 = any that is free")
+	f.BoolVar(&n.autoPorts, "auto-ports", false, autoPortsUsage)
 	f.StringArrayVar(&n.sockets, "socket", nil, "a socket of the host that leads to one of the guest: HOST:GUEST, both paths")
 	a.complete(cmd, "network", networks...)
 }
@@ -44,6 +49,7 @@ func (n *networkFlags) connect(spec *wire.Spec, far bool) error {
 	if n.egress != "allow" {
 		spec.Egress = n.egress
 	}
+	spec.AutoPorts = n.autoPorts
 	for _, text := range n.ports {
 		p, err := parsePort(text)
 		if err != nil {
@@ -146,8 +152,11 @@ func networkFacts(m *wire.Machine) []fact {
 	for _, d := range n.GetDenials() {
 		facts = append(facts, fact{"denied", d})
 	}
+	if m.GetSpec().GetAutoPorts() {
+		facts = append(facts, fact{"auto ports", because("yes", n.GetAutoTrouble())})
+	}
 	for _, p := range n.GetPorts() {
-		facts = append(facts, fact{"port", because(portText(p.GetPort()), p.GetError())})
+		facts = append(facts, fact{"port", because(portText(p.GetPort())+ifSet(p.GetAutomatic(), " (automatic)"), p.GetError())})
 	}
 	return facts
 }
@@ -165,13 +174,17 @@ type networkJSON struct {
 	Denied  uint64     `json:"denied"`
 	Denials []string   `json:"denials,omitempty"`
 	Ports   []portJSON `json:"ports,omitempty"`
+
+	AutoPorts   bool   `json:"auto_ports,omitempty"`
+	AutoTrouble string `json:"auto_trouble,omitempty"` // why not all that the guest listens at is in ports
 }
 
 type portJSON struct {
-	Protocol string `json:"protocol"`
-	Listen   string `json:"listen"`
-	To       string `json:"to"`
-	Error    string `json:"error,omitempty"` // "" = it listens
+	Protocol  string `json:"protocol"`
+	Listen    string `json:"listen"`
+	To        string `json:"to"`
+	Automatic bool   `json:"automatic,omitempty"` // because the guest listens
+	Error     string `json:"error,omitempty"`     // "" = it listens
 }
 
 func networkView(m *wire.Machine) *networkJSON {
@@ -182,9 +195,10 @@ func networkView(m *wire.Machine) *networkJSON {
 	out := &networkJSON{
 		Mode: m.GetSpec().GetNetwork(), MAC: n.GetMac(), Address: n.GetAddress(), Names: n.GetNames(), Egress: policy(m), InForce: n.GetEgress(),
 		Linked: n.GetLinked(), Trouble: n.GetTrouble(), Denied: n.GetDenied(), Denials: n.GetDenials(),
+		AutoPorts: m.GetSpec().GetAutoPorts(), AutoTrouble: n.GetAutoTrouble(),
 	}
 	for _, p := range n.GetPorts() {
-		out.Ports = append(out.Ports, portJSON{p.GetPort().GetProtocol(), p.GetPort().GetListen(), p.GetPort().GetTo(), p.GetError()})
+		out.Ports = append(out.Ports, portJSON{p.GetPort().GetProtocol(), p.GetPort().GetListen(), p.GetPort().GetTo(), p.GetAutomatic(), p.GetError()})
 	}
 	return out
 }

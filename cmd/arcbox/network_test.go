@@ -64,3 +64,24 @@ func TestFindForward(t *testing.T) {
 		}
 	}
 }
+
+func TestAutomaticPorts(t *testing.T) {
+	auto := &wire.Port{Protocol: "tcp", Listen: "127.0.0.1:53", To: "[fd00::1]:53"}
+	m := &wire.Machine{Name: "web", Spec: &wire.Spec{Network: "nat", AutoPorts: true}, Network: &wire.Network{
+		AutoTrouble: "not yet", Ports: []*wire.PortState{{Port: auto, Automatic: true, Error: "taken"}},
+	}}
+	v := networkView(m)
+	if !v.AutoPorts || v.AutoTrouble != "not yet" || len(v.Ports) != 1 || v.Ports[0] != (portJSON{"tcp", "127.0.0.1:53", "[fd00::1]:53", true, "taken"}) {
+		t.Errorf("%+v", v)
+	}
+	facts := map[string]string{}
+	for _, f := range networkFacts(m) {
+		facts[f.name] = f.value
+	}
+	if facts["auto ports"] != "yes: not yet" || facts["port"] != "127.0.0.1:53 → [fd00::1]:53 (automatic): taken" {
+		t.Errorf("%v", facts)
+	}
+	if !isAutomatic(m, "53", false) || isAutomatic(m, "54", false) {
+		t.Error("port rm takes an automatic forward for another")
+	}
+}

@@ -17,7 +17,10 @@ func newPort(a *app) *cobra.Command {
 		Use:   "port",
 		Short: "Sockets of the host that lead into machines",
 		Long: "Sockets of the host that lead into machines, as create -p and --socket make them. What\n" +
-			"is added or removed is so at once, also for a machine that runs.",
+			"is added or removed is so at once, also for a machine that runs. Of a machine with\n" +
+			"--auto-ports the list has what its guest listens at, too; one whose port of the host\n" +
+			"is taken says so, and gets it when it is free. Such a guest chooses ports of this\n" +
+			"host's loopback: it is for guests that you trust with that.",
 		Example: "  arcbox port add web 8080:80\n  arcbox port ls web\n  arcbox port rm web 8080",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -65,6 +68,9 @@ func newPortRm(a *app) *cobra.Command {
 			set := &wire.SetMachine{}
 			for _, text := range args[1:] {
 				p := findForward(m.GetSpec().GetPorts(), text, a.isFar())
+				if p == nil && isAutomatic(m, text, a.isFar()) {
+					return nil, badInput("port", "%q: the guest of %s listens there: arcbox set %s --auto-ports=false ends all automatic forwards", shorten(text, 80), m.GetName(), m.GetName())
+				}
 				if p == nil {
 					return nil, badInput("port", "%q: machine %s has no such forward: arcbox port ls %s", shorten(text, 80), m.GetName(), m.GetName())
 				}
@@ -143,6 +149,9 @@ func (a *app) listPorts(ctx context.Context, e engine, name string, l *listing[p
 	if v := networkView(m); v != nil {
 		ports = v.Ports
 	}
+	if why := m.GetNetwork().GetAutoTrouble(); why != "" {
+		a.note("%s: automatic ports: %s", m.GetName(), why)
+	}
 	return l.print(a, ports, "no forwards yet; arcbox port add "+name+" 8080:80 makes one")
 }
 
@@ -151,6 +160,7 @@ func portListing() *listing[portJSON] {
 	protocol := func(p row) string { return p.Protocol }
 	host := func(p row) string { return p.Listen }
 	state := func(p row) string { return cmp.Or(p.Error, "listens") }
+	automatic := func(p row) string { return ifSet(p.Automatic, "yes") }
 	return &listing[row]{
 		names: func(p row) []string { return []string{p.Listen} },
 		view:  func(p row) any { return p },
@@ -158,6 +168,7 @@ func portListing() *listing[portJSON] {
 			{name: "protocol", text: protocol, match: like(protocol)},
 			{name: "host", text: host, match: like(host)},
 			{name: "guest", text: func(p row) string { return p.To }},
+			{name: "automatic", text: automatic, match: like(automatic)},
 			{name: "state", text: state, match: like(state), bends: true},
 		},
 	}
@@ -169,6 +180,17 @@ func parseForward(text string, far bool) (*wire.Port, error) {
 		return parseSocket(text, far)
 	}
 	return parsePort(text)
+}
+
+// isAutomatic tells whether a forward is there because the guest listens.
+func isAutomatic(m *wire.Machine, text string, far bool) bool {
+	var auto []*wire.Port
+	for _, p := range m.GetNetwork().GetPorts() {
+		if p.GetAutomatic() {
+			auto = append(auto, p.GetPort())
+		}
+	}
+	return findForward(auto, text, far) != nil
 }
 
 // findForward finds a forward by its side of the host; nil = there is none.

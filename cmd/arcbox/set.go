@@ -18,7 +18,7 @@ func newSet(a *app) *cobra.Command {
 			"can't take over counts from its next start on: that is said, and arcbox inspect\n" +
 			"shows both. Nothing is interrupted, but for --egress: it holds at once, and what the\n" +
 			"machine has open ends, to be opened anew where the new policy lets it.",
-		Example: "  arcbox set web --memory 2G\n  arcbox set web db --cpus 4 && arcbox restart web db\n  arcbox set web --disk 80G\n  arcbox set web --label tier=front --unlabel old\n" +
+		Example: "  arcbox set web --auto-ports\n  arcbox set web --memory 2G\n  arcbox set web db --cpus 4 && arcbox restart web db\n  arcbox set web --disk 80G\n  arcbox set web --label tier=front --unlabel old\n" +
 			"  arcbox set web --egress deny\n  arcbox set web --egress 10.0.0.0/8:443,host:3142,dns",
 	}
 	chosen := a.machinesFlag(cmd, 0)
@@ -28,7 +28,11 @@ func newSet(a *app) *cobra.Command {
 			return usage(cmd, err)
 		}
 		return a.change(ctx, chosen(args), change{doing: "changing", do: func(ctx context.Context, e engine, name string) (*wire.Done, error) {
-			return command(ctx, e, &wire.SetMachine{Request: request(), Name: name, Cpus: uint32(s.cpus), Memory: int64(s.memory), Disk: int64(s.disk), Egress: s.egress, Labels: s.labels, RemoveLabels: s.unlabel}) //nolint:gosec // checked
+			set := &wire.SetMachine{Request: request(), Name: name, Cpus: uint32(s.cpus), Memory: int64(s.memory), Disk: int64(s.disk), Egress: s.egress, Labels: s.labels, RemoveLabels: s.unlabel} //nolint:gosec // checked
+			if cmd.Flags().Changed("auto-ports") {
+				set.AutoPorts = &s.autoPorts
+			}
+			return command(ctx, e, set)
 		}})
 	})
 	return cmd
@@ -41,6 +45,7 @@ type sizeFlags struct {
 	egress         string
 	label, unlabel []string
 	labels         map[string]string // once checked
+	autoPorts      bool
 }
 
 func (s *sizeFlags) add(a *app, cmd *cobra.Command) {
@@ -49,12 +54,13 @@ func (s *sizeFlags) add(a *app, cmd *cobra.Command) {
 	cmd.Flags().Var(&s.disk, "disk", "size of the machine's own disk, which can only grow")
 	cmd.Flags().StringVar(&s.egress, "egress", "", egressUsage)
 	a.complete(cmd, "egress", egressWords...)
+	cmd.Flags().BoolVar(&s.autoPorts, "auto-ports", false, autoPortsUsage+"; =false ends it")
 	cmd.Flags().StringArrayVar(&s.label, "label", nil, "set a label: KEY or KEY=VALUE; again for more")
 	cmd.Flags().StringArrayVar(&s.unlabel, "unlabel", nil, "take a label away, by its key; again for more")
 }
 
 func (s *sizeFlags) check(cmd *cobra.Command) error {
-	given := false
+	given := cmd.Flags().Changed("auto-ports")
 	if cmd.Flags().Changed("cpus") {
 		given = true
 		if err := checkCPUs(s.cpus); err != nil {
@@ -80,7 +86,7 @@ func (s *sizeFlags) check(cmd *cobra.Command) error {
 		}
 	}
 	if !given && len(s.label)+len(s.unlabel) == 0 {
-		return badInput("", "%s: nothing to change: --cpus, --memory, --disk, --egress, --label or --unlabel is needed", cmd.CommandPath())
+		return badInput("", "%s: nothing to change: --cpus, --memory, --disk, --egress, --auto-ports, --label or --unlabel is needed", cmd.CommandPath())
 	}
 	var err error
 	s.labels, err = parseLabels(s.label)

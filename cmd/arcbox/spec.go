@@ -50,7 +50,7 @@ type specFlags struct {
 	typed []string     // what is on the command line itself
 }
 
-var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "rosetta", "script", "block", "volume", "network", "egress", "port", "socket", "user-data", "provision", "provision-timeout", "label"}
+var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "rosetta", "script", "block", "volume", "network", "egress", "port", "auto-ports", "socket", "user-data", "provision", "provision-timeout", "label"}
 
 func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	s.memory, s.kernels, s.far = defaultMemory, a.kernels, a.isFar

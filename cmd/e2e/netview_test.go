@@ -22,8 +22,10 @@ type networkView struct {
 		InForce string `json:"egress_in_force"`
 		Denied  uint64 `json:"denied"`
 		Ports   []struct {
-			Listen string `json:"listen"`
-			Error  string `json:"error"`
+			Listen    string `json:"listen"`
+			To        string `json:"to"`
+			Automatic bool   `json:"automatic"`
+			Error     string `json:"error"`
 		} `json:"ports"`
 	} `json:"network"`
 }

@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -37,6 +38,7 @@ func TestNetwork(t *testing.T) {
 	if got := fetch(port, "/hello"); got != "hello\n" {
 		t.Errorf("from the host: %q", got)
 	}
+	b.autoPorts(t)
 	b.killNetd(t, port)
 	if got := b.ok("exec", "b", "--", "wget", "-q", "-O", "-", "http://a:8080/hello"); got != "hello" {
 		t.Errorf("from b, behind the kill: %q", got)
@@ -47,6 +49,51 @@ func TestNetwork(t *testing.T) {
 	if again := b.network("a"); again.Address != a.Address || again.Network.Ports[0].Listen != port {
 		t.Errorf("after a restart %+v, before %+v", again, a)
 	}
+}
+
+// autoPorts: what b's guest listens at is forwarded as it comes and goes, but where a
+// port of the host is taken, which is said.
+func (b *bed) autoPorts(t *testing.T) {
+	t.Helper()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, other := free.Addr().String(), taken.Addr().String()
+	_ = free.Close()
+	b.ok("set", "b", "--auto-ports")
+	port, otherPort := strconv.Itoa(free.Addr().(*net.TCPAddr).Port), strconv.Itoa(taken.Addr().(*net.TCPAddr).Port)
+	b.ok("exec", "b", "--", "sh", "-c", "mkdir /www && echo automatic >/www/hello && httpd -h /www -p 127.0.0.1:"+port+" && httpd -h /www -p [::]:"+otherPort)
+	// Nobody tells of a forward: it is asked for until it is there.
+	until := func(what string, ok func(networkView) bool) {
+		t.Helper()
+		b.quiet = true
+		defer func() { b.quiet = false }()
+		begun := time.Now()
+		for v := b.network("b"); !ok(v); v = b.network("b") {
+			if time.Since(begun) > time.Minute {
+				t.Fatalf("%s does not come: %+v", what, v.Network)
+			}
+		}
+		t.Logf("%s after %s", what, time.Since(begun).Round(time.Millisecond))
+	}
+	until("the automatic forward", func(networkView) bool { return fetch(at, "/hello") == "automatic\n" })
+	until("the conflict", func(v networkView) bool {
+		for _, p := range v.Network.Ports {
+			if p.Listen == other && p.To == otherPort && p.Automatic && strings.Contains(p.Error, "already in use: arcbox port add b 0:"+otherPort) {
+				return true
+			}
+		}
+		return false
+	})
+	b.ok("exec", "b", "--", "killall", "httpd")
+	until("the end of both", func(v networkView) bool { return len(v.Network.Ports) == 0 })
+	b.ok("set", "b", "--auto-ports=false")
 }
 
 // killNetd ends the network process as a power cut would, and waits for its

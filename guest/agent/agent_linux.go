@@ -77,6 +77,7 @@ type Agent struct {
 	disks    chan struct{}
 	outlets  outlets
 	forwards chan struct{}
+	lookers  chan struct{}
 
 	provisions provisions
 }
@@ -97,6 +98,7 @@ func New(opts Options) (*Agent, error) {
 		execs:    make(chan struct{}, maxExecs),
 		copies:   make(chan struct{}, maxCopies),
 		forwards: make(chan struct{}, maxForwards),
+		lookers:  make(chan struct{}, maxLookers),
 		disks:    make(chan struct{}, 1),
 
 		provisions: provisions{root: cmp.Or(opts.Root, "/")},
@@ -173,7 +175,7 @@ func (a *Agent) Hello(_ context.Context, req *wire.HelloRequest) (*wire.HelloRep
 		return nil, status.Error(codes.InvalidArgument, "protocol: 0, want the client's version, from 1")
 	}
 	abilities := []string{wire.AbilityTerminal, wire.AbilityLogin, wire.AbilityCopy, wire.AbilityBeside, wire.AbilityBoot, wire.AbilityProvision,
-		wire.AbilityForward, wire.AbilityAddress, wire.AbilityTrim, wire.AbilityGrow}
+		wire.AbilityForward, wire.AbilityAddress, wire.AbilityTrim, wire.AbilityGrow, wire.AbilityListeners}
 	if a.opts.Shares != nil {
 		abilities = append(abilities, wire.AbilityShares)
 	}

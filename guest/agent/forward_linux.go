@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"path"
 	"strconv"
 	"sync"
@@ -65,6 +66,9 @@ func dialForward(protocol, to string) (net.Conn, error) {
 	var d net.Dialer
 	switch protocol {
 	case "tcp":
+		if at, err := netip.ParseAddrPort(to); err == nil && at.Port() != 0 {
+			return d.DialContext(ctx, "tcp", at.String())
+		}
 		if n, err := strconv.ParseUint(to, 10, 16); err != nil || n == 0 {
 			return nil, fmt.Errorf("port %.20q: 1 to 65535", to)
 		}

@@ -35,7 +35,8 @@ var wanted = []want{
 	{"virtio_rng", false},
 	{"virtio_blk", false},
 	{"virtio_net", false},
-	{"button", false}, // the ACPI power button, and the way its events get out
+	{"tcp_diag", false}, // what listens in the guest is told by it
+	{"button", false},   // the ACPI power button, and the way its events get out
 	{"evdev", false},
 }
 

@@ -79,6 +79,8 @@ func debianModules(t testing.TB, dir string, f format) {
 		"net/core/failover":                               {},
 		"drivers/net/net_failover":                        {"failover"},
 		"drivers/net/virtio_net":                          {"virtio", "virtio_ring", "net_failover"},
+		"net/ipv4/inet_diag":                              nil,
+		"net/ipv4/tcp_diag":                               {"inet_diag"},
 		"fs/btrfs/btrfs":                                  {"libcrc32c", "virtio_ring"},
 		"fs/erofs/erofs":                                  {"libcrc32c"},
 		"lib/libcrc32c":                                   nil,
@@ -111,7 +113,7 @@ func TestModuleOrder(t *testing.T) {
 			}
 			want := []string{
 				"pvpanic", "pvpanic_pci", "virtio_ring", "virtio", "virtio_pci", "vsock", "vmw_vsock_virtio_transport_common",
-				"vmw_vsock_virtio_transport", "virtio_console", "virtio_rng", "virtio_blk", "failover", "net_failover", "virtio_net", "button",
+				"vmw_vsock_virtio_transport", "virtio_console", "virtio_rng", "virtio_blk", "failover", "net_failover", "virtio_net", "inet_diag", "tcp_diag", "button",
 			}
 			if got := names(load); !slices.Equal(got, want) {
 				t.Errorf("order %v\nwant  %v", got, want)

@@ -2102,6 +2102,147 @@ func (x *AddressReply) GetAddresses() []string {
 	return nil
 }
 
+type ListenersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListenersRequest) Reset() {
+	*x = ListenersRequest{}
+	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListenersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListenersRequest) ProtoMessage() {}
+
+func (x *ListenersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListenersRequest.ProtoReflect.Descriptor instead.
+func (*ListenersRequest) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{29}
+}
+
+type ListenersReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Listeners     []*Listener            `protobuf:"bytes,1,rep,name=listeners,proto3" json:"listeners,omitempty"` // by port, each once, at most 64
+	More          uint32                 `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`          // further ones, which are left out
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListenersReply) Reset() {
+	*x = ListenersReply{}
+	mi := &file_guest_wire_agent_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListenersReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListenersReply) ProtoMessage() {}
+
+func (x *ListenersReply) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListenersReply.ProtoReflect.Descriptor instead.
+func (*ListenersReply) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ListenersReply) GetListeners() []*Listener {
+	if x != nil {
+		return x.Listeners
+	}
+	return nil
+}
+
+func (x *ListenersReply) GetMore() uint32 {
+	if x != nil {
+		return x.More
+	}
+	return 0
+}
+
+type Listener struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Port  uint32                 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	// Where it has to be reached: 4 or 16 bytes; none = on the guest's loopback.
+	Address       []byte `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Listener) Reset() {
+	*x = Listener{}
+	mi := &file_guest_wire_agent_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Listener) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Listener) ProtoMessage() {}
+
+func (x *Listener) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Listener.ProtoReflect.Descriptor instead.
+func (*Listener) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Listener) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *Listener) GetAddress() []byte {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
 type SharesRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	WaitNanos int64                  `protobuf:"varint,1,opt,name=wait_nanos,json=waitNanos,proto3" json:"wait_nanos,omitempty"` // how long they are waited for, at most a minute
@@ -2114,7 +2255,7 @@ type SharesRequest struct {
 
 func (x *SharesRequest) Reset() {
 	*x = SharesRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	mi := &file_guest_wire_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2126,7 +2267,7 @@ func (x *SharesRequest) String() string {
 func (*SharesRequest) ProtoMessage() {}
 
 func (x *SharesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[29]
+	mi := &file_guest_wire_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2139,7 +2280,7 @@ func (x *SharesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SharesRequest.ProtoReflect.Descriptor instead.
 func (*SharesRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{29}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SharesRequest) GetWaitNanos() int64 {
@@ -2165,7 +2306,7 @@ type SharesReply struct {
 
 func (x *SharesReply) Reset() {
 	*x = SharesReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[30]
+	mi := &file_guest_wire_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2177,7 +2318,7 @@ func (x *SharesReply) String() string {
 func (*SharesReply) ProtoMessage() {}
 
 func (x *SharesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[30]
+	mi := &file_guest_wire_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2190,7 +2331,7 @@ func (x *SharesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SharesReply.ProtoReflect.Descriptor instead.
 func (*SharesReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{30}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SharesReply) GetShares() []*ShareState {
@@ -2210,7 +2351,7 @@ type ShareState struct {
 
 func (x *ShareState) Reset() {
 	*x = ShareState{}
-	mi := &file_guest_wire_agent_proto_msgTypes[31]
+	mi := &file_guest_wire_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2222,7 +2363,7 @@ func (x *ShareState) String() string {
 func (*ShareState) ProtoMessage() {}
 
 func (x *ShareState) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[31]
+	mi := &file_guest_wire_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2235,7 +2376,7 @@ func (x *ShareState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareState.ProtoReflect.Descriptor instead.
 func (*ShareState) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{31}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ShareState) GetTag() string {
@@ -2260,7 +2401,7 @@ type TrimRequest struct {
 
 func (x *TrimRequest) Reset() {
 	*x = TrimRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[32]
+	mi := &file_guest_wire_agent_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2272,7 +2413,7 @@ func (x *TrimRequest) String() string {
 func (*TrimRequest) ProtoMessage() {}
 
 func (x *TrimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[32]
+	mi := &file_guest_wire_agent_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2285,7 +2426,7 @@ func (x *TrimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrimRequest.ProtoReflect.Descriptor instead.
 func (*TrimRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{32}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{35}
 }
 
 type TrimReply struct {
@@ -2297,7 +2438,7 @@ type TrimReply struct {
 
 func (x *TrimReply) Reset() {
 	*x = TrimReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[33]
+	mi := &file_guest_wire_agent_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2309,7 +2450,7 @@ func (x *TrimReply) String() string {
 func (*TrimReply) ProtoMessage() {}
 
 func (x *TrimReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[33]
+	mi := &file_guest_wire_agent_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2322,7 +2463,7 @@ func (x *TrimReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrimReply.ProtoReflect.Descriptor instead.
 func (*TrimReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{33}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *TrimReply) GetTrimmed() uint64 {
@@ -2341,7 +2482,7 @@ type GrowRequest struct {
 
 func (x *GrowRequest) Reset() {
 	*x = GrowRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[34]
+	mi := &file_guest_wire_agent_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2353,7 +2494,7 @@ func (x *GrowRequest) String() string {
 func (*GrowRequest) ProtoMessage() {}
 
 func (x *GrowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[34]
+	mi := &file_guest_wire_agent_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2366,7 +2507,7 @@ func (x *GrowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrowRequest.ProtoReflect.Descriptor instead.
 func (*GrowRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{34}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GrowRequest) GetSize() uint64 {
@@ -2385,7 +2526,7 @@ type GrowReply struct {
 
 func (x *GrowReply) Reset() {
 	*x = GrowReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[35]
+	mi := &file_guest_wire_agent_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2397,7 +2538,7 @@ func (x *GrowReply) String() string {
 func (*GrowReply) ProtoMessage() {}
 
 func (x *GrowReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[35]
+	mi := &file_guest_wire_agent_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2410,7 +2551,7 @@ func (x *GrowReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrowReply.ProtoReflect.Descriptor instead.
 func (*GrowReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{35}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GrowReply) GetSize() uint64 {
@@ -2429,7 +2570,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[36]
+	mi := &file_guest_wire_agent_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2441,7 +2582,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[36]
+	mi := &file_guest_wire_agent_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2454,7 +2595,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{36}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ShutdownRequest) GetGraceNanos() int64 {
@@ -2472,7 +2613,7 @@ type ShutdownReply struct {
 
 func (x *ShutdownReply) Reset() {
 	*x = ShutdownReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[37]
+	mi := &file_guest_wire_agent_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2484,7 +2625,7 @@ func (x *ShutdownReply) String() string {
 func (*ShutdownReply) ProtoMessage() {}
 
 func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[37]
+	mi := &file_guest_wire_agent_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2497,7 +2638,7 @@ func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownReply.ProtoReflect.Descriptor instead.
 func (*ShutdownReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{37}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{40}
 }
 
 type ProvisionRequest struct {
@@ -2512,7 +2653,7 @@ type ProvisionRequest struct {
 
 func (x *ProvisionRequest) Reset() {
 	*x = ProvisionRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[38]
+	mi := &file_guest_wire_agent_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2524,7 +2665,7 @@ func (x *ProvisionRequest) String() string {
 func (*ProvisionRequest) ProtoMessage() {}
 
 func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[38]
+	mi := &file_guest_wire_agent_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2537,7 +2678,7 @@ func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionRequest.ProtoReflect.Descriptor instead.
 func (*ProvisionRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{38}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ProvisionRequest) GetKey() string {
@@ -2581,7 +2722,7 @@ type ProvisionReply struct {
 
 func (x *ProvisionReply) Reset() {
 	*x = ProvisionReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[39]
+	mi := &file_guest_wire_agent_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2593,7 +2734,7 @@ func (x *ProvisionReply) String() string {
 func (*ProvisionReply) ProtoMessage() {}
 
 func (x *ProvisionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[39]
+	mi := &file_guest_wire_agent_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2606,7 +2747,7 @@ func (x *ProvisionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionReply.ProtoReflect.Descriptor instead.
 func (*ProvisionReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{39}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ProvisionReply) GetMsg() isProvisionReply_Msg {
@@ -2665,7 +2806,7 @@ type ProvisionDone struct {
 
 func (x *ProvisionDone) Reset() {
 	*x = ProvisionDone{}
-	mi := &file_guest_wire_agent_proto_msgTypes[40]
+	mi := &file_guest_wire_agent_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2677,7 +2818,7 @@ func (x *ProvisionDone) String() string {
 func (*ProvisionDone) ProtoMessage() {}
 
 func (x *ProvisionDone) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[40]
+	mi := &file_guest_wire_agent_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2690,7 +2831,7 @@ func (x *ProvisionDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionDone.ProtoReflect.Descriptor instead.
 func (*ProvisionDone) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{40}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ProvisionDone) GetStatus() int32 {
@@ -2904,7 +3045,14 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\n" +
 	"wait_nanos\x18\x02 \x01(\x03R\twaitNanos\",\n" +
 	"\fAddressReply\x12\x1c\n" +
-	"\taddresses\x18\x01 \x03(\tR\taddresses\"B\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\"\x12\n" +
+	"\x10ListenersRequest\"]\n" +
+	"\x0eListenersReply\x127\n" +
+	"\tlisteners\x18\x01 \x03(\v2\x19.arcbox.agent.v1.ListenerR\tlisteners\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\rR\x04more\"8\n" +
+	"\bListener\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\fR\aaddress\"B\n" +
 	"\rSharesRequest\x12\x1d\n" +
 	"\n" +
 	"wait_nanos\x18\x01 \x01(\x03R\twaitNanos\x12\x12\n" +
@@ -2944,7 +3092,7 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x05error\x18\x05 \x01(\tR\x05error\x12\x1d\n" +
 	"\n" +
 	"took_nanos\x18\x06 \x01(\x03R\ttookNanos\x12\x12\n" +
-	"\x04tail\x18\a \x01(\fR\x04tail2\x89\b\n" +
+	"\x04tail\x18\a \x01(\fR\x04tail2\xdc\b\n" +
 	"\x05Agent\x12C\n" +
 	"\x05Hello\x12\x1d.arcbox.agent.v1.HelloRequest\x1a\x1b.arcbox.agent.v1.HelloReply\x12@\n" +
 	"\x04Ping\x12\x1c.arcbox.agent.v1.PingRequest\x1a\x1a.arcbox.agent.v1.PingReply\x12R\n" +
@@ -2954,7 +3102,8 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\aCopyOut\x12\x1f.arcbox.agent.v1.CopyOutRequest\x1a\x19.arcbox.agent.v1.CopyPart0\x01\x12H\n" +
 	"\x06CopyIn\x12\x1e.arcbox.agent.v1.CopyInRequest\x1a\x1c.arcbox.agent.v1.CopyInReply(\x01\x12C\n" +
 	"\x05Clock\x12\x1d.arcbox.agent.v1.ClockRequest\x1a\x1b.arcbox.agent.v1.ClockReply\x12I\n" +
-	"\aAddress\x12\x1f.arcbox.agent.v1.AddressRequest\x1a\x1d.arcbox.agent.v1.AddressReply\x12F\n" +
+	"\aAddress\x12\x1f.arcbox.agent.v1.AddressRequest\x1a\x1d.arcbox.agent.v1.AddressReply\x12Q\n" +
+	"\tListeners\x12!.arcbox.agent.v1.ListenersRequest\x1a\x1f.arcbox.agent.v1.ListenersReply0\x01\x12F\n" +
 	"\x06Shares\x12\x1e.arcbox.agent.v1.SharesRequest\x1a\x1c.arcbox.agent.v1.SharesReply\x12@\n" +
 	"\x04Trim\x12\x1c.arcbox.agent.v1.TrimRequest\x1a\x1a.arcbox.agent.v1.TrimReply\x12@\n" +
 	"\x04Grow\x12\x1c.arcbox.agent.v1.GrowRequest\x1a\x1a.arcbox.agent.v1.GrowReply\x12L\n" +
@@ -2975,7 +3124,7 @@ func file_guest_wire_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_guest_wire_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_guest_wire_agent_proto_goTypes = []any{
 	(CopyEntry_Kind)(0),       // 0: arcbox.agent.v1.CopyEntry.Kind
 	(*AwaitBootRequest)(nil),  // 1: arcbox.agent.v1.AwaitBootRequest
@@ -3007,31 +3156,34 @@ var file_guest_wire_agent_proto_goTypes = []any{
 	(*ClockReply)(nil),        // 27: arcbox.agent.v1.ClockReply
 	(*AddressRequest)(nil),    // 28: arcbox.agent.v1.AddressRequest
 	(*AddressReply)(nil),      // 29: arcbox.agent.v1.AddressReply
-	(*SharesRequest)(nil),     // 30: arcbox.agent.v1.SharesRequest
-	(*SharesReply)(nil),       // 31: arcbox.agent.v1.SharesReply
-	(*ShareState)(nil),        // 32: arcbox.agent.v1.ShareState
-	(*TrimRequest)(nil),       // 33: arcbox.agent.v1.TrimRequest
-	(*TrimReply)(nil),         // 34: arcbox.agent.v1.TrimReply
-	(*GrowRequest)(nil),       // 35: arcbox.agent.v1.GrowRequest
-	(*GrowReply)(nil),         // 36: arcbox.agent.v1.GrowReply
-	(*ShutdownRequest)(nil),   // 37: arcbox.agent.v1.ShutdownRequest
-	(*ShutdownReply)(nil),     // 38: arcbox.agent.v1.ShutdownReply
-	(*ProvisionRequest)(nil),  // 39: arcbox.agent.v1.ProvisionRequest
-	(*ProvisionReply)(nil),    // 40: arcbox.agent.v1.ProvisionReply
-	(*ProvisionDone)(nil),     // 41: arcbox.agent.v1.ProvisionDone
-	nil,                       // 42: arcbox.agent.v1.AwaitBootReply.PhasesEntry
-	nil,                       // 43: arcbox.agent.v1.HelloReply.PhasesEntry
-	nil,                       // 44: arcbox.agent.v1.ExecStart.EnvEntry
+	(*ListenersRequest)(nil),  // 30: arcbox.agent.v1.ListenersRequest
+	(*ListenersReply)(nil),    // 31: arcbox.agent.v1.ListenersReply
+	(*Listener)(nil),          // 32: arcbox.agent.v1.Listener
+	(*SharesRequest)(nil),     // 33: arcbox.agent.v1.SharesRequest
+	(*SharesReply)(nil),       // 34: arcbox.agent.v1.SharesReply
+	(*ShareState)(nil),        // 35: arcbox.agent.v1.ShareState
+	(*TrimRequest)(nil),       // 36: arcbox.agent.v1.TrimRequest
+	(*TrimReply)(nil),         // 37: arcbox.agent.v1.TrimReply
+	(*GrowRequest)(nil),       // 38: arcbox.agent.v1.GrowRequest
+	(*GrowReply)(nil),         // 39: arcbox.agent.v1.GrowReply
+	(*ShutdownRequest)(nil),   // 40: arcbox.agent.v1.ShutdownRequest
+	(*ShutdownReply)(nil),     // 41: arcbox.agent.v1.ShutdownReply
+	(*ProvisionRequest)(nil),  // 42: arcbox.agent.v1.ProvisionRequest
+	(*ProvisionReply)(nil),    // 43: arcbox.agent.v1.ProvisionReply
+	(*ProvisionDone)(nil),     // 44: arcbox.agent.v1.ProvisionDone
+	nil,                       // 45: arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	nil,                       // 46: arcbox.agent.v1.HelloReply.PhasesEntry
+	nil,                       // 47: arcbox.agent.v1.ExecStart.EnvEntry
 }
 var file_guest_wire_agent_proto_depIdxs = []int32{
-	42, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
-	43, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
+	45, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	46, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
 	5,  // 2: arcbox.agent.v1.HelloReply.data:type_name -> arcbox.agent.v1.DiskState
 	11, // 3: arcbox.agent.v1.SystemInfoReply.interfaces:type_name -> arcbox.agent.v1.Interface
 	10, // 4: arcbox.agent.v1.SystemInfoReply.data:type_name -> arcbox.agent.v1.DiskUse
 	13, // 5: arcbox.agent.v1.ExecRequest.start:type_name -> arcbox.agent.v1.ExecStart
 	14, // 6: arcbox.agent.v1.ExecRequest.resize:type_name -> arcbox.agent.v1.TerminalSize
-	44, // 7: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
+	47, // 7: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
 	14, // 8: arcbox.agent.v1.ExecStart.terminal:type_name -> arcbox.agent.v1.TerminalSize
 	16, // 9: arcbox.agent.v1.ExecReply.started:type_name -> arcbox.agent.v1.ExecStarted
 	17, // 10: arcbox.agent.v1.ExecReply.done:type_name -> arcbox.agent.v1.ExecDone
@@ -3041,41 +3193,44 @@ var file_guest_wire_agent_proto_depIdxs = []int32{
 	24, // 14: arcbox.agent.v1.CopyPart.data:type_name -> arcbox.agent.v1.CopyData
 	25, // 15: arcbox.agent.v1.CopyPart.end:type_name -> arcbox.agent.v1.CopyEnd
 	0,  // 16: arcbox.agent.v1.CopyEntry.kind:type_name -> arcbox.agent.v1.CopyEntry.Kind
-	32, // 17: arcbox.agent.v1.SharesReply.shares:type_name -> arcbox.agent.v1.ShareState
-	41, // 18: arcbox.agent.v1.ProvisionReply.done:type_name -> arcbox.agent.v1.ProvisionDone
-	3,  // 19: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
-	6,  // 20: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
-	8,  // 21: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
-	12, // 22: arcbox.agent.v1.Agent.Exec:input_type -> arcbox.agent.v1.ExecRequest
-	18, // 23: arcbox.agent.v1.Agent.CopyOut:input_type -> arcbox.agent.v1.CopyOutRequest
-	19, // 24: arcbox.agent.v1.Agent.CopyIn:input_type -> arcbox.agent.v1.CopyInRequest
-	26, // 25: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
-	28, // 26: arcbox.agent.v1.Agent.Address:input_type -> arcbox.agent.v1.AddressRequest
-	30, // 27: arcbox.agent.v1.Agent.Shares:input_type -> arcbox.agent.v1.SharesRequest
-	33, // 28: arcbox.agent.v1.Agent.Trim:input_type -> arcbox.agent.v1.TrimRequest
-	35, // 29: arcbox.agent.v1.Agent.Grow:input_type -> arcbox.agent.v1.GrowRequest
-	37, // 30: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
-	1,  // 31: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
-	39, // 32: arcbox.agent.v1.Agent.Provision:input_type -> arcbox.agent.v1.ProvisionRequest
-	4,  // 33: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
-	7,  // 34: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
-	9,  // 35: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
-	15, // 36: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
-	22, // 37: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
-	21, // 38: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
-	27, // 39: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
-	29, // 40: arcbox.agent.v1.Agent.Address:output_type -> arcbox.agent.v1.AddressReply
-	31, // 41: arcbox.agent.v1.Agent.Shares:output_type -> arcbox.agent.v1.SharesReply
-	34, // 42: arcbox.agent.v1.Agent.Trim:output_type -> arcbox.agent.v1.TrimReply
-	36, // 43: arcbox.agent.v1.Agent.Grow:output_type -> arcbox.agent.v1.GrowReply
-	38, // 44: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
-	2,  // 45: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
-	40, // 46: arcbox.agent.v1.Agent.Provision:output_type -> arcbox.agent.v1.ProvisionReply
-	33, // [33:47] is the sub-list for method output_type
-	19, // [19:33] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	32, // 17: arcbox.agent.v1.ListenersReply.listeners:type_name -> arcbox.agent.v1.Listener
+	35, // 18: arcbox.agent.v1.SharesReply.shares:type_name -> arcbox.agent.v1.ShareState
+	44, // 19: arcbox.agent.v1.ProvisionReply.done:type_name -> arcbox.agent.v1.ProvisionDone
+	3,  // 20: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
+	6,  // 21: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
+	8,  // 22: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
+	12, // 23: arcbox.agent.v1.Agent.Exec:input_type -> arcbox.agent.v1.ExecRequest
+	18, // 24: arcbox.agent.v1.Agent.CopyOut:input_type -> arcbox.agent.v1.CopyOutRequest
+	19, // 25: arcbox.agent.v1.Agent.CopyIn:input_type -> arcbox.agent.v1.CopyInRequest
+	26, // 26: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
+	28, // 27: arcbox.agent.v1.Agent.Address:input_type -> arcbox.agent.v1.AddressRequest
+	30, // 28: arcbox.agent.v1.Agent.Listeners:input_type -> arcbox.agent.v1.ListenersRequest
+	33, // 29: arcbox.agent.v1.Agent.Shares:input_type -> arcbox.agent.v1.SharesRequest
+	36, // 30: arcbox.agent.v1.Agent.Trim:input_type -> arcbox.agent.v1.TrimRequest
+	38, // 31: arcbox.agent.v1.Agent.Grow:input_type -> arcbox.agent.v1.GrowRequest
+	40, // 32: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
+	1,  // 33: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
+	42, // 34: arcbox.agent.v1.Agent.Provision:input_type -> arcbox.agent.v1.ProvisionRequest
+	4,  // 35: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
+	7,  // 36: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
+	9,  // 37: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
+	15, // 38: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
+	22, // 39: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
+	21, // 40: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
+	27, // 41: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
+	29, // 42: arcbox.agent.v1.Agent.Address:output_type -> arcbox.agent.v1.AddressReply
+	31, // 43: arcbox.agent.v1.Agent.Listeners:output_type -> arcbox.agent.v1.ListenersReply
+	34, // 44: arcbox.agent.v1.Agent.Shares:output_type -> arcbox.agent.v1.SharesReply
+	37, // 45: arcbox.agent.v1.Agent.Trim:output_type -> arcbox.agent.v1.TrimReply
+	39, // 46: arcbox.agent.v1.Agent.Grow:output_type -> arcbox.agent.v1.GrowReply
+	41, // 47: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
+	2,  // 48: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
+	43, // 49: arcbox.agent.v1.Agent.Provision:output_type -> arcbox.agent.v1.ProvisionReply
+	35, // [35:50] is the sub-list for method output_type
+	20, // [20:35] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_guest_wire_agent_proto_init() }
@@ -3107,7 +3262,7 @@ func file_guest_wire_agent_proto_init() {
 		(*CopyPart_Data)(nil),
 		(*CopyPart_End)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[39].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[42].OneofWrappers = []any{
 		(*ProvisionReply_Output)(nil),
 		(*ProvisionReply_Done)(nil),
 	}
@@ -3117,7 +3272,7 @@ func file_guest_wire_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_guest_wire_agent_proto_rawDesc), len(file_guest_wire_agent_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   44,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

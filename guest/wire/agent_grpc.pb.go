@@ -31,6 +31,7 @@ const (
 	Agent_CopyIn_FullMethodName     = "/arcbox.agent.v1.Agent/CopyIn"
 	Agent_Clock_FullMethodName      = "/arcbox.agent.v1.Agent/Clock"
 	Agent_Address_FullMethodName    = "/arcbox.agent.v1.Agent/Address"
+	Agent_Listeners_FullMethodName  = "/arcbox.agent.v1.Agent/Listeners"
 	Agent_Shares_FullMethodName     = "/arcbox.agent.v1.Agent/Shares"
 	Agent_Trim_FullMethodName       = "/arcbox.agent.v1.Agent/Trim"
 	Agent_Grow_FullMethodName       = "/arcbox.agent.v1.Agent/Grow"
@@ -58,6 +59,10 @@ type AgentClient interface {
 	Clock(ctx context.Context, in *ClockRequest, opts ...grpc.CallOption) (*ClockReply, error)
 	// Address waits for an address of an interface.
 	Address(ctx context.Context, in *AddressRequest, opts ...grpc.CallOption) (*AddressReply, error)
+	// Listeners tells which TCP ports of the guest somebody listens at: all of them at
+	// once, and again whenever they are others, until the caller goes. It is able to
+	// where it says "listeners".
+	Listeners(ctx context.Context, in *ListenersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListenersReply], error)
 	// Shares waits until each share of the launch is mounted, or can't be.
 	Shares(ctx context.Context, in *SharesRequest, opts ...grpc.CallOption) (*SharesReply, error)
 	// Trim tells the host which parts of the machine's own disk hold nothing, so
@@ -182,6 +187,25 @@ func (c *agentClient) Address(ctx context.Context, in *AddressRequest, opts ...g
 	return out, nil
 }
 
+func (c *agentClient) Listeners(ctx context.Context, in *ListenersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListenersReply], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Agent_ServiceDesc.Streams[3], Agent_Listeners_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ListenersRequest, ListenersReply]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_ListenersClient = grpc.ServerStreamingClient[ListenersReply]
+
 func (c *agentClient) Shares(ctx context.Context, in *SharesRequest, opts ...grpc.CallOption) (*SharesReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SharesReply)
@@ -234,7 +258,7 @@ func (c *agentClient) AwaitBoot(ctx context.Context, in *AwaitBootRequest, opts 
 
 func (c *agentClient) Provision(ctx context.Context, in *ProvisionRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ProvisionReply], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Agent_ServiceDesc.Streams[3], Agent_Provision_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Agent_ServiceDesc.Streams[4], Agent_Provision_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -270,6 +294,10 @@ type AgentServer interface {
 	Clock(context.Context, *ClockRequest) (*ClockReply, error)
 	// Address waits for an address of an interface.
 	Address(context.Context, *AddressRequest) (*AddressReply, error)
+	// Listeners tells which TCP ports of the guest somebody listens at: all of them at
+	// once, and again whenever they are others, until the caller goes. It is able to
+	// where it says "listeners".
+	Listeners(*ListenersRequest, grpc.ServerStreamingServer[ListenersReply]) error
 	// Shares waits until each share of the launch is mounted, or can't be.
 	Shares(context.Context, *SharesRequest) (*SharesReply, error)
 	// Trim tells the host which parts of the machine's own disk hold nothing, so
@@ -322,6 +350,9 @@ func (UnimplementedAgentServer) Clock(context.Context, *ClockRequest) (*ClockRep
 }
 func (UnimplementedAgentServer) Address(context.Context, *AddressRequest) (*AddressReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Address not implemented")
+}
+func (UnimplementedAgentServer) Listeners(*ListenersRequest, grpc.ServerStreamingServer[ListenersReply]) error {
+	return status.Error(codes.Unimplemented, "method Listeners not implemented")
 }
 func (UnimplementedAgentServer) Shares(context.Context, *SharesRequest) (*SharesReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Shares not implemented")
@@ -476,6 +507,17 @@ func _Agent_Address_Handler(srv interface{}, ctx context.Context, dec func(inter
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _Agent_Listeners_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ListenersRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AgentServer).Listeners(m, &grpc.GenericServerStream[ListenersRequest, ListenersReply]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_ListenersServer = grpc.ServerStreamingServer[ListenersReply]
 
 func _Agent_Shares_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SharesRequest)
@@ -642,6 +684,11 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "CopyIn",
 			Handler:       _Agent_CopyIn_Handler,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Listeners",
+			Handler:       _Agent_Listeners_Handler,
+			ServerStreams: true,
 		},
 		{
 			StreamName:    "Provision",

@@ -58,6 +58,8 @@ const (
 	AbilityShares   = "shares"   // Shares; only where the launch has any
 	AbilityBoot     = "boot"     // AwaitBoot
 	AbilityGrow     = "grow"     // Grow
+	// AbilityListeners is Listeners, and a forward to an address with a port.
+	AbilityListeners = "listeners"
 	// AbilityProvision is Provision.
 	AbilityProvision = "provision"
 )
@@ -67,6 +69,9 @@ const (
 	MaxScript = 64 << 10 // bytes of a script, or of user-data
 	MaxTail   = 4 << 10  // bytes of output that a result keeps
 )
+
+// MaxListeners is how many ports are told of at most.
+const MaxListeners = 64
 
 // MaxSide is the most rows or columns that a terminal has.
 const MaxSide = 1<<16 - 1

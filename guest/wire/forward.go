@@ -10,7 +10,8 @@ import (
 
 // A client that sends Forward in the place of gRPC, then a line with a protocol
 // and a place, is connected with that socket of the guest: "tcp 80" is the port
-// 80 of its loopback, "unix /run/docker.sock" a path. The agent answers a line:
+// 80 of its loopback, "tcp 172.17.0.1:80" that of an address of its own, "unix
+// /run/docker.sock" a path. The agent answers a line:
 // "ok", and everything behind it is the socket's; or "no" and why not.
 const (
 	Forward        = "ARCBOXF\n" // as long as Magic

@@ -36,7 +36,7 @@ var table = map[string]row{
 
 	"hv/network/api": {may: []string{"hv/network/egress", "hv/process"}},
 	"hv/network/netd": {may: []string{
-		"guest/wire", "hv", "hv/network", "hv/network/api", "hv/process", "hv/vmhost/api", "hv/vmhost/client",
+		"guest", "guest/wire", "hv", "hv/network", "hv/network/api", "hv/process", "hv/vmhost/api", "hv/vmhost/client",
 	}, tests: []string{"hv/network/lease"}},
 	"hv/network/client": {
 		may:   []string{"hv/network/api", "hv/process", "hv/vmhost/api", "hv/vmhost/client"},

@@ -20,7 +20,7 @@ import (
 // also where JSON writes each byte of its paths as six.
 const MaxLine = 256 << 10
 
-// MaxForwards is how many forwards a machine has at most.
+// MaxForwards is how many forwards a machine has at most, beside the automatic ones.
 const MaxForwards = 64
 
 // Config is what a network process gets on its standard input.
@@ -40,13 +40,16 @@ type Machine struct {
 	Link     string    `json:"link"` // path of the socket where its hypervisor takes frames
 	Host     string    `json:"host"` // run directory of its VM host
 	Forwards []Forward `json:"forwards,omitempty"`
+	// AutoPorts: what the guest listens at has forwards, too.
+	AutoPorts bool `json:"auto_ports,omitempty"`
 }
 
 // Forward is a socket of the host that leads to one of the machine's guest.
 type Forward struct {
-	Protocol string `json:"protocol"` // tcp, udp, unix
-	Listen   string `json:"listen"`   // address and port, or path, of the host
-	To       string `json:"to"`       // port, or path, of the guest
+	Protocol string `json:"protocol"`       // tcp, udp, unix
+	Listen   string `json:"listen"`         // address and port, or path, of the host
+	To       string `json:"to"`             // port, or path, of the guest; of an automatic one also address and port
+	Auto     bool   `json:"auto,omitempty"` // it is there because the guest listens; no engine sets it
 }
 
 // State is how a machine's network does.
@@ -57,6 +60,8 @@ type State struct {
 	Denied   uint64         `json:"denied,omitempty"`
 	Denials  []string       `json:"denials,omitempty"` // the first
 	Egress   string         `json:"egress,omitempty"`  // the policy in force, "allow" too; "" = who says this is too old to tell
+	// AutoTrouble is why not all that the guest listens at has a forward.
+	AutoTrouble string `json:"auto_trouble,omitempty"`
 }
 
 // ForwardState is how one forward does.
@@ -160,6 +165,11 @@ func (m Machine) Check() (c Checked, err error) {
 	}
 	if len(m.Forwards) > MaxForwards {
 		return c, fmt.Errorf("machine %s: %d forwards, at most %d", m.ID, len(m.Forwards), MaxForwards)
+	}
+	for _, f := range m.Forwards {
+		if f.Auto {
+			return c, fmt.Errorf("machine %s: forward %q is automatic: those are the guest's to make", m.ID, f.Listen)
+		}
 	}
 	return c, nil
 }

@@ -26,8 +26,16 @@ type attached struct {
 	ctx        context.Context
 	cancel     context.CancelFunc
 
-	mu   sync.Mutex
-	open []*forward
+	mu    sync.Mutex
+	name  string
+	open  []*forward
+	said  []api.Forward // by the engine
+	heard []api.Forward // of the guest
+	// barred are those of heard whose socket another forward of the machine has.
+	barred []api.Forward
+	// unfollow ends the asking for what the guest listens at; nil = nobody asks.
+	unfollow context.CancelFunc
+	autoWhy  string // why not all of that has a forward
 }
 
 // attach keeps a machine's hypervisor connected, from now on.
@@ -41,7 +49,7 @@ func (d *daemon) attach(m api.Machine) *attached {
 // stop ends its link and its forwards, without waiting for them.
 func (a *attached) stop() {
 	a.cancel()
-	a.forward(nil)
+	a.forward(nil, false)
 }
 
 // keepLink connects to the hypervisor again and again: it may not be there yet,
@@ -67,10 +75,28 @@ func (a *attached) keepLink() {
 	}
 }
 
-// forward makes these its forwards: those that are there already go on.
-func (a *attached) forward(want []api.Forward) {
+// called says what the machine is called now.
+func (a *attached) called(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.name = name
+}
+
+// forward makes these its forwards, beside those of what its guest listens at where
+// auto is set.
+func (a *attached) forward(said []api.Forward, auto bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.said = said
+	a.followed(auto)
+	a.arrange()
+}
+
+// arrange opens and closes forwards until they are those that are wanted: those that
+// are there already go on. a.mu is held.
+func (a *attached) arrange() {
+	want, barred := a.wanted()
+	a.barred = barred
 	var kept []*forward
 	for _, f := range a.open {
 		if slices.Contains(want, f.Forward) {
@@ -87,13 +113,25 @@ func (a *attached) forward(want []api.Forward) {
 	a.open = kept
 }
 
-// forwards are its forwards' states.
-func (a *attached) forwards() []api.ForwardState {
+// listens tells whether one of its forwards has the socket that f wants, and what the
+// machine is called.
+func (a *attached) listens(f api.Forward) (name string, yes bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var all []api.ForwardState
+	return a.name, slices.ContainsFunc(a.open, func(o *forward) bool {
+		return o.Protocol == f.Protocol && portOf(o.Listen) == portOf(f.Listen) && o.trouble() == ""
+	})
+}
+
+// forwards are its forwards' states, and why some are missing.
+func (a *attached) forwards() (all []api.ForwardState, autoWhy string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for _, f := range a.open {
 		all = append(all, api.ForwardState{Forward: f.Forward, Error: f.trouble()})
 	}
-	return all
+	for _, f := range a.barred {
+		all = append(all, api.ForwardState{Forward: f, Error: inUseBy(a.name)})
+	}
+	return all, a.autoWhy
 }

@@ -98,7 +98,8 @@ func (d *daemon) set(m api.Machine) error {
 		d.machines[m.ID] = a
 	}
 	a.egress = c.Policy
-	a.forward(m.Forwards)
+	a.called(m.Name)
+	a.forward(m.Forwards, m.AutoPorts)
 	d.rest()
 	d.note(m.ID)
 	return nil
@@ -129,6 +130,18 @@ func (d *daemon) only(ids map[string]bool) {
 	for _, id := range others {
 		d.drop(id)
 	}
+}
+
+// holder is the machine whose forward has the socket that f wants; "" = none of ours.
+func (d *daemon) holder(f api.Forward) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, a := range d.machines {
+		if name, ok := a.listens(f); ok {
+			return name
+		}
+	}
+	return ""
 }
 
 // rest begins to count the time in which there is nothing to do, or stops

@@ -20,6 +20,10 @@
 // pass through this process and not through the engine. Datagrams go through the
 // network. A socket that can't be had is tried again, and says why.
 //
+// Where an engine wants automatic ports for a machine, the process asks the guest's
+// agent by itself what is listened at, and has a forward of each for as long. What
+// the engine said goes first.
+//
 // # Session
 //
 // The format is that of package hv/network/api. What an engine sets is checked,

@@ -61,6 +61,14 @@ func (f *forward) found(err error) {
 	if err != nil {
 		why = plain(err)
 	}
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		if holder := f.a.d.holder(f.Forward); holder != "" {
+			why = inUseBy(holder)
+		}
+	case errors.Is(err, unix.EACCES) && f.Protocol != "unix":
+		why += ": a privileged port"
+	}
 	f.mu.Lock()
 	changed := f.why != why
 	f.why = why
@@ -68,6 +76,10 @@ func (f *forward) found(err error) {
 	if changed {
 		f.a.d.note(f.a.id)
 	}
+}
+
+func inUseBy(machine string) string {
+	return unix.EADDRINUSE.Error() + " by a forward of machine " + machine
 }
 
 // plain is why a socket can't be had, without what everybody knows.

@@ -18,7 +18,7 @@ const guestTime = 15 * time.Second
 // dialGuest connects to a socket of the guest: to its VM host, which shows the
 // token, and to its agent, which dials there. ctx has a time limit.
 func (a *attached) dialGuest(ctx context.Context, f api.Forward) (net.Conn, error) {
-	c, err := client.Connect(client.Place{RunDir: a.host}).Dial(ctx, hv.AgentPort)
+	c, err := a.dialAgent(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("dial guest: %w", err)
 	}
@@ -32,4 +32,9 @@ func (a *attached) dialGuest(ctx context.Context, f api.Forward) (net.Conn, erro
 		return nil, fmt.Errorf("dial guest: %w", err)
 	}
 	return client.Plain(c), nil
+}
+
+// dialAgent connects to the guest's agent.
+func (a *attached) dialAgent(ctx context.Context) (net.Conn, error) {
+	return client.Connect(client.Place{RunDir: a.host}).Dial(ctx, hv.AgentPort)
 }

@@ -160,7 +160,8 @@ func (d *daemon) state(id string) (api.State, bool) {
 	if a == nil || !ok {
 		return api.State{}, false
 	}
-	st := api.State{ID: id, Linked: stats.Linked, Forwards: a.forwards(), Denied: stats.Denied, Egress: policy}
+	st := api.State{ID: id, Linked: stats.Linked, Denied: stats.Denied, Egress: policy}
+	st.Forwards, st.AutoTrouble = a.forwards()
 	for _, x := range stats.Denials {
 		to := x.To.String()
 		switch {
