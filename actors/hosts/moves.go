@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"github.com/arcboxlabs/arcbox-engine/actors"
@@ -74,7 +75,7 @@ func (w *World) Receive(ctx context.Context, from net.Conn) (string, error) {
 
 func (w *World) stage(name string) string { return filepath.Join(w.Stages, name) }
 
-// receive writes a disk, synced.
+// receive writes a disk, synced. Two machines' disks never have one identity.
 func receive(path string, from net.Conn) error {
 	next := tree.From(from)
 	unseen := int64(spaceStep) // bytes since the last look at the space that is left
@@ -97,12 +98,7 @@ func receive(path string, from net.Conn) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	err = errors.Join(f.Chmod(0o600), f.Sync(), f.Close())
-	return errors.Join(err, disk.Check(path), files.SyncDir(filepath.Dir(path)))
+	return errors.Join(disk.Adopt(path, uuid.New()), files.SyncDir(filepath.Dir(path)))
 }
 
 // checkPart refuses what is no part of a disk.

@@ -44,6 +44,9 @@ func (s *specFlags) load(cmd *cobra.Command) error {
 			s.typed = append(s.typed, name)
 		}
 	}
+	if s.archived != nil {
+		return s.takeArchived(cmd)
+	}
 	if !slices.Contains(s.typed, "file") {
 		return nil
 	}
@@ -56,12 +59,7 @@ func (s *specFlags) load(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	for i := 0; i < len(top); i += 2 {
-		if err := s.take(cmd, top[i], top[i+1]); err != nil {
-			return s.place(err)
-		}
-	}
-	return nil
+	return s.takeAll(cmd, top)
 }
 
 func openMachineFile(stdin io.Reader, path string) (*machineFile, []byte, error) {

@@ -48,6 +48,8 @@ type specFlags struct {
 	path  string       // of a machine file
 	file  *machineFile // what is in it; nil = none was given
 	typed []string     // what is on the command line itself
+
+	archived *archivedFile // what an archive says in its place; nil = there is none
 }
 
 var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "rosetta", "script", "block", "volume", "network", "egress", "port", "auto-ports", "socket", "user-data", "provision", "provision-timeout", "label"}

@@ -71,7 +71,11 @@ func (f *imageFlags) into(ctx context.Context, a *app, spec *wire.Spec) error {
 // create asks for a machine. Its image can't be removed meanwhile: the engine
 // looks it up, and does not wait for whoever changes the images.
 func (a *app) create(ctx context.Context, e engine, name string, spec *wire.Spec) (*wire.Done, error) {
-	if spec.GetImage() != "" {
+	return a.createWith(ctx, e, &wire.CreateMachine{Request: request(), Name: name, Spec: spec})
+}
+
+func (a *app) createWith(ctx context.Context, e engine, msg *wire.CreateMachine) (*wire.Done, error) {
+	if msg.GetSpec().GetImage() != "" && !a.isFar() {
 		s, err := a.images()
 		if err != nil {
 			return nil, err
@@ -82,7 +86,7 @@ func (a *app) create(ctx context.Context, e engine, name string, spec *wire.Spec
 		}
 		defer release()
 	}
-	return command(ctx, e, &wire.CreateMachine{Request: request(), Name: name, Spec: spec})
+	return command(ctx, e, msg)
 }
 
 // imageUsers tells which machines use an image.

@@ -308,6 +308,14 @@ func TestTakersError(t *testing.T) {
 	if _, err := NewReader(io.MultiReader(strings.NewReader("x"), failing{full})); !errors.Is(err, full) {
 		t.Errorf("a source that fails: %v", err)
 	}
+	late, err := NewReader(io.MultiReader(bytes.NewReader(unpacked(t, written(t, sample(true)))[:2048]), failing{full}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.Close()
+	if err := late.Rest(nil, nil); !errors.Is(err, full) || errors.Is(err, ErrDamaged) {
+		t.Errorf("a source that fails later: %v", err)
+	}
 	b, err := NewReader(bytes.NewReader(written(t, sample(true))))
 	if err != nil {
 		t.Fatal(err)

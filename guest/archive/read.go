@@ -2,6 +2,7 @@ package archive
 
 import (
 	"archive/tar"
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -23,25 +24,32 @@ const maxFill = 1 << 20
 type Reader struct {
 	Manifest
 
-	tar   *tar.Reader
-	plain io.Reader // what the tar is read from
-	done  func()
-	raw   string // digest of the manifest
-	disk  hash.Hash
-	sum   digests // of what was read
-	end   int64   // of the last piece
-	buf   []byte
-	last  string // member that was begun
+	in     *source
+	packed bool
+	tar    *tar.Reader
+	plain  io.Reader // what the tar is read from
+	done   func()
+	raw    string // digest of the manifest
+	disk   hash.Hash
+	sum    digests // of what was read
+	end    int64   // of the last piece
+	buf    []byte
+	last   string // member that was begun
 }
 
 // NewReader reads the manifest, and nothing behind it. Close is called where there
 // is no error.
 func NewReader(r io.Reader) (*Reader, error) {
-	plain, done, err := packed.Open(r)
+	in := &source{r: r}
+	plain, done, err := packed.Open(in)
+	if in.err != nil {
+		return nil, fmt.Errorf("archive: %w", in.err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("archive: %w: %w", ErrFormat, err)
 	}
-	a := &Reader{tar: tar.NewReader(plain), plain: plain, done: done, disk: sha256.New(), last: "its beginning"}
+	_, loose := plain.(*bufio.Reader)
+	a := &Reader{in: in, packed: !loose, tar: tar.NewReader(plain), plain: plain, done: done, disk: sha256.New(), last: "its beginning"}
 	if err := a.manifest(); err != nil {
 		done()
 		return nil, err
@@ -55,7 +63,7 @@ func (a *Reader) Close() { a.done() }
 func (a *Reader) manifest() error {
 	h, err := a.tar.Next()
 	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	case a.in.err != nil, a.packed && errors.Is(err, io.ErrUnexpectedEOF):
 		return a.broken(err)
 	case err != nil:
 		return fmt.Errorf("archive: %w: it is no tar, packed or not: %w", ErrFormat, err)
@@ -90,12 +98,14 @@ func (a *Reader) text(h *tar.Header, limit int64) ([]byte, error) {
 // reads for us, like that of a Ctrl-C, is his.
 func (a *Reader) broken(err error) error {
 	switch {
+	case a.in.err != nil:
+		return fmt.Errorf("archive: %s: %w", a.last, a.in.err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("archive: %w: it ends in the middle of %s", ErrDamaged, a.last)
 	case errors.Is(err, tar.ErrHeader):
 		return fmt.Errorf("archive: %w: behind %s comes no member of a tar", ErrDamaged, a.last)
 	}
-	return fmt.Errorf("archive: %s: %w", a.last, err)
+	return fmt.Errorf("archive: %w: in %s: %w", ErrDamaged, a.last, err)
 }
 
 // Rest reads all that is behind the manifest: the image, where it is included,

@@ -51,6 +51,19 @@ func Copy(ctx context.Context, from, to string, id uuid.UUID, step func(done, al
 	return nil
 }
 
+// Adopt gives a disk that came from elsewhere an identity of its own, and makes what
+// it holds hold. What has no file system of ours is refused.
+func Adopt(path string, id uuid.UUID) error {
+	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	if err == nil {
+		err = errors.Join(identify(f, id), f.Chmod(0o600), f.Sync(), f.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("adopt disk: %w", err)
+	}
+	return Check(path)
+}
+
 func copyTo(ctx context.Context, from, to string, id uuid.UUID, step func(done, all int64) error) error {
 	src, err := os.OpenFile(from, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {

@@ -98,7 +98,7 @@ var table = map[string]row{
 
 	// The commands wire packages together. Drivers go into arcbox-vmhost alone.
 	"cmd/arcbox": {tests: []string{"fsm"}, may: []string{
-		"actors/client", "actors/wire", "cmd/internal/home", "cmd/internal/service", "guest", "guest/boot", "guest/disk", "guest/files", "guest/image", "guest/image/pull", "guest/image/rootfs", "guest/kernel", "guest/tree", "guest/wire",
+		"actors/client", "actors/wire", "cmd/internal/home", "cmd/internal/service", "guest", "guest/archive", "guest/boot", "guest/disk", "guest/files", "guest/image", "guest/image/pull", "guest/image/rootfs", "guest/kernel", "guest/tree", "guest/wire",
 	}},
 	"cmd/arcbox-engine": {tests: []string{"actors/client"}, may: []string{
 		"actors", "actors/endpoint", "actors/endpoint/trust", "actors/hosts", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "guest/image", "guest/kernel", "hv", "journal",
