@@ -57,6 +57,8 @@ func TestBadSpecs(t *testing.T) {
 		"unknown accel":     {spec(func(s *wire.Spec) { s.Accel = "fast" }), 2, "accel", []string{`accel "fast"`, "auto, kvm or tcg"}},
 		"unknown machine":   {spec(func(s *wire.Spec) { s.Board = "pc" }), 2, "machine", []string{`machine "pc"`, "auto, q35 or microvm"}},
 		"vz's machine":      {spec(func(s *wire.Spec) { s.Backend, s.Board = "vz", "q35" }), 2, "backend", []string{"macOS only"}},
+		"unknown arch":      {spec(func(s *wire.Spec) { s.Arch = "vax" }), 2, "arch", []string{`arch "vax"`, "amd64 or arm64"}},
+		"a PC of arm64":     {spec(func(s *wire.Spec) { s.Arch, s.Board = "arm64", "q35" }), 2, "machine", []string{`machine "q35"`, "always a virt"}},
 		"unknown policy":    {spec(func(s *wire.Spec) { s.Restart = "maybe" }), 2, "restart", []string{`restart "maybe"`, "no, on-failure or always"}},
 		"a label's key":     {spec(func(s *wire.Spec) { s.Labels = map[string]string{"a=b": ""} }), 2, "label", []string{`label "a=b"`, "1 to 63 letters"}},
 		"a label's value":   {spec(func(s *wire.Spec) { s.Labels = map[string]string{"a": "x\ny"} }), 2, "label", []string{"label a, value", "no control"}},

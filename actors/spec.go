@@ -16,6 +16,8 @@ import (
 type Limits struct {
 	CPUs   int   // host cores
 	Memory int64 // bytes
+	// Arch is that of machines which name none; "" = it is left open.
+	Arch string
 	// Backends are what its VM hosts have beside sim, that of machines which name none
 	// first; none = QEMU.
 	Backends []string
@@ -89,10 +91,13 @@ func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
 	if err := checkBackend(s, l, allowSim); err != nil {
 		return s, err
 	}
+	var err error
+	if s.Arch, err = checkArch(s, w.GetArch(), l); err != nil {
+		return s, err
+	}
 	if err := checkText(s); err != nil {
 		return s, err
 	}
-	var err error
 	if s.Blocks, err = checkBlocks(w.GetBlocks()); err != nil {
 		return s, err
 	}
@@ -185,6 +190,31 @@ func checkBackend(s fsm.Spec, l Limits, allowSim bool) error {
 		return badInput("script", "script: only for backend sim")
 	}
 	return nil
+}
+
+// archs are the architectures that a machine may have.
+var archs = []string{"amd64", "arm64"}
+
+// checkArch says which architecture a machine has.
+func checkArch(s fsm.Spec, asked string, l Limits) (string, error) {
+	switch {
+	case asked != "" && !slices.Contains(archs, asked):
+		return "", badInput("arch", "arch %q: amd64 or arm64", clip(asked, 80))
+	case asked != "" && s.Backend == "sim":
+		return "", badInput("arch", "arch %q: a sim machine has none", asked)
+	case s.Backend == "sim":
+		return "", nil
+	}
+	arch := or(asked, l.Arch)
+	switch {
+	case s.Backend == "vz" && l.Arch != "" && arch != l.Arch:
+		return "", badInput("arch", "arch %q: backend vz runs machines of its host's, %s", arch, l.Arch)
+	case s.Board != "" && arch == "arm64":
+		return "", badInput("machine", "machine %q: an arm64 machine is always a virt; leave it out, or say auto", s.Board)
+	case s.Accel == "kvm" && l.Arch != "" && arch != l.Arch:
+		return "", badInput("accel", "accel kvm: this host is %s and runs no %s machines with it; auto or tcg", l.Arch, arch)
+	}
+	return arch, nil
 }
 
 func checkText(s fsm.Spec) error {

@@ -109,8 +109,10 @@ type Spec struct {
 	// Script is what a sim machine does; only backend "sim" reads it.
 	Script string `cbor:"10,keyasint,omitempty" json:"script,omitempty"`
 	// Board is what its VM is built as, "q35" or "microvm"; "" = as boots of its
-	// kernel showed.
+	// kernel showed, or the one that its architecture has.
 	Board string `cbor:"30,keyasint,omitempty" json:"board,omitempty"`
+	// Arch is its architecture, as Go names it; "" = its host's.
+	Arch string `cbor:"90,keyasint,omitempty" json:"arch,omitempty"`
 	// Image is the digest of the machine's image, ImageName what it was asked for
 	// by, and Disk the size of its data disk in bytes. A machine has both or neither.
 	Image     string `cbor:"11,keyasint,omitempty" json:"image,omitempty"`

@@ -233,19 +233,19 @@ func v5() []fsm.Record {
 	return recs
 }
 
-// v6 is one whose machines were renamed, have automatic ports and Rosetta, and whose guests
-// tried what they may not.
+// v6 is one whose machines were renamed, have automatic ports, an architecture and
+// Rosetta, and whose guests tried what they may not.
 func v6() []fsm.Record {
 	var recs []fsm.Record
 	for _, r := range v5() {
 		switch f := r.Fact.(type) {
 		case *fsm.CreatedFact:
 			g := *f
-			g.Spec.AutoPorts, g.Spec.Rosetta = true, true
+			g.Spec.AutoPorts, g.Spec.Rosetta, g.Spec.Arch = true, true, "arm64"
 			r.Fact = &g
 		case *fsm.SpecChangedFact:
 			g := *f
-			g.Spec.AutoPorts, g.Spec.Rosetta = true, true
+			g.Spec.AutoPorts, g.Spec.Rosetta, g.Spec.Arch = true, true, "arm64"
 			r.Fact = &g
 		}
 		if fsm.Moves(r.Kind) && r.Kind != fsm.KindCreated {

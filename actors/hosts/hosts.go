@@ -122,7 +122,7 @@ func (w *World) check(ctx context.Context, spec fsm.Spec) error {
 		return nil
 	}
 	if spec.Backend == string(hv.BackendQEMU) {
-		if err := runnable("QEMU", w.qemu(), "apt-get install qemu-system-x86"); err != nil {
+		if err := runnable("QEMU", w.qemu(archOf(spec)), "apt-get install "+archOf(spec).QEMUPackage()); err != nil {
 			return err
 		}
 	}
@@ -158,11 +158,13 @@ func runnable(what, program, hint string) error {
 	return &actors.Refusal{Code: wire.Code_CODE_LACKING, Hint: hint, Message: fmt.Sprintf("%s can't be run: %s: %v", what, program, why)}
 }
 
-func (w *World) qemu() string {
-	if w.QEMU != "" {
+// qemu is the program that runs machines of an architecture. What an engine was
+// told is for its host's.
+func (w *World) qemu(arch hv.Arch) string {
+	if w.QEMU != "" && arch == hv.HostArch {
 		return w.QEMU
 	}
-	return "qemu-system-x86_64"
+	return arch.QEMU()
 }
 
 func readable(path string) error {
@@ -219,7 +221,7 @@ func (w *World) spec(ctx context.Context, ref actors.Ref, o actors.Order) (hv.Sp
 		Version: hv.SpecVersion, Machine: ref.ID, Name: ref.Name, Launch: o.Launch, CID: hv.CID(o.CID),
 		Backend: hv.Backend(o.Spec.Backend), Accel: hv.Accel(o.Spec.Accel), CPUs: o.Spec.CPUs, Memory: o.Spec.Memory,
 		Cmdline: w.words(ref, o.Spec), Dir: p.Dir, RunDir: p.RunDir, Console: consoleBytes,
-		TokenFile: filepath.Join(p.Dir, api.TokenFile), QEMU: w.QEMU, Script: o.Spec.Script, VsockSock: true,
+		TokenFile: filepath.Join(p.Dir, api.TokenFile), Script: o.Spec.Script, VsockSock: true,
 		AccelCache: w.Cache,
 	}
 	token := make([]byte, guestwire.TokenSize)
@@ -241,9 +243,15 @@ func (w *World) spec(ctx context.Context, ref actors.Ref, o actors.Order) (hv.Sp
 	if s, err = w.withDisks(s, ref, o.Spec); err != nil {
 		return s, booted{}, err
 	}
+	if archOf(o.Spec) == hv.HostArch {
+		s.QEMU = w.QEMU
+	}
 	withBlocks(&s, o.Spec.Blocks)
 	withModules(&s, o.Spec, from)
 	withNIC(&s, ref)
+	if arch := archOf(o.Spec); arch != hv.ArchAMD64 {
+		s.Version, s.Arch = max(s.Version, hv.SpecVersionArch), arch
+	}
 	if s.Backend == hv.BackendQEMU { // no other has boards
 		s.Board, s.BoardAccel = board(o.Spec, from.boots)
 	}

@@ -1,12 +1,12 @@
 package hosts
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/actors"
@@ -64,14 +64,19 @@ func (w *World) kernel(ctx context.Context, spec fsm.Spec) (booted, error) {
 	case w.Kernels == nil, filepath.IsAbs(name):
 		name = kernel.Default
 	case name == "":
-		name = w.Kernels.Used()
+		name = w.used(archOf(spec))
 	}
 	if name != kernel.Default {
-		return w.bundle(ctx, name)
+		return w.bundle(ctx, name, archOf(spec))
 	}
-	a, err := boot.Find(runtime.GOARCH, w.Boot...)
+	arch := archOf(spec)
+	a, err := boot.Find(string(arch), w.Boot...)
 	if err != nil {
-		return booted{}, &actors.Refusal{Code: wire.Code_CODE_LACKING, Hint: "./task up", Message: err.Error()}
+		hint := "./task up"
+		if arch != hv.HostArch {
+			hint = "./task assets-" + string(arch)
+		}
+		return booted{}, &actors.Refusal{Code: wire.Code_CODE_LACKING, Hint: hint, Message: err.Error()}
 	}
 	if filepath.IsAbs(spec.Kernel) {
 		return booted{Assets: a}, nil
@@ -83,7 +88,19 @@ func (w *World) kernel(ctx context.Context, spec fsm.Spec) (booted, error) {
 	return b, nil
 }
 
-func (w *World) bundle(ctx context.Context, name string) (booted, error) {
+// archOf is the architecture of a machine.
+func archOf(spec fsm.Spec) hv.Arch { return cmp.Or(hv.Arch(spec.Arch), hv.HostArch) }
+
+// used is the kernel of machines that name none, where that is for them.
+func (w *World) used(arch hv.Arch) string {
+	name := w.Kernels.Used()
+	if b, err := w.Kernels.Find(name); err == nil && b.Arch != string(arch) {
+		return kernel.Default
+	}
+	return name
+}
+
+func (w *World) bundle(ctx context.Context, name string, arch hv.Arch) (booted, error) {
 	refuse := func(code wire.Code, err error) error {
 		return &actors.Refusal{Code: code, Field: "kernel", Hint: "arcbox kernel ls", Message: err.Error()}
 	}
@@ -91,8 +108,9 @@ func (w *World) bundle(ctx context.Context, name string) (booted, error) {
 	switch {
 	case errors.Is(err, kernel.ErrNotFound):
 		return booted{}, refuse(wire.Code_CODE_NOT_FOUND, err)
-	case err == nil && b.Arch != runtime.GOARCH:
-		err = fmt.Errorf("kernel %q: it is for %s, this host is %s", name, b.Arch, runtime.GOARCH)
+	case err == nil && b.Arch != string(arch):
+		return booted{}, &actors.Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: "kernel", Hint: "arcbox create --arch " + b.Arch + " --kernel " + name,
+			Message: fmt.Sprintf("kernel %q: it is for %s, the machine is %s", name, b.Arch, arch)}
 	}
 	if err != nil {
 		return booted{}, refuse(wire.Code_CODE_BAD_INPUT, err)
@@ -123,8 +141,11 @@ type made struct {
 // assetsOf makes the boot assets of a bundle, or finds them. Only the first
 // launch of an engine's life looks whether they are what they would be now.
 func (w *World) assetsOf(ctx context.Context, b kernel.Bundle) (boot.Assets, error) {
-	now := stamp{digest: b.Digest, agent: w.Agent}
-	info, err := os.Stat(w.Agent)
+	now := stamp{digest: b.Digest, agent: boot.AgentPath(w.Agent, b.Arch)}
+	info, err := os.Stat(now.agent)
+	if err != nil && b.Arch != string(hv.HostArch) {
+		err = fmt.Errorf("the agent for %s (./task assets-%s builds it): %w", b.Arch, b.Arch, err)
+	}
 	if err != nil {
 		return boot.Assets{}, err
 	}
@@ -134,7 +155,7 @@ func (w *World) assetsOf(ctx context.Context, b kernel.Bundle) (boot.Assets, err
 	if m, ok := w.made[b.Name]; ok && m.stamp == now && readable(m.Kernel) == nil && readable(m.Initrd) == nil && readable(m.Tree) == nil {
 		return m.Assets, nil
 	}
-	a, err := boot.Prepare(ctx, boot.PrepareOptions{KernelTree: b.Dir, Agent: w.Agent, Out: b.Prepared(), Log: w.Logger})
+	a, err := boot.Prepare(ctx, boot.PrepareOptions{Arch: b.Arch, KernelTree: b.Dir, Agent: now.agent, Out: b.Prepared(), Log: w.Logger})
 	if err != nil {
 		return boot.Assets{}, err
 	}
@@ -145,6 +166,9 @@ func (w *World) assetsOf(ctx context.Context, b kernel.Bundle) (boot.Assets, err
 // board is what the machine is built as: what was asked for, else what boots of
 // its kernel showed.
 func board(spec fsm.Spec, boots []kernel.Boots) (hv.Board, hv.Accel) {
+	if archOf(spec) == hv.ArchARM64 {
+		return "", "" // it has one
+	}
 	switch spec.Board {
 	case string(hv.BoardMicroVM):
 		return hv.BoardMicroVM, ""

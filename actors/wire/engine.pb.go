@@ -252,6 +252,7 @@ type Spec struct {
 	Blocks        []*Block               `protobuf:"bytes,20,rep,name=blocks,proto3" json:"blocks,omitempty"`
 	Owner         string                 `protobuf:"bytes,24,opt,name=owner,proto3" json:"owner,omitempty"`     // of a machine that is removed with the command it is for: 32 hexadecimal digits
 	Board         string                 `protobuf:"bytes,30,opt,name=board,proto3" json:"board,omitempty"`     // q35 or microvm; "" = as boots of its kernel showed
+	Arch          string                 `protobuf:"bytes,90,opt,name=arch,proto3" json:"arch,omitempty"`       // as Go names it; "" = the host's
 	Network       string                 `protobuf:"bytes,40,opt,name=network,proto3" json:"network,omitempty"` // nat; "" = none
 	Egress        string                 `protobuf:"bytes,41,opt,name=egress,proto3" json:"egress,omitempty"`   // "" = allow
 	Ports         []*Port                `protobuf:"bytes,42,rep,name=ports,proto3" json:"ports,omitempty"`
@@ -396,6 +397,13 @@ func (x *Spec) GetOwner() string {
 func (x *Spec) GetBoard() string {
 	if x != nil {
 		return x.Board
+	}
+	return ""
+}
+
+func (x *Spec) GetArch() string {
+	if x != nil {
+		return x.Arch
 	}
 	return ""
 }
@@ -5085,7 +5093,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05state\x18\x06 \x01(\tR\x05state\"@\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
-	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\x9e\x06\n" +
+	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\xb2\x06\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04cpus\x18\x01 \x01(\rR\x04cpus\x12\x16\n" +
 	"\x06memory\x18\x02 \x01(\x03R\x06memory\x12\x16\n" +
@@ -5103,7 +5111,8 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x04disk\x18\f \x01(\x03R\x04disk\x12/\n" +
 	"\x06blocks\x18\x14 \x03(\v2\x17.arcbox.engine.v1.BlockR\x06blocks\x12\x14\n" +
 	"\x05owner\x18\x18 \x01(\tR\x05owner\x12\x14\n" +
-	"\x05board\x18\x1e \x01(\tR\x05board\x12\x18\n" +
+	"\x05board\x18\x1e \x01(\tR\x05board\x12\x12\n" +
+	"\x04arch\x18Z \x01(\tR\x04arch\x12\x18\n" +
 	"\anetwork\x18( \x01(\tR\anetwork\x12\x16\n" +
 	"\x06egress\x18) \x01(\tR\x06egress\x12,\n" +
 	"\x05ports\x18* \x03(\v2\x16.arcbox.engine.v1.PortR\x05ports\x12\x1d\n" +

@@ -94,7 +94,7 @@ func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, s settin
 			return h.Tickets(), tickets.Issue(open, principal)
 		},
 		HoldImage: world.HoldImage, Booted: world.Booted, Shares: world.Shares, Grow: world.Grow,
-		Limits: actors.Limits{CPUs: runtime.NumCPU(), Memory: hostMemory(), Backends: backends}, AllowSim: s.allowSim,
+		Limits: actors.Limits{CPUs: runtime.NumCPU(), Memory: hostMemory(), Arch: runtime.GOARCH, Backends: backends}, AllowSim: s.allowSim,
 		Version: version, Home: h.Data, Pid: os.Getpid(), Launches: runtime.NumCPU(),
 		Stopped: func() { time.AfterFunc(stopPause, cancel) }, Fatal: fatal(h, log), Log: log,
 	})

@@ -10,7 +10,7 @@ import (
 )
 
 func newImageImport(a *app) *cobra.Command {
-	var name, sum string
+	var name, sum, arch string
 	cmd := &cobra.Command{
 		Use:   "import FILE|URL|- [NAME]",
 		Short: "Make an image of an archive",
@@ -24,7 +24,11 @@ func newImageImport(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&name, "name", "", "name of the image; the file's, without its endings, where none is given")
 	cmd.Flags().StringVar(&sum, "sha256", "", "the archive's SHA-256; any other archive is refused")
+	addArch(a, cmd, &arch)
 	cmd.RunE = a.imageVerb(func(ctx context.Context, s *image.Store, args []string) error {
+		if err := checkArch(arch); err != nil {
+			return err
+		}
 		if len(args) == 2 {
 			if name != "" && name != args[1] {
 				return badInput("name", "the image is to be called %q, and --name says %q: say one of them", shorten(args[1], 80), shorten(name, 80))
@@ -32,19 +36,19 @@ func newImageImport(a *app) *cobra.Command {
 			name = args[1]
 		}
 		if args[0] == image.Stream {
-			return a.importStream(ctx, s, name, sum)
+			return a.importStream(ctx, s, name, sum, arch)
 		}
 		ref, err := archiveRef(args[0], name, sum)
 		if err != nil {
 			return err
 		}
-		return a.pullImage(ctx, s, ref, pull.Options{})
+		return a.pullImage(ctx, s, ref, pull.Options{Architecture: arch})
 	})
 	return cmd
 }
 
 // importStream makes an image of what comes on standard input.
-func (a *app) importStream(ctx context.Context, s *image.Store, name, sum string) error {
+func (a *app) importStream(ctx context.Context, s *image.Store, name, sum, arch string) error {
 	if terminalFile(a.stdin) != nil {
 		return badInput("image", "- is standard input, which is a terminal here: pipe an archive into it (tar -C DIR -c . | arcbox image import - NAME)")
 	}
@@ -60,7 +64,7 @@ func (a *app) importStream(ctx context.Context, s *image.Store, name, sum string
 	}
 	stream, done := readerUntil(ctx, a.stdin)
 	defer done()
-	return a.pullImage(ctx, s, ref, pull.Options{Stream: stream})
+	return a.pullImage(ctx, s, ref, pull.Options{Stream: stream, Architecture: arch})
 }
 
 // archiveRef is the reference to an archive with what the flags say of it. A

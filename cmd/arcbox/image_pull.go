@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,7 +13,7 @@ import (
 )
 
 func newImagePull(a *app) *cobra.Command {
-	var server string
+	var server, arch string
 	cmd := &cobra.Command{
 		Use:   "pull REFERENCE",
 		Short: "Bring an image",
@@ -23,14 +25,31 @@ func newImagePull(a *app) *cobra.Command {
 		Args:    imageArgs(1, 1),
 	}
 	addServer(a, cmd, &server)
+	addArch(a, cmd, &arch)
 	cmd.RunE = a.imageVerb(func(ctx context.Context, s *image.Store, args []string) error {
 		ref, err := image.Parse(args[0])
 		if err != nil {
 			return err
 		}
-		return a.pullImage(ctx, s, ref, pull.Options{Index: server})
+		if err := checkArch(arch); err != nil {
+			return err
+		}
+		return a.pullImage(ctx, s, ref, pull.Options{Index: server, Architecture: arch})
 	})
 	return cmd
+}
+
+// addArch adds the flag with the architecture of an image.
+func addArch(a *app, cmd *cobra.Command, arch *string) {
+	cmd.Flags().StringVar(arch, "arch", "", "its architecture: "+strings.Join(archs, " or ")+" (default: the host's)")
+	a.complete(cmd, "arch", archs...)
+}
+
+func checkArch(arch string) error {
+	if arch == "" || slices.Contains(archs, arch) {
+		return nil
+	}
+	return badInput("arch", "--arch %q: %s", shorten(arch, 80), strings.Join(archs, " or "))
 }
 
 // addServer adds the flag with the index of machine images.

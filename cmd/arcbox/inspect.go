@@ -183,6 +183,7 @@ func (a *app) facts(m *wire.Machine) []fact {
 		{"backend", backend},
 		{"accel", m.GetAccel()},
 		{"accel note", m.GetAccelNote()},
+		{"arch", s.GetArch()},
 		{"cpus", number(int64(s.GetCpus())) + nowHas(m, number(int64(m.GetLaunchedWith().GetCpus())), s.GetCpus() != m.GetLaunchedWith().GetCpus())},
 		{"memory", formatSize(s.GetMemory()) + nowHas(m, formatSize(m.GetLaunchedWith().GetMemory()), s.GetMemory() != m.GetLaunchedWith().GetMemory())},
 		{"image", imageOf(s)},

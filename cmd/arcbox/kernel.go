@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,7 +130,12 @@ func (s *specFlags) kernelOf(cmd *cobra.Command, far bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, missing := store.Find(s.kernel)
+	b, missing := store.Find(s.kernel)
+	if arch := cmp.Or(s.arch, runtime.GOARCH); missing == nil && !far && b.Arch != arch {
+		f := badInput("kernel", "--kernel %s: it is for %s, the machine is %s", s.kernel, b.Arch, arch)
+		f.hint = cmd.CommandPath() + " --arch " + b.Arch + " --kernel " + s.kernel
+		return "", f
+	}
 	if missing == nil || s.kernel == kernel.Default {
 		return s.kernel, nil
 	}

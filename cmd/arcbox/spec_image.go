@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -58,11 +60,16 @@ func (f *imageFlags) into(ctx context.Context, a *app, spec *wire.Spec) error {
 	if errors.Is(err, image.ErrNotFound) {
 		var ref image.Ref
 		if ref, err = image.Parse(f.image); err == nil {
-			i, err = a.bringImage(ctx, s, ref, pull.Options{Index: f.server})
+			i, err = a.bringImage(ctx, s, ref, pull.Options{Index: f.server, Architecture: spec.GetArch()})
 		}
 	}
 	if err != nil {
 		return imageFailure(err)
+	}
+	if arch := cmp.Or(spec.GetArch(), runtime.GOARCH); i.Origin.Architecture != "" && i.Origin.Architecture != arch {
+		wrong := badInput("image", "image %q: it is for %s, the machine is %s", shorten(f.image, 80), i.Origin.Architecture, arch)
+		wrong.hint = "arcbox image pull --arch " + arch + " " + f.image
+		return wrong
 	}
 	spec.Image, spec.ImageName, spec.Disk = i.Digest, f.image, int64(f.disk)
 	return nil
