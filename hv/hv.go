@@ -239,10 +239,11 @@ type Event struct {
 
 // Capabilities says what a backend can do.
 type Capabilities struct {
-	PowerButton bool    `json:"power_button"`   // ACPI
-	Reboot      bool    `json:"reboot"`         // implements Rebooter
-	Listen      bool    `json:"listen"`         // guests can dial the host
-	Grow        bool    `json:"grow,omitempty"` // implements Grower
+	PowerButton bool    `json:"power_button"`    // ACPI
+	Reboot      bool    `json:"reboot"`          // implements Rebooter
+	Listen      bool    `json:"listen"`          // guests can dial the host
+	Grow        bool    `json:"grow,omitempty"`  // implements Grower
+	Pause       bool    `json:"pause,omitempty"` // implements Pauser
 	Accels      []Accel `json:"accels,omitempty"`
 }
 
@@ -287,6 +288,13 @@ type Grower interface {
 	// size, and tells the guest. It never makes one smaller; what was done is done
 	// again without harm.
 	GrowDisk(ctx context.Context, serial string, size int64) error
+}
+
+// Pauser is a VM whose guest can be held still and let go on, each again without
+// harm. Its events tell of both. A VM that is paused can be killed.
+type Pauser interface {
+	Pause(ctx context.Context) error
+	Resume(ctx context.Context) error
 }
 
 // Accelerated is a VM that can say what it was built of: which accelerator auto

@@ -50,6 +50,7 @@ func Run(t *testing.T, subject func(t *testing.T) Subject) {
 		{"power button", testPowerButton},
 		{"capabilities", testCapabilities},
 		{"grow a disk", testGrow},
+		{"pause", testPause},
 		{"shares", testShares},
 		{"dial", testDial},
 		{"connections end with the VM", testConnectionsEnd},

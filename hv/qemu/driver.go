@@ -54,7 +54,7 @@ func (d *Driver) Name() hv.Backend { return hv.BackendQEMU }
 // Capabilities says what a VM of QEMU can do.
 func (d *Driver) Capabilities() hv.Capabilities {
 	return hv.Capabilities{
-		PowerButton: true, Reboot: true, Listen: true, Grow: true,
+		PowerButton: true, Reboot: true, Listen: true, Grow: true, Pause: true,
 		Accels: []hv.Accel{hv.AccelKVM, hv.AccelTCG},
 	}
 }

@@ -58,6 +58,7 @@ var (
 
 	_ hv.Accelerated = (*vm)(nil)
 	_ hv.Grower      = (*vm)(nil)
+	_ hv.Pauser      = (*vm)(nil)
 	_ hv.Sharer      = (*vm)(nil)
 )
 
@@ -216,6 +217,12 @@ func (v *vm) AllowReboot(ctx context.Context) error {
 	v.ready.Store(true)
 	return v.command(ctx, "set-action", map[string]string{"reboot": "reset"})
 }
+
+// Pause holds the guest's processors still.
+func (v *vm) Pause(ctx context.Context) error { return v.command(ctx, "stop", nil) }
+
+// Resume lets them go on.
+func (v *vm) Resume(ctx context.Context) error { return v.command(ctx, "cont", nil) }
 
 // Accel says which accelerator runs the guest, and why that one.
 func (v *vm) Accel() (hv.Accel, string) { return v.accel, v.note }

@@ -119,7 +119,7 @@ func (l *listener) Addr() net.Addr { return l.name }
 
 // Dial connects to a port of the guest.
 func (vm *VM) Dial(ctx context.Context, port uint32) (net.Conn, error) {
-	if err := ctx.Err(); err != nil {
+	if err := vm.awaken(ctx); err != nil {
 		return nil, fmt.Errorf("sim: dial: %w", err)
 	}
 	vm.mu.Lock()
@@ -144,6 +144,20 @@ func (vm *VM) Dial(ctx context.Context, port uint32) (net.Conn, error) {
 		go vm.agent.take(guest)
 	}
 	return host, nil
+}
+
+// awaken waits for a VM that is paused.
+func (vm *VM) awaken(ctx context.Context) error {
+	vm.mu.Lock()
+	resumed := vm.resumed
+	vm.mu.Unlock()
+	if resumed != nil {
+		select {
+		case <-resumed:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err()
 }
 
 // pairLocked makes a connection that ends with the VM.

@@ -29,6 +29,7 @@ var (
 	_ hv.Driver   = Driver{}
 	_ hv.Rebooter = (*VM)(nil)
 	_ hv.Grower   = (*VM)(nil)
+	_ hv.Pauser   = (*VM)(nil)
 )
 
 // New makes the driver.
@@ -39,7 +40,7 @@ func (Driver) Name() hv.Backend { return hv.BackendSim }
 
 // Capabilities says that a sim VM can do everything.
 func (Driver) Capabilities() hv.Capabilities {
-	return hv.Capabilities{PowerButton: true, Reboot: true, Listen: true, Grow: true}
+	return hv.Capabilities{PowerButton: true, Reboot: true, Listen: true, Grow: true, Pause: true}
 }
 
 // Start runs spec.Script.
@@ -101,6 +102,7 @@ type VM struct {
 	agent     *agent                // nil until the guest has booted
 	reboots   bool                  // by AllowReboot
 	shutting  bool
+	resumed   chan struct{} // not nil = it is paused; closed when it goes on, or has ended
 }
 
 // Events yields what the VM says.
@@ -176,6 +178,10 @@ func (vm *VM) reset() {
 func (vm *VM) say(e hv.Event) {
 	vm.mu.Lock()
 	defer vm.mu.Unlock()
+	vm.sayLocked(e)
+}
+
+func (vm *VM) sayLocked(e hv.Event) {
 	if e.Time = time.Now(); !vm.over && len(vm.events) < maxEvents-1 {
 		vm.events <- e
 	}
@@ -193,6 +199,7 @@ func (vm *VM) end(exit hv.Exit) {
 		t.Stop()
 	}
 	vm.closeConnsLocked()
+	vm.goOnLocked()
 	listeners, agent := vm.listeners, vm.agent
 	vm.listeners = nil
 	vm.mu.Unlock()
@@ -249,6 +256,43 @@ func (vm *VM) AllowReboot(context.Context) error {
 	}
 	vm.reboots = true
 	return nil
+}
+
+// Pause has new connections wait. What is open goes on, and so does the script.
+func (vm *VM) Pause(context.Context) error {
+	vm.mu.Lock()
+	defer vm.mu.Unlock()
+	switch {
+	case vm.over:
+		return hv.ErrGone
+	case vm.resumed == nil:
+		vm.resumed = make(chan struct{})
+		vm.sayLocked(hv.Event{Kind: hv.EventPaused, Why: "as it was told"})
+	}
+	return nil
+}
+
+// Resume lets them in.
+func (vm *VM) Resume(context.Context) error {
+	vm.mu.Lock()
+	defer vm.mu.Unlock()
+	switch {
+	case vm.over:
+		return hv.ErrGone
+	case vm.goOnLocked():
+		vm.sayLocked(hv.Event{Kind: hv.EventResumed})
+	}
+	return nil
+}
+
+// goOnLocked tells whether it was paused.
+func (vm *VM) goOnLocked() bool {
+	if vm.resumed == nil {
+		return false
+	}
+	close(vm.resumed)
+	vm.resumed = nil
+	return true
 }
 
 // GrowDisk makes the disk's file larger; nobody has to be told.

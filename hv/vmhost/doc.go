@@ -42,6 +42,7 @@
 //	{"op":"dial","port":P}          → {"ok":true}, then the connection is the guest's
 //	{"op":"allow-reboot"}           → {"ok":true}   (announced)
 //	{"op":"grow","disk":SERIAL,"size":N} → {"ok":true}: the disk has N bytes or more  (announced)
+//	{"op":"pause"}, {"op":"resume"} → {"ok":true}: the guest is held still, or goes on  (announced)
 //	{"op":"bridge","port":P}, with one descriptor (SCM_RIGHTS) → {"ok":true}: dials P and
 //	      carries bytes between it and the descriptor, for as long as both live  (announced)
 //

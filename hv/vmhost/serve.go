@@ -132,6 +132,11 @@ func (h *host) perform(ctx context.Context, c *requester, req api.Request) error
 		if r, ok := h.vm.(hv.Rebooter); ok {
 			return h.stream(func() error { return h.short(ctx, c, r.AllowReboot) })
 		}
+	case api.OpPause, api.OpResume:
+		if p, ok := h.vm.(hv.Pauser); ok {
+			turn := map[api.Op]func(context.Context) error{api.OpPause: p.Pause, api.OpResume: p.Resume}[req.Op]
+			return h.stream(func() error { return h.short(ctx, c, turn) })
+		}
 	case api.OpGrow:
 		if g, ok := h.vm.(hv.Grower); ok {
 			grow := func(ctx context.Context) error { return g.GrowDisk(ctx, req.Disk, req.Size) }
@@ -196,6 +201,9 @@ func (h *host) hello() *api.Hello {
 	}
 	if _, ok := h.vm.(hv.Grower); ok {
 		ops = append(ops, api.OpGrow)
+	}
+	if _, ok := h.vm.(hv.Pauser); ok {
+		ops = append(ops, api.OpPause, api.OpResume)
 	}
 	accel, note, board := h.spec.Accel, h.spec.AccelNote, h.spec.Board
 	if vm, ok := h.vm.(hv.Accelerated); ok {

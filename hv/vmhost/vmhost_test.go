@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -324,6 +325,32 @@ func TestWaitFromASeq(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+}
+
+// A guest that is held still answers nobody; its VM host does, and it goes on.
+func TestPause(t *testing.T) {
+	w := newWorld(t, "")
+	h := w.launch()
+	if err := h.Pause(w.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(w.ctx(), 100*time.Millisecond)
+	defer cancel()
+	if c, err := h.Dial(ctx, hv.AgentPort); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("dial of a guest that is held still: %v, %v", c, err)
+	}
+	hello, err := h.Hello(w.ctx())
+	if err != nil || !slices.Contains(hello.Ops, api.OpPause) || !slices.Contains(hello.Ops, api.OpResume) || hello.Events != 1 {
+		t.Errorf("%+v, %v", hello, err)
+	}
+	if err := h.Resume(w.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	c, err := h.Dial(w.ctx(), hv.AgentPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
 }
 
 // SIGTERM asks the guest; one that does not go is killed when the grace is over.

@@ -8,8 +8,8 @@
 // network's link, the order of a start and of an end. The tests run package
 // hv/hvtest against a second machine, which has no framework.
 //
-// The framework's part is type-checked from Linux (cmd/internal/typetest). What
-// only a Mac can show is listed in docs/macos.md.
+// The framework's part is type-checked from Linux (cmd/internal/typetest), and has
+// never run on a Mac. What only a Mac can show is listed in docs/macos.md.
 //
 // # What the guest gets
 //

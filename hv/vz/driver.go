@@ -52,7 +52,7 @@ func (d *Driver) Name() hv.Backend { return hv.BackendVZ }
 // Capabilities says what a VM of the framework can do. It does not tell of a
 // guest's reset, and its disks keep their size.
 func (d *Driver) Capabilities() hv.Capabilities {
-	return hv.Capabilities{PowerButton: true, Listen: true}
+	return hv.Capabilities{PowerButton: true, Listen: true, Pause: true}
 }
 
 // Start runs a VM: the framework says that it runs.

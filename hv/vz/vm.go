@@ -45,6 +45,7 @@ type vm struct {
 
 var (
 	_ hv.VM     = (*vm)(nil)
+	_ hv.Pauser = (*vm)(nil)
 	_ hv.Sharer = (*vm)(nil)
 )
 
@@ -208,6 +209,21 @@ func (v *vm) PowerButton(ctx context.Context) error {
 	err := v.do(ctx, deedAsk)
 	if errors.Is(err, errNotNow) {
 		return fmt.Errorf("hv/vz: the framework can't ask this guest to stop: %w", hv.ErrUnsupported)
+	}
+	return err
+}
+
+// Pause holds the guest still.
+func (v *vm) Pause(ctx context.Context) error { return v.turn(ctx, deedPause, deedResume) }
+
+// Resume lets it go on.
+func (v *vm) Resume(ctx context.Context) error { return v.turn(ctx, deedResume, deedPause) }
+
+// turn does a deed, unless only its opposite is left to do.
+func (v *vm) turn(ctx context.Context, d, opposite deed) error {
+	err := v.do(ctx, d)
+	if errors.Is(err, errNotNow) && v.machine.May(opposite) {
+		return nil
 	}
 	return err
 }

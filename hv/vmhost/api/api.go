@@ -45,6 +45,8 @@ const (
 	OpAllowReboot Op = "allow-reboot" // announced
 	OpBridge      Op = "bridge"       // announced
 	OpGrow        Op = "grow"         // announced
+	OpPause       Op = "pause"        // announced
+	OpResume      Op = "resume"       // announced
 )
 
 // Request is one line from an engine.

@@ -87,6 +87,7 @@ func TestGolden(t *testing.T) {
 		api.Request{Op: api.OpDial, Port: 1024}, api.Request{Op: api.OpDial, Port: 22, Timeout: 500},
 		api.Request{Op: api.OpBridge, Port: 1024},
 		api.Request{Op: api.OpGrow, Disk: "data", Size: 1 << 40},
+		api.Request{Op: api.OpPause}, api.Request{Op: api.OpResume},
 	}
 	decoded(t, golden(t, "requests.txt", requests), requests, api.DecodeRequest)
 	answers := []any{

@@ -71,6 +71,13 @@ func cutOff(err error) bool {
 // AllowReboot makes a reset of the guest a reboot, where before it was the end.
 func (h *Host) AllowReboot(ctx context.Context) error { return h.do(ctx, api.OpAllowReboot) }
 
+// Pause holds the guest still, and Resume lets it go on. A VM host that can't is
+// hv.ErrUnsupported.
+func (h *Host) Pause(ctx context.Context) error { return h.do(ctx, api.OpPause) }
+
+// Resume is Pause's opposite.
+func (h *Host) Resume(ctx context.Context) error { return h.do(ctx, api.OpResume) }
+
 // GrowDisk makes the disk with that serial at least as large as size, in bytes. A
 // VM host that can't is hv.ErrUnsupported.
 func (h *Host) GrowDisk(ctx context.Context, serial string, size int64) error {
