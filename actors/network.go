@@ -117,13 +117,16 @@ func checkPorts(ws []*wire.Port) ([]fsm.Port, error) {
 	}
 	var ports []fsm.Port
 	for _, w := range ws {
-		p := fsm.Port{Protocol: w.GetProtocol(), Listen: w.GetListen(), To: w.GetTo()}
+		p := fsm.Port{Protocol: w.GetProtocol(), Listen: w.GetListen(), To: w.GetTo(), In: w.GetIn()}
 		if err := checkPort(p); err != nil {
 			return nil, err
 		}
 		for _, other := range ports {
 			if other.Protocol == p.Protocol && other.Listen == p.Listen && !strings.HasSuffix(p.Listen, ":0") {
 				return nil, badInput("ports", "port %s %s: it is there twice", p.Protocol, p.Listen)
+			}
+			if other.In && p.In && other.To == p.To {
+				return nil, badInput("ports", "socket %s of the guest: it is there twice", p.To)
 			}
 		}
 		ports = append(ports, p)
@@ -166,6 +169,9 @@ func changedPorts(s fsm.Spec, w *wire.SetMachine) (fsm.Spec, error) {
 }
 
 func checkPort(p fsm.Port) error {
+	if p.In && p.Protocol != "unix" {
+		return badInput("ports", "port %q: only a socket leads from the guest to the host", clip(p.Listen, 80))
+	}
 	switch p.Protocol {
 	case "tcp", "udp":
 		if _, err := netip.ParseAddrPort(p.Listen); err != nil {
@@ -303,7 +309,7 @@ func (m *machine) troubleWas(was string) {
 }
 
 func portOnWire(p fsm.Port) *wire.Port {
-	return &wire.Port{Protocol: p.Protocol, Listen: p.Listen, To: p.To}
+	return &wire.Port{Protocol: p.Protocol, Listen: p.Listen, To: p.To, In: p.In}
 }
 
 // networkOnWire is what a machine has on the network; nil = nothing.

@@ -155,6 +155,8 @@ type Port struct {
 	Protocol string `cbor:"1,keyasint" json:"protocol"` // tcp, udp, unix
 	Listen   string `cbor:"2,keyasint" json:"listen"`   // of the host: address and port, or a path
 	To       string `cbor:"3,keyasint" json:"to"`       // of the guest: a port, or a path
+	// In: the guest's socket leads to the host's, instead; of unix only.
+	In bool `cbor:"4,keyasint,omitempty" json:"in,omitempty"`
 }
 
 // Lease is what a machine has on its engine's network, for its life.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -241,11 +242,11 @@ func v6() []fsm.Record {
 		switch f := r.Fact.(type) {
 		case *fsm.CreatedFact:
 			g := *f
-			g.Spec.AutoPorts, g.Spec.Rosetta, g.Spec.Arch = true, true, "arm64"
+			g.Spec = withSix(g.Spec)
 			r.Fact = &g
 		case *fsm.SpecChangedFact:
 			g := *f
-			g.Spec.AutoPorts, g.Spec.Rosetta, g.Spec.Arch = true, true, "arm64"
+			g.Spec = withSix(g.Spec)
 			r.Fact = &g
 		}
 		if fsm.Moves(r.Kind) && r.Kind != fsm.KindCreated {
@@ -264,6 +265,12 @@ func v6() []fsm.Record {
 		}
 	}
 	return recs
+}
+
+func withSix(s fsm.Spec) fsm.Spec {
+	s.AutoPorts, s.Rosetta, s.Arch = true, true, "arm64"
+	s.Ports = append(slices.Clone(s.Ports), fsm.Port{Protocol: "unix", Listen: "/a.sock", To: "/run/a.sock", In: true})
+	return s
 }
 
 func withFive(s fsm.Spec) fsm.Spec {

@@ -53,7 +53,7 @@ func (n *Network) Want(ref actors.Ref, wish *actors.Wish) {
 		Link: filepath.Join(run, api.LinkSocket), Host: run,
 	}
 	for _, p := range wish.Ports {
-		m.Forwards = append(m.Forwards, netapi.Forward{Protocol: p.Protocol, Listen: p.Listen, To: p.To})
+		m.Forwards = append(m.Forwards, netapi.Forward{Protocol: p.Protocol, Listen: p.Listen, To: p.To, In: p.In})
 	}
 	n.Set(m)
 }
@@ -73,7 +73,7 @@ func networkState(s netclient.State) actors.NetworkState {
 	}
 	for _, f := range s.Forwards {
 		out.Ports = append(out.Ports, actors.PortState{
-			Port: fsm.Port{Protocol: f.Protocol, Listen: f.Listen, To: f.To}, Auto: f.Auto, Error: f.Error,
+			Port: fsm.Port{Protocol: f.Protocol, Listen: f.Listen, To: f.To, In: f.In}, Auto: f.Auto, Error: f.Error,
 		})
 	}
 	return out

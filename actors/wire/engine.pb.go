@@ -477,6 +477,7 @@ type Port struct {
 	Protocol      string                 `protobuf:"bytes,1,opt,name=protocol,proto3" json:"protocol,omitempty"` // tcp, udp, unix
 	Listen        string                 `protobuf:"bytes,2,opt,name=listen,proto3" json:"listen,omitempty"`     // of the host: address and port (0 = one that is free), or a path
 	To            string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`             // of the guest: a port, or a path
+	In            bool                   `protobuf:"varint,4,opt,name=in,proto3" json:"in,omitempty"`            // the guest's socket leads to the host's, instead; of unix only
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -530,6 +531,13 @@ func (x *Port) GetTo() string {
 		return x.To
 	}
 	return ""
+}
+
+func (x *Port) GetIn() bool {
+	if x != nil {
+		return x.In
+	}
+	return false
 }
 
 // Network is how a machine's network does.
@@ -5125,11 +5133,12 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\tprotected\x18Q \x01(\bR\tprotected\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"J\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"Z\n" +
 	"\x04Port\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\tR\bprotocol\x12\x16\n" +
 	"\x06listen\x18\x02 \x01(\tR\x06listen\x12\x0e\n" +
-	"\x02to\x18\x03 \x01(\tR\x02to\"\x9d\x02\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\x12\x0e\n" +
+	"\x02in\x18\x04 \x01(\bR\x02in\"\x9d\x02\n" +
 	"\aNetwork\x12\x10\n" +
 	"\x03mac\x18\x01 \x01(\tR\x03mac\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +

@@ -36,7 +36,7 @@ func (n *networkFlags) add(a *app, cmd *cobra.Command) {
 	a.complete(cmd, "egress", egressWords...)
 	f.StringArrayVarP(&n.ports, "port", "p", nil, "a port of the host that leads to one of the guest: [ADDRESS:]HOST:GUEST[/udp]; HOST 0 = any that is free")
 	f.BoolVar(&n.autoPorts, "auto-ports", false, autoPortsUsage)
-	f.StringArrayVar(&n.sockets, "socket", nil, "a socket of the host that leads to one of the guest: HOST:GUEST, both paths")
+	f.StringArrayVar(&n.sockets, "socket", nil, "a socket of the host that leads to one of the guest: HOST:GUEST, both paths; with :in behind it the guest's leads to the host's")
 	a.complete(cmd, "network", networks...)
 }
 
@@ -101,20 +101,24 @@ func isPort(text string) bool {
 
 // parseSocket reads a socket to forward. The host's may be relative.
 func parseSocket(text string, far bool) (*wire.Port, error) {
-	host, guest, ok := strings.Cut(text, ":")
+	both, in := strings.CutSuffix(text, ":in")
+	host, guest, ok := strings.Cut(both, ":")
 	if !ok || host == "" || !filepath.IsAbs(guest) {
-		return nil, badInput("socket", "--socket %q: HOST:GUEST, two paths, that of the guest absolute", shorten(text, 80))
+		return nil, badInput("socket", "--socket %q: HOST:GUEST[:in], two paths, that of the guest absolute", shorten(text, 80))
 	}
 	abs, err := hostPath(host, far)
 	if err != nil {
 		return nil, badInput("socket", "--socket %q: %v", shorten(text, 80), err)
 	}
-	return &wire.Port{Protocol: "unix", Listen: abs, To: filepath.Clean(guest)}, nil
+	return &wire.Port{Protocol: "unix", Listen: abs, To: filepath.Clean(guest), In: in}, nil
 }
 
 // portText is a forward as a person reads it.
 func portText(p *wire.Port) string {
 	text := p.GetListen() + " → " + p.GetTo()
+	if p.GetIn() {
+		text = p.GetListen() + " ← " + p.GetTo()
+	}
 	if p.GetProtocol() == "udp" {
 		text += "/udp"
 	}
@@ -183,6 +187,7 @@ type portJSON struct {
 	Protocol  string `json:"protocol"`
 	Listen    string `json:"listen"`
 	To        string `json:"to"`
+	In        bool   `json:"in,omitempty"`        // the guest's socket leads to the host's
 	Automatic bool   `json:"automatic,omitempty"` // because the guest listens
 	Error     string `json:"error,omitempty"`     // "" = it listens
 }
@@ -198,7 +203,7 @@ func networkView(m *wire.Machine) *networkJSON {
 		AutoPorts: m.GetSpec().GetAutoPorts(), AutoTrouble: n.GetAutoTrouble(),
 	}
 	for _, p := range n.GetPorts() {
-		out.Ports = append(out.Ports, portJSON{p.GetPort().GetProtocol(), p.GetPort().GetListen(), p.GetPort().GetTo(), p.GetAutomatic(), p.GetError()})
+		out.Ports = append(out.Ports, portJSON{p.GetPort().GetProtocol(), p.GetPort().GetListen(), p.GetPort().GetTo(), p.GetPort().GetIn(), p.GetAutomatic(), p.GetError()})
 	}
 	return out
 }

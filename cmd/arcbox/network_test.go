@@ -40,7 +40,10 @@ func TestParsePort(t *testing.T) {
 }
 
 func TestParseSocket(t *testing.T) {
-	for text, ok := range map[string]bool{"/a:/b": true, "a:/b": true, "/a": false, "/a:b": false, ":/b": false} {
+	if p, err := parseSocket("/a:/b:in", false); err != nil || !p.GetIn() || p.GetListen() != "/a" || p.GetTo() != "/b" || portText(p) != "/a ← /b" {
+		t.Errorf("inwards: %v, %v", p, err)
+	}
+	for text, ok := range map[string]bool{"/a:/b": true, "a:/b": true, "/a": false, "/a:b": false, ":/b": false, "/a:in": false, "/a:/b:in": true} {
 		if _, err := parseSocket(text, false); (err == nil) != ok {
 			t.Errorf("%q: %v", text, err)
 		}
@@ -71,7 +74,7 @@ func TestAutomaticPorts(t *testing.T) {
 		AutoTrouble: "not yet", Ports: []*wire.PortState{{Port: auto, Automatic: true, Error: "taken"}},
 	}}
 	v := networkView(m)
-	if !v.AutoPorts || v.AutoTrouble != "not yet" || len(v.Ports) != 1 || v.Ports[0] != (portJSON{"tcp", "127.0.0.1:53", "[fd00::1]:53", true, "taken"}) {
+	if !v.AutoPorts || v.AutoTrouble != "not yet" || len(v.Ports) != 1 || v.Ports[0] != (portJSON{"tcp", "127.0.0.1:53", "[fd00::1]:53", false, true, "taken"}) {
 		t.Errorf("%+v", v)
 	}
 	facts := map[string]string{}

@@ -34,8 +34,9 @@ func newPortAdd(a *app) *cobra.Command {
 		Use:   "add NAME PORT...",
 		Short: "Add forwards to a machine",
 		Long: "Add forwards to a machine: " + portForm + ",\n" +
-			"or HOST:GUEST, two paths of sockets. HOST 0 is a port that is free, which stays.",
-		Example:           "  arcbox port add web 8080:80 0:22\n  arcbox port add ci ./docker.sock:/run/docker.sock",
+			"or HOST:GUEST, two paths of sockets; HOST:GUEST:in makes one in the guest, for root there,\n" +
+			"that leads to one of this host, such as that of an ssh-agent. HOST 0 is a port that is free, which stays.",
+		Example:           "  arcbox port add web 8080:80 0:22\n  arcbox port add ci ./docker.sock:/run/docker.sock\n  arcbox port add ci $SSH_AUTH_SOCK:/run/ssh-agent.sock:in",
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: a.completeNames(1),
 	}
@@ -167,7 +168,7 @@ func portListing() *listing[portJSON] {
 		columns: []column[row]{
 			{name: "protocol", text: protocol, match: like(protocol)},
 			{name: "host", text: host, match: like(host)},
-			{name: "guest", text: func(p row) string { return p.To }},
+			{name: "guest", text: func(p row) string { return p.To + ifSet(p.In, " (in)") }},
 			{name: "automatic", text: automatic, match: like(automatic)},
 			{name: "state", text: state, match: like(state), bends: true},
 		},

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,6 +40,7 @@ func TestNetwork(t *testing.T) {
 		t.Errorf("from the host: %q", got)
 	}
 	b.autoPorts(t)
+	b.inwards(t)
 	b.killNetd(t, port)
 	if got := b.ok("exec", "b", "--", "wget", "-q", "-O", "-", "http://a:8080/hello"); got != "hello" {
 		t.Errorf("from b, behind the kill: %q", got)
@@ -94,6 +96,44 @@ func (b *bed) autoPorts(t *testing.T) {
 	b.ok("exec", "b", "--", "killall", "httpd")
 	until("the end of both", func(v networkView) bool { return len(v.Network.Ports) == 0 })
 	b.ok("set", "b", "--auto-ports=false")
+}
+
+// inwards: a socket of the guest leads to one of the host, which is reached from the
+// host by way of that.
+func (b *bed) inwards(t *testing.T) {
+	t.Helper()
+	own, out := filepath.Join(b.home, "own.sock"), filepath.Join(b.home, "out.sock")
+	l, err := net.Listen("unix", own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, "from the host")
+			_ = c.Close()
+		}
+	}()
+	b.ok("port", "add", "b", own+":/run/in.sock:in", out+":/run/in.sock")
+	begun, got := time.Now(), ""
+	for got != "from the host" {
+		if c, err := net.Dial("unix", out); err == nil {
+			text, _ := io.ReadAll(c)
+			got = string(text)
+			_ = c.Close()
+		}
+		if time.Since(begun) > time.Minute {
+			t.Fatalf("the host's socket says %q: %+v", got, b.network("b").Network)
+		}
+	}
+	if mode := b.ok("exec", "b", "--", "stat", "-c", "%a %u", "/run/in.sock"); mode != "600 0" {
+		t.Errorf("the guest's socket is %s", mode)
+	}
+	b.ok("port", "rm", "b", own, out)
 }
 
 // killNetd ends the network process as a power cut would, and waits for its

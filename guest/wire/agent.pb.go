@@ -2243,6 +2243,97 @@ func (x *Listener) GetAddress() []byte {
 	return nil
 }
 
+type ListenRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"` // absolute
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListenRequest) Reset() {
+	*x = ListenRequest{}
+	mi := &file_guest_wire_agent_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListenRequest) ProtoMessage() {}
+
+func (x *ListenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListenRequest.ProtoReflect.Descriptor instead.
+func (*ListenRequest) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ListenRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+type ListenReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// None in the first: it listens. Then of each that connects there: whoever opens one
+	// more connection, and sends the magic "ARCBOXO\n" and this key where gRPC would
+	// begin, is joined with it. Good once, for a few seconds.
+	Key           []byte `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListenReply) Reset() {
+	*x = ListenReply{}
+	mi := &file_guest_wire_agent_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListenReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListenReply) ProtoMessage() {}
+
+func (x *ListenReply) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListenReply.ProtoReflect.Descriptor instead.
+func (*ListenReply) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ListenReply) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
 type SharesRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	WaitNanos int64                  `protobuf:"varint,1,opt,name=wait_nanos,json=waitNanos,proto3" json:"wait_nanos,omitempty"` // how long they are waited for, at most a minute
@@ -2255,7 +2346,7 @@ type SharesRequest struct {
 
 func (x *SharesRequest) Reset() {
 	*x = SharesRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[32]
+	mi := &file_guest_wire_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2267,7 +2358,7 @@ func (x *SharesRequest) String() string {
 func (*SharesRequest) ProtoMessage() {}
 
 func (x *SharesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[32]
+	mi := &file_guest_wire_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2280,7 +2371,7 @@ func (x *SharesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SharesRequest.ProtoReflect.Descriptor instead.
 func (*SharesRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{32}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SharesRequest) GetWaitNanos() int64 {
@@ -2306,7 +2397,7 @@ type SharesReply struct {
 
 func (x *SharesReply) Reset() {
 	*x = SharesReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[33]
+	mi := &file_guest_wire_agent_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2318,7 +2409,7 @@ func (x *SharesReply) String() string {
 func (*SharesReply) ProtoMessage() {}
 
 func (x *SharesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[33]
+	mi := &file_guest_wire_agent_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2331,7 +2422,7 @@ func (x *SharesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SharesReply.ProtoReflect.Descriptor instead.
 func (*SharesReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{33}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SharesReply) GetShares() []*ShareState {
@@ -2351,7 +2442,7 @@ type ShareState struct {
 
 func (x *ShareState) Reset() {
 	*x = ShareState{}
-	mi := &file_guest_wire_agent_proto_msgTypes[34]
+	mi := &file_guest_wire_agent_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2363,7 +2454,7 @@ func (x *ShareState) String() string {
 func (*ShareState) ProtoMessage() {}
 
 func (x *ShareState) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[34]
+	mi := &file_guest_wire_agent_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2376,7 +2467,7 @@ func (x *ShareState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareState.ProtoReflect.Descriptor instead.
 func (*ShareState) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{34}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ShareState) GetTag() string {
@@ -2401,7 +2492,7 @@ type TrimRequest struct {
 
 func (x *TrimRequest) Reset() {
 	*x = TrimRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[35]
+	mi := &file_guest_wire_agent_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2413,7 +2504,7 @@ func (x *TrimRequest) String() string {
 func (*TrimRequest) ProtoMessage() {}
 
 func (x *TrimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[35]
+	mi := &file_guest_wire_agent_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2426,7 +2517,7 @@ func (x *TrimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrimRequest.ProtoReflect.Descriptor instead.
 func (*TrimRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{35}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{37}
 }
 
 type TrimReply struct {
@@ -2438,7 +2529,7 @@ type TrimReply struct {
 
 func (x *TrimReply) Reset() {
 	*x = TrimReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[36]
+	mi := &file_guest_wire_agent_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2450,7 +2541,7 @@ func (x *TrimReply) String() string {
 func (*TrimReply) ProtoMessage() {}
 
 func (x *TrimReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[36]
+	mi := &file_guest_wire_agent_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2463,7 +2554,7 @@ func (x *TrimReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrimReply.ProtoReflect.Descriptor instead.
 func (*TrimReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{36}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *TrimReply) GetTrimmed() uint64 {
@@ -2482,7 +2573,7 @@ type GrowRequest struct {
 
 func (x *GrowRequest) Reset() {
 	*x = GrowRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[37]
+	mi := &file_guest_wire_agent_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2494,7 +2585,7 @@ func (x *GrowRequest) String() string {
 func (*GrowRequest) ProtoMessage() {}
 
 func (x *GrowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[37]
+	mi := &file_guest_wire_agent_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2507,7 +2598,7 @@ func (x *GrowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrowRequest.ProtoReflect.Descriptor instead.
 func (*GrowRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{37}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GrowRequest) GetSize() uint64 {
@@ -2526,7 +2617,7 @@ type GrowReply struct {
 
 func (x *GrowReply) Reset() {
 	*x = GrowReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[38]
+	mi := &file_guest_wire_agent_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2538,7 +2629,7 @@ func (x *GrowReply) String() string {
 func (*GrowReply) ProtoMessage() {}
 
 func (x *GrowReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[38]
+	mi := &file_guest_wire_agent_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2551,7 +2642,7 @@ func (x *GrowReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrowReply.ProtoReflect.Descriptor instead.
 func (*GrowReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{38}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GrowReply) GetSize() uint64 {
@@ -2570,7 +2661,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[39]
+	mi := &file_guest_wire_agent_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2582,7 +2673,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[39]
+	mi := &file_guest_wire_agent_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2595,7 +2686,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{39}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ShutdownRequest) GetGraceNanos() int64 {
@@ -2613,7 +2704,7 @@ type ShutdownReply struct {
 
 func (x *ShutdownReply) Reset() {
 	*x = ShutdownReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[40]
+	mi := &file_guest_wire_agent_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2625,7 +2716,7 @@ func (x *ShutdownReply) String() string {
 func (*ShutdownReply) ProtoMessage() {}
 
 func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[40]
+	mi := &file_guest_wire_agent_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2638,7 +2729,7 @@ func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownReply.ProtoReflect.Descriptor instead.
 func (*ShutdownReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{40}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{42}
 }
 
 type ProvisionRequest struct {
@@ -2653,7 +2744,7 @@ type ProvisionRequest struct {
 
 func (x *ProvisionRequest) Reset() {
 	*x = ProvisionRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[41]
+	mi := &file_guest_wire_agent_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2665,7 +2756,7 @@ func (x *ProvisionRequest) String() string {
 func (*ProvisionRequest) ProtoMessage() {}
 
 func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[41]
+	mi := &file_guest_wire_agent_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2678,7 +2769,7 @@ func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionRequest.ProtoReflect.Descriptor instead.
 func (*ProvisionRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{41}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ProvisionRequest) GetKey() string {
@@ -2722,7 +2813,7 @@ type ProvisionReply struct {
 
 func (x *ProvisionReply) Reset() {
 	*x = ProvisionReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[42]
+	mi := &file_guest_wire_agent_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2734,7 +2825,7 @@ func (x *ProvisionReply) String() string {
 func (*ProvisionReply) ProtoMessage() {}
 
 func (x *ProvisionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[42]
+	mi := &file_guest_wire_agent_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2747,7 +2838,7 @@ func (x *ProvisionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionReply.ProtoReflect.Descriptor instead.
 func (*ProvisionReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{42}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ProvisionReply) GetMsg() isProvisionReply_Msg {
@@ -2806,7 +2897,7 @@ type ProvisionDone struct {
 
 func (x *ProvisionDone) Reset() {
 	*x = ProvisionDone{}
-	mi := &file_guest_wire_agent_proto_msgTypes[43]
+	mi := &file_guest_wire_agent_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2818,7 +2909,7 @@ func (x *ProvisionDone) String() string {
 func (*ProvisionDone) ProtoMessage() {}
 
 func (x *ProvisionDone) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[43]
+	mi := &file_guest_wire_agent_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2831,7 +2922,7 @@ func (x *ProvisionDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionDone.ProtoReflect.Descriptor instead.
 func (*ProvisionDone) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{43}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ProvisionDone) GetStatus() int32 {
@@ -3052,7 +3143,11 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x04more\x18\x02 \x01(\rR\x04more\"8\n" +
 	"\bListener\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\fR\aaddress\"B\n" +
+	"\aaddress\x18\x02 \x01(\fR\aaddress\"#\n" +
+	"\rListenRequest\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\"\x1f\n" +
+	"\vListenReply\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\"B\n" +
 	"\rSharesRequest\x12\x1d\n" +
 	"\n" +
 	"wait_nanos\x18\x01 \x01(\x03R\twaitNanos\x12\x12\n" +
@@ -3092,7 +3187,7 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x05error\x18\x05 \x01(\tR\x05error\x12\x1d\n" +
 	"\n" +
 	"took_nanos\x18\x06 \x01(\x03R\ttookNanos\x12\x12\n" +
-	"\x04tail\x18\a \x01(\fR\x04tail2\xdc\b\n" +
+	"\x04tail\x18\a \x01(\fR\x04tail2\xa6\t\n" +
 	"\x05Agent\x12C\n" +
 	"\x05Hello\x12\x1d.arcbox.agent.v1.HelloRequest\x1a\x1b.arcbox.agent.v1.HelloReply\x12@\n" +
 	"\x04Ping\x12\x1c.arcbox.agent.v1.PingRequest\x1a\x1a.arcbox.agent.v1.PingReply\x12R\n" +
@@ -3103,7 +3198,8 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x06CopyIn\x12\x1e.arcbox.agent.v1.CopyInRequest\x1a\x1c.arcbox.agent.v1.CopyInReply(\x01\x12C\n" +
 	"\x05Clock\x12\x1d.arcbox.agent.v1.ClockRequest\x1a\x1b.arcbox.agent.v1.ClockReply\x12I\n" +
 	"\aAddress\x12\x1f.arcbox.agent.v1.AddressRequest\x1a\x1d.arcbox.agent.v1.AddressReply\x12Q\n" +
-	"\tListeners\x12!.arcbox.agent.v1.ListenersRequest\x1a\x1f.arcbox.agent.v1.ListenersReply0\x01\x12F\n" +
+	"\tListeners\x12!.arcbox.agent.v1.ListenersRequest\x1a\x1f.arcbox.agent.v1.ListenersReply0\x01\x12H\n" +
+	"\x06Listen\x12\x1e.arcbox.agent.v1.ListenRequest\x1a\x1c.arcbox.agent.v1.ListenReply0\x01\x12F\n" +
 	"\x06Shares\x12\x1e.arcbox.agent.v1.SharesRequest\x1a\x1c.arcbox.agent.v1.SharesReply\x12@\n" +
 	"\x04Trim\x12\x1c.arcbox.agent.v1.TrimRequest\x1a\x1a.arcbox.agent.v1.TrimReply\x12@\n" +
 	"\x04Grow\x12\x1c.arcbox.agent.v1.GrowRequest\x1a\x1a.arcbox.agent.v1.GrowReply\x12L\n" +
@@ -3124,7 +3220,7 @@ func file_guest_wire_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_guest_wire_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_guest_wire_agent_proto_goTypes = []any{
 	(CopyEntry_Kind)(0),       // 0: arcbox.agent.v1.CopyEntry.Kind
 	(*AwaitBootRequest)(nil),  // 1: arcbox.agent.v1.AwaitBootRequest
@@ -3159,31 +3255,33 @@ var file_guest_wire_agent_proto_goTypes = []any{
 	(*ListenersRequest)(nil),  // 30: arcbox.agent.v1.ListenersRequest
 	(*ListenersReply)(nil),    // 31: arcbox.agent.v1.ListenersReply
 	(*Listener)(nil),          // 32: arcbox.agent.v1.Listener
-	(*SharesRequest)(nil),     // 33: arcbox.agent.v1.SharesRequest
-	(*SharesReply)(nil),       // 34: arcbox.agent.v1.SharesReply
-	(*ShareState)(nil),        // 35: arcbox.agent.v1.ShareState
-	(*TrimRequest)(nil),       // 36: arcbox.agent.v1.TrimRequest
-	(*TrimReply)(nil),         // 37: arcbox.agent.v1.TrimReply
-	(*GrowRequest)(nil),       // 38: arcbox.agent.v1.GrowRequest
-	(*GrowReply)(nil),         // 39: arcbox.agent.v1.GrowReply
-	(*ShutdownRequest)(nil),   // 40: arcbox.agent.v1.ShutdownRequest
-	(*ShutdownReply)(nil),     // 41: arcbox.agent.v1.ShutdownReply
-	(*ProvisionRequest)(nil),  // 42: arcbox.agent.v1.ProvisionRequest
-	(*ProvisionReply)(nil),    // 43: arcbox.agent.v1.ProvisionReply
-	(*ProvisionDone)(nil),     // 44: arcbox.agent.v1.ProvisionDone
-	nil,                       // 45: arcbox.agent.v1.AwaitBootReply.PhasesEntry
-	nil,                       // 46: arcbox.agent.v1.HelloReply.PhasesEntry
-	nil,                       // 47: arcbox.agent.v1.ExecStart.EnvEntry
+	(*ListenRequest)(nil),     // 33: arcbox.agent.v1.ListenRequest
+	(*ListenReply)(nil),       // 34: arcbox.agent.v1.ListenReply
+	(*SharesRequest)(nil),     // 35: arcbox.agent.v1.SharesRequest
+	(*SharesReply)(nil),       // 36: arcbox.agent.v1.SharesReply
+	(*ShareState)(nil),        // 37: arcbox.agent.v1.ShareState
+	(*TrimRequest)(nil),       // 38: arcbox.agent.v1.TrimRequest
+	(*TrimReply)(nil),         // 39: arcbox.agent.v1.TrimReply
+	(*GrowRequest)(nil),       // 40: arcbox.agent.v1.GrowRequest
+	(*GrowReply)(nil),         // 41: arcbox.agent.v1.GrowReply
+	(*ShutdownRequest)(nil),   // 42: arcbox.agent.v1.ShutdownRequest
+	(*ShutdownReply)(nil),     // 43: arcbox.agent.v1.ShutdownReply
+	(*ProvisionRequest)(nil),  // 44: arcbox.agent.v1.ProvisionRequest
+	(*ProvisionReply)(nil),    // 45: arcbox.agent.v1.ProvisionReply
+	(*ProvisionDone)(nil),     // 46: arcbox.agent.v1.ProvisionDone
+	nil,                       // 47: arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	nil,                       // 48: arcbox.agent.v1.HelloReply.PhasesEntry
+	nil,                       // 49: arcbox.agent.v1.ExecStart.EnvEntry
 }
 var file_guest_wire_agent_proto_depIdxs = []int32{
-	45, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
-	46, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
+	47, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	48, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
 	5,  // 2: arcbox.agent.v1.HelloReply.data:type_name -> arcbox.agent.v1.DiskState
 	11, // 3: arcbox.agent.v1.SystemInfoReply.interfaces:type_name -> arcbox.agent.v1.Interface
 	10, // 4: arcbox.agent.v1.SystemInfoReply.data:type_name -> arcbox.agent.v1.DiskUse
 	13, // 5: arcbox.agent.v1.ExecRequest.start:type_name -> arcbox.agent.v1.ExecStart
 	14, // 6: arcbox.agent.v1.ExecRequest.resize:type_name -> arcbox.agent.v1.TerminalSize
-	47, // 7: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
+	49, // 7: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
 	14, // 8: arcbox.agent.v1.ExecStart.terminal:type_name -> arcbox.agent.v1.TerminalSize
 	16, // 9: arcbox.agent.v1.ExecReply.started:type_name -> arcbox.agent.v1.ExecStarted
 	17, // 10: arcbox.agent.v1.ExecReply.done:type_name -> arcbox.agent.v1.ExecDone
@@ -3194,8 +3292,8 @@ var file_guest_wire_agent_proto_depIdxs = []int32{
 	25, // 15: arcbox.agent.v1.CopyPart.end:type_name -> arcbox.agent.v1.CopyEnd
 	0,  // 16: arcbox.agent.v1.CopyEntry.kind:type_name -> arcbox.agent.v1.CopyEntry.Kind
 	32, // 17: arcbox.agent.v1.ListenersReply.listeners:type_name -> arcbox.agent.v1.Listener
-	35, // 18: arcbox.agent.v1.SharesReply.shares:type_name -> arcbox.agent.v1.ShareState
-	44, // 19: arcbox.agent.v1.ProvisionReply.done:type_name -> arcbox.agent.v1.ProvisionDone
+	37, // 18: arcbox.agent.v1.SharesReply.shares:type_name -> arcbox.agent.v1.ShareState
+	46, // 19: arcbox.agent.v1.ProvisionReply.done:type_name -> arcbox.agent.v1.ProvisionDone
 	3,  // 20: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
 	6,  // 21: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
 	8,  // 22: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
@@ -3205,29 +3303,31 @@ var file_guest_wire_agent_proto_depIdxs = []int32{
 	26, // 26: arcbox.agent.v1.Agent.Clock:input_type -> arcbox.agent.v1.ClockRequest
 	28, // 27: arcbox.agent.v1.Agent.Address:input_type -> arcbox.agent.v1.AddressRequest
 	30, // 28: arcbox.agent.v1.Agent.Listeners:input_type -> arcbox.agent.v1.ListenersRequest
-	33, // 29: arcbox.agent.v1.Agent.Shares:input_type -> arcbox.agent.v1.SharesRequest
-	36, // 30: arcbox.agent.v1.Agent.Trim:input_type -> arcbox.agent.v1.TrimRequest
-	38, // 31: arcbox.agent.v1.Agent.Grow:input_type -> arcbox.agent.v1.GrowRequest
-	40, // 32: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
-	1,  // 33: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
-	42, // 34: arcbox.agent.v1.Agent.Provision:input_type -> arcbox.agent.v1.ProvisionRequest
-	4,  // 35: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
-	7,  // 36: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
-	9,  // 37: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
-	15, // 38: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
-	22, // 39: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
-	21, // 40: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
-	27, // 41: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
-	29, // 42: arcbox.agent.v1.Agent.Address:output_type -> arcbox.agent.v1.AddressReply
-	31, // 43: arcbox.agent.v1.Agent.Listeners:output_type -> arcbox.agent.v1.ListenersReply
-	34, // 44: arcbox.agent.v1.Agent.Shares:output_type -> arcbox.agent.v1.SharesReply
-	37, // 45: arcbox.agent.v1.Agent.Trim:output_type -> arcbox.agent.v1.TrimReply
-	39, // 46: arcbox.agent.v1.Agent.Grow:output_type -> arcbox.agent.v1.GrowReply
-	41, // 47: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
-	2,  // 48: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
-	43, // 49: arcbox.agent.v1.Agent.Provision:output_type -> arcbox.agent.v1.ProvisionReply
-	35, // [35:50] is the sub-list for method output_type
-	20, // [20:35] is the sub-list for method input_type
+	33, // 29: arcbox.agent.v1.Agent.Listen:input_type -> arcbox.agent.v1.ListenRequest
+	35, // 30: arcbox.agent.v1.Agent.Shares:input_type -> arcbox.agent.v1.SharesRequest
+	38, // 31: arcbox.agent.v1.Agent.Trim:input_type -> arcbox.agent.v1.TrimRequest
+	40, // 32: arcbox.agent.v1.Agent.Grow:input_type -> arcbox.agent.v1.GrowRequest
+	42, // 33: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
+	1,  // 34: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
+	44, // 35: arcbox.agent.v1.Agent.Provision:input_type -> arcbox.agent.v1.ProvisionRequest
+	4,  // 36: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
+	7,  // 37: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
+	9,  // 38: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
+	15, // 39: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
+	22, // 40: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
+	21, // 41: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
+	27, // 42: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
+	29, // 43: arcbox.agent.v1.Agent.Address:output_type -> arcbox.agent.v1.AddressReply
+	31, // 44: arcbox.agent.v1.Agent.Listeners:output_type -> arcbox.agent.v1.ListenersReply
+	34, // 45: arcbox.agent.v1.Agent.Listen:output_type -> arcbox.agent.v1.ListenReply
+	36, // 46: arcbox.agent.v1.Agent.Shares:output_type -> arcbox.agent.v1.SharesReply
+	39, // 47: arcbox.agent.v1.Agent.Trim:output_type -> arcbox.agent.v1.TrimReply
+	41, // 48: arcbox.agent.v1.Agent.Grow:output_type -> arcbox.agent.v1.GrowReply
+	43, // 49: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
+	2,  // 50: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
+	45, // 51: arcbox.agent.v1.Agent.Provision:output_type -> arcbox.agent.v1.ProvisionReply
+	36, // [36:52] is the sub-list for method output_type
+	20, // [20:36] is the sub-list for method input_type
 	20, // [20:20] is the sub-list for extension type_name
 	20, // [20:20] is the sub-list for extension extendee
 	0,  // [0:20] is the sub-list for field type_name
@@ -3262,7 +3362,7 @@ func file_guest_wire_agent_proto_init() {
 		(*CopyPart_Data)(nil),
 		(*CopyPart_End)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[42].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[44].OneofWrappers = []any{
 		(*ProvisionReply_Output)(nil),
 		(*ProvisionReply_Done)(nil),
 	}
@@ -3272,7 +3372,7 @@ func file_guest_wire_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_guest_wire_agent_proto_rawDesc), len(file_guest_wire_agent_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   47,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,6 +32,7 @@ const (
 	Agent_Clock_FullMethodName      = "/arcbox.agent.v1.Agent/Clock"
 	Agent_Address_FullMethodName    = "/arcbox.agent.v1.Agent/Address"
 	Agent_Listeners_FullMethodName  = "/arcbox.agent.v1.Agent/Listeners"
+	Agent_Listen_FullMethodName     = "/arcbox.agent.v1.Agent/Listen"
 	Agent_Shares_FullMethodName     = "/arcbox.agent.v1.Agent/Shares"
 	Agent_Trim_FullMethodName       = "/arcbox.agent.v1.Agent/Trim"
 	Agent_Grow_FullMethodName       = "/arcbox.agent.v1.Agent/Grow"
@@ -63,6 +64,9 @@ type AgentClient interface {
 	// once, and again whenever they are others, until the caller goes. It is able to
 	// where it says "listeners".
 	Listeners(ctx context.Context, in *ListenersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListenersReply], error)
+	// Listen makes a unix socket of the guest, which leads to the host, until the caller
+	// goes. It is able to where it says "listen".
+	Listen(ctx context.Context, in *ListenRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListenReply], error)
 	// Shares waits until each share of the launch is mounted, or can't be.
 	Shares(ctx context.Context, in *SharesRequest, opts ...grpc.CallOption) (*SharesReply, error)
 	// Trim tells the host which parts of the machine's own disk hold nothing, so
@@ -206,6 +210,25 @@ func (c *agentClient) Listeners(ctx context.Context, in *ListenersRequest, opts 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Agent_ListenersClient = grpc.ServerStreamingClient[ListenersReply]
 
+func (c *agentClient) Listen(ctx context.Context, in *ListenRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListenReply], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Agent_ServiceDesc.Streams[4], Agent_Listen_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ListenRequest, ListenReply]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_ListenClient = grpc.ServerStreamingClient[ListenReply]
+
 func (c *agentClient) Shares(ctx context.Context, in *SharesRequest, opts ...grpc.CallOption) (*SharesReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SharesReply)
@@ -258,7 +281,7 @@ func (c *agentClient) AwaitBoot(ctx context.Context, in *AwaitBootRequest, opts 
 
 func (c *agentClient) Provision(ctx context.Context, in *ProvisionRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ProvisionReply], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Agent_ServiceDesc.Streams[4], Agent_Provision_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Agent_ServiceDesc.Streams[5], Agent_Provision_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -298,6 +321,9 @@ type AgentServer interface {
 	// once, and again whenever they are others, until the caller goes. It is able to
 	// where it says "listeners".
 	Listeners(*ListenersRequest, grpc.ServerStreamingServer[ListenersReply]) error
+	// Listen makes a unix socket of the guest, which leads to the host, until the caller
+	// goes. It is able to where it says "listen".
+	Listen(*ListenRequest, grpc.ServerStreamingServer[ListenReply]) error
 	// Shares waits until each share of the launch is mounted, or can't be.
 	Shares(context.Context, *SharesRequest) (*SharesReply, error)
 	// Trim tells the host which parts of the machine's own disk hold nothing, so
@@ -353,6 +379,9 @@ func (UnimplementedAgentServer) Address(context.Context, *AddressRequest) (*Addr
 }
 func (UnimplementedAgentServer) Listeners(*ListenersRequest, grpc.ServerStreamingServer[ListenersReply]) error {
 	return status.Error(codes.Unimplemented, "method Listeners not implemented")
+}
+func (UnimplementedAgentServer) Listen(*ListenRequest, grpc.ServerStreamingServer[ListenReply]) error {
+	return status.Error(codes.Unimplemented, "method Listen not implemented")
 }
 func (UnimplementedAgentServer) Shares(context.Context, *SharesRequest) (*SharesReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Shares not implemented")
@@ -518,6 +547,17 @@ func _Agent_Listeners_Handler(srv interface{}, stream grpc.ServerStream) error {
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Agent_ListenersServer = grpc.ServerStreamingServer[ListenersReply]
+
+func _Agent_Listen_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ListenRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AgentServer).Listen(m, &grpc.GenericServerStream[ListenRequest, ListenReply]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_ListenServer = grpc.ServerStreamingServer[ListenReply]
 
 func _Agent_Shares_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SharesRequest)
@@ -688,6 +728,11 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Listeners",
 			Handler:       _Agent_Listeners_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Listen",
+			Handler:       _Agent_Listen_Handler,
 			ServerStreams: true,
 		},
 		{

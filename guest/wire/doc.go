@@ -12,8 +12,8 @@
 // On vsock port 1022 the same preface stands before SSH.
 //
 // A client that sends "ARCBOXO\n" and a key of 16 bytes in the place of gRPC
-// gets the stdout of the program that the key is of (ExecStarted), and nothing
-// but that. One that sends "ARCBOXF\n" and a line is connected with a socket of
+// gets the stdout of the program that the key is of (ExecStarted), or the
+// connection of the guest's (ListenReply), and nothing but that. One that sends "ARCBOXF\n" and a line is connected with a socket of
 // the guest ([AskForward]).
 package wire
 
@@ -60,6 +60,8 @@ const (
 	AbilityGrow     = "grow"     // Grow
 	// AbilityListeners is Listeners, and a forward to an address with a port.
 	AbilityListeners = "listeners"
+	// AbilityListen is Listen.
+	AbilityListen = "listen"
 	// AbilityProvision is Provision.
 	AbilityProvision = "provision"
 )
@@ -72,6 +74,9 @@ const (
 
 // MaxListeners is how many ports are told of at most.
 const MaxListeners = 64
+
+// MaxSocketPath is the longest path of a unix socket, in bytes.
+const MaxSocketPath = 107
 
 // MaxSide is the most rows or columns that a terminal has.
 const MaxSide = 1<<16 - 1

@@ -36,7 +36,7 @@ var table = map[string]row{
 
 	"hv/network/api": {may: []string{"hv/network/egress", "hv/process"}},
 	"hv/network/netd": {may: []string{
-		"guest", "guest/wire", "hv", "hv/network", "hv/network/api", "hv/process", "hv/vmhost/api", "hv/vmhost/client",
+		"guest", "guest/files", "guest/wire", "hv", "hv/network", "hv/network/api", "hv/process", "hv/vmhost/api", "hv/vmhost/client",
 	}, tests: []string{"hv/network/lease"}},
 	"hv/network/client": {
 		may:   []string{"hv/network/api", "hv/process", "hv/vmhost/api", "hv/vmhost/client"},
@@ -47,7 +47,7 @@ var table = map[string]row{
 	"guest/tree":          {may: []string{"guest/files", "guest/wire"}},
 	"guest":               {may: []string{"guest/tree", "guest/wire"}, tests: []string{"guest/agent"}},
 	"guest/agent/early":   {},
-	"guest/agent":         {may: []string{"guest/agent/early", "guest/tree", "guest/wire"}},
+	"guest/agent":         {may: []string{"guest/agent/early", "guest/files", "guest/tree", "guest/wire"}},
 	"guest/boot":          {may: []string{"guest/boot/modindex", "guest/files", "guest/image/erofs", "guest/packed"}, tests: []string{"guest/image/erofs/erofstest"}},
 	"guest/boot/modindex": {pure: true},
 	"guest/files":         {},

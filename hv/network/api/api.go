@@ -49,6 +49,7 @@ type Forward struct {
 	Protocol string `json:"protocol"`       // tcp, udp, unix
 	Listen   string `json:"listen"`         // address and port, or path, of the host
 	To       string `json:"to"`             // port, or path, of the guest; of an automatic one also address and port
+	In       bool   `json:"in,omitempty"`   // the guest's socket leads to the host's, instead; of unix only
 	Auto     bool   `json:"auto,omitempty"` // it is there because the guest listens; no engine sets it
 }
 
@@ -169,6 +170,9 @@ func (m Machine) Check() (c Checked, err error) {
 	for _, f := range m.Forwards {
 		if f.Auto {
 			return c, fmt.Errorf("machine %s: forward %q is automatic: those are the guest's to make", m.ID, f.Listen)
+		}
+		if f.In && f.Protocol != "unix" {
+			return c, fmt.Errorf("machine %s: forward %q: only a socket leads from the guest to the host", m.ID, f.Listen)
 		}
 	}
 	return c, nil

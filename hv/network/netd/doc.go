@@ -20,6 +20,9 @@
 // pass through this process and not through the engine. Datagrams go through the
 // network. A socket that can't be had is tried again, and says why.
 //
+// A socket inwards is the agent's, in the guest; this process opens both ends of each
+// connection, that of the host at the path that the engine has said.
+//
 // Where an engine wants automatic ports for a machine, the process asks the guest's
 // agent by itself what is listened at, and has a forward of each for as long. What
 // the engine said goes first.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,10 +23,11 @@ type fakeGuest struct {
 	wire.UnimplementedAgentServer
 	said chan []*wire.Listener
 	gone chan struct{} // ends a stream, once a token
+	come chan string   // somebody connects at this path
 }
 
 func (g *fakeGuest) Hello(context.Context, *wire.HelloRequest) (*wire.HelloReply, error) {
-	return &wire.HelloReply{Protocol: wire.Protocol, Abilities: []string{wire.AbilityListeners}}, nil
+	return &wire.HelloReply{Protocol: wire.Protocol, Abilities: []string{wire.AbilityListeners, wire.AbilityListen}}, nil
 }
 
 func (g *fakeGuest) Listeners(_ *wire.ListenersRequest, s grpc.ServerStreamingServer[wire.ListenersReply]) error {
@@ -41,6 +43,22 @@ func (g *fakeGuest) Listeners(_ *wire.ListenersRequest, s grpc.ServerStreamingSe
 			return nil
 		}
 	}
+}
+
+func (g *fakeGuest) Listen(req *wire.ListenRequest, s grpc.ServerStreamingServer[wire.ListenReply]) error {
+	err := s.Send(&wire.ListenReply{})
+	for err == nil {
+		select {
+		case path := <-g.come:
+			if path != req.GetPath() {
+				return io.ErrUnexpectedEOF
+			}
+			err = s.Send(&wire.ListenReply{Key: make([]byte, wire.BesideKey)})
+		case <-s.Context().Done():
+			return nil
+		}
+	}
+	return err
 }
 
 // dialled is what a VM host hands over.
@@ -77,7 +95,7 @@ func newGuest(t *testing.T, m *api.Machine) *fakeGuest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &fakeGuest{said: make(chan []*wire.Listener), gone: make(chan struct{})}
+	g := &fakeGuest{said: make(chan []*wire.Listener), gone: make(chan struct{}), come: make(chan string)}
 	s, dials := grpc.NewServer(), dialled{make(chan net.Conn), make(chan struct{})}
 	wire.RegisterAgentServer(s, g)
 	go func() { _ = s.Serve(dials) }()
@@ -177,4 +195,33 @@ func TestAutoPorts(t *testing.T) {
 	b.AutoPorts = false
 	go func() { _, _ = c.Write([]byte(text(t, api.Line{Set: b}))) }()
 	await(t, lines, "the end of the wish", forwards("b", "", 0))
+}
+
+// TestInwards: a guest's socket is there whether anybody listens on the host or not;
+// that nobody does is said from the first who connects until somebody does.
+func TestInwards(t *testing.T) {
+	d := testDaemon(t)
+	m := testMachine(t, "a")
+	g := newGuest(t, m)
+	own := filepath.Join(m.Host, "own")
+	m.Forwards = []api.Forward{{Protocol: "unix", Listen: own, To: "/run/in", In: true}}
+	c, lines := begin(t, d)
+	go func() { _, _ = c.Write([]byte(text(t, api.Line{Set: m}))) }()
+	is := func(why string) func(api.State) bool {
+		return func(s api.State) bool { return len(s.Forwards) == 1 && s.Forwards[0].Error == why }
+	}
+	await(t, lines, "the socket", is(""))
+	g.come <- "/run/in"
+	await(t, lines, "the missing end", is("the host's socket: no such file or directory"))
+	l, err := net.Listen("unix", own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	g.come <- "/run/in"
+	await(t, lines, "the other end", is(""))
+	m.Forwards[0].In, m.Forwards[0].Protocol = true, "tcp"
+	if err := d.set(*m); err == nil || !strings.Contains(err.Error(), "only a socket") {
+		t.Errorf("a port inwards: %v", err)
+	}
 }

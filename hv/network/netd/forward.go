@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"sync"
@@ -12,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 	"github.com/arcboxlabs/arcbox-engine/hv/network"
 	"github.com/arcboxlabs/arcbox-engine/hv/network/api"
 	"github.com/arcboxlabs/arcbox-engine/hv/process"
@@ -107,8 +107,11 @@ func (f *forward) run() {
 }
 
 func (f *forward) serve() error {
-	if f.Protocol == "udp" {
+	switch {
+	case f.Protocol == "udp":
 		return f.serveUDP()
+	case f.In:
+		return f.serveIn()
 	}
 	l, err := f.listen()
 	if err != nil {
@@ -141,42 +144,9 @@ func (f *forward) listen() (net.Listener, error) {
 	case "tcp":
 		return net.Listen("tcp", f.Listen)
 	case "unix":
-		if err := sweep(f.Listen); err != nil {
-			return nil, err
-		}
-		l, err := net.Listen("unix", f.Listen)
-		if err != nil {
-			return nil, err
-		}
-		if err := os.Chmod(f.Listen, 0o600); err != nil {
-			return nil, errors.Join(err, l.Close())
-		}
-		return l, nil
+		return files.ListenSocket(f.Listen)
 	}
 	return nil, fmt.Errorf("protocol %q is not known", f.Protocol)
-}
-
-// sweep removes a socket that nobody listens on, and nothing else.
-func sweep(path string) error {
-	fi, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if fi.Mode().Type() != os.ModeSocket {
-		return errors.New("something that is no socket is there")
-	}
-	c, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		_ = c.Close()
-		return errors.New("another process listens there")
-	}
-	if !errors.Is(err, unix.ECONNREFUSED) {
-		return err
-	}
-	return os.Remove(path)
 }
 
 // lead carries one connection to the guest. It closes c.
