@@ -60,7 +60,7 @@ func newDoctor(a *app) *cobra.Command {
 				return err
 			}
 			found := slices.Concat(
-				[]finding{a.seeEngine(ctx, h), seeKVM("/dev/kvm"), a.seeQEMU(ctx), seeProgram("virtiofsd", "-v needs it: apt-get install virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd")},
+				[]finding{a.seeEngine(ctx, h), a.seeService(ctx), seeKVM("/dev/kvm"), a.seeQEMU(ctx), seeProgram("virtiofsd", "-v needs it: apt-get install virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd")},
 				[]finding{seeBoot(h), seeSpace(h.Data), seeFiles(), seeClock(a.now())},
 				seeModes(h.Data, h.Run, h.Log), a.seeMachines(ctx, h),
 			)

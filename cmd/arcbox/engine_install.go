@@ -81,8 +81,7 @@ func (a *app) install(ctx context.Context, f installFlags) error {
 	if err != nil {
 		return err
 	}
-	ran := m.runs(ctx)
-	if !ran {
+	if !m.runs(ctx) {
 		if err := a.giveWay(ctx, h); err != nil {
 			return err
 		}
@@ -90,7 +89,7 @@ func (a *app) install(ctx context.Context, f installFlags) error {
 	if err := write(want, todo); err != nil {
 		return err
 	}
-	if err := m.activate(ctx, ran && changed(todo)); err != nil {
+	if err := m.activate(ctx, changed(todo)); err != nil {
 		return err
 	}
 	return a.printInstalled(ctx, h, m, todo)

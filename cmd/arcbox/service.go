@@ -35,8 +35,8 @@ type serviceManager interface {
 	ready(ctx context.Context) error
 	// runs tells whether it runs the engine now.
 	runs(ctx context.Context) bool
-	// activate starts the service, now and from now on; with fresh it is told anew.
-	activate(ctx context.Context, fresh bool) error
+	// activate starts the service, now and from now on; where its files changed, anew.
+	activate(ctx context.Context, changed bool) error
 	// deactivate ends the service for good, and has its files removed. Machines run on.
 	deactivate(ctx context.Context, remove func() error) error
 }

@@ -55,13 +55,13 @@ func (l *launchd) runs(ctx context.Context) bool {
 	return err == nil
 }
 
-func (l *launchd) activate(ctx context.Context, fresh bool) error {
+func (l *launchd) activate(ctx context.Context, changed bool) error {
 	path, err := l.plist()
 	if err != nil {
 		return err
 	}
 	loaded := l.runs(ctx)
-	if loaded && !fresh {
+	if loaded && !changed {
 		return nil
 	}
 	steps := [][]string{{"enable", l.domain() + "/" + service.Label}, {"bootstrap", l.domain(), path}}

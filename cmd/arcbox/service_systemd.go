@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/arcboxlabs/arcbox-engine/cmd/internal/service"
@@ -72,15 +73,18 @@ func (s *systemd) runs(ctx context.Context) bool {
 }
 
 // activate starts the units. Sockets and the engine begin anew where they are to
-// be others: the machines run on.
-func (s *systemd) activate(ctx context.Context, fresh bool) error {
-	steps := [][]string{{"daemon-reload"}}
-	if fresh {
+// be others: the machines run on. enable has systemd read all units again, which
+// takes long on a host that has much to do: it is done only where it is needed.
+func (s *systemd) activate(ctx context.Context, changed bool) error {
+	units := []string{service.SocketUnit, service.EngineUnit, service.MachinesUnit}
+	var steps [][]string
+	if changed && s.runs(ctx) {
 		steps = append(steps, []string{"stop", service.EngineUnit, service.SocketUnit})
 	}
-	steps = append(steps, []string{"enable", service.SocketUnit, service.EngineUnit, service.MachinesUnit},
-		[]string{"start", service.SocketUnit, service.EngineUnit, service.MachinesUnit})
-	for _, args := range steps {
+	if _, err := s.control(ctx, append([]string{"is-enabled"}, units...)...); err != nil || changed {
+		steps = append(steps, append([]string{"enable"}, units...))
+	}
+	for _, args := range append(steps, append([]string{"start"}, units...)) {
 		if _, err := s.control(ctx, args...); err != nil {
 			return &failure{code: exitGeneral, kind: "failed", cause: err, message: err.Error(), hint: s.journal()}
 		}
@@ -98,8 +102,12 @@ func (s *systemd) journal() string {
 // deactivate stops the units. That of the machines does nothing but as the
 // manager itself goes down. What somebody removed already is not missed.
 func (s *systemd) deactivate(ctx context.Context, remove func() error) error {
-	for _, unit := range []string{service.SocketUnit, service.EngineUnit, service.MachinesUnit} {
-		if _, err := s.control(ctx, "disable", "--now", unit); err != nil && s.known(ctx, unit) {
+	units := slices.DeleteFunc([]string{service.SocketUnit, service.EngineUnit, service.MachinesUnit}, func(unit string) bool {
+		state, _ := s.control(ctx, "show", "--property=LoadState", "--value", unit) // what is not said is there
+		return state == "not-found"
+	})
+	if len(units) > 0 {
+		if _, err := s.control(ctx, append([]string{"disable", "--now", "--no-reload"}, units...)...); err != nil {
 			return err
 		}
 	}
@@ -108,12 +116,6 @@ func (s *systemd) deactivate(ctx context.Context, remove func() error) error {
 	}
 	_, err := s.control(ctx, "daemon-reload")
 	return err
-}
-
-// known tells whether there is a file of a unit.
-func (s *systemd) known(ctx context.Context, unit string) bool {
-	state, _ := s.control(ctx, "show", "--property=LoadState", "--value", unit) // not said is known
-	return state != "not-found"
 }
 
 // goingDown tells whether the manager is shutting down: the host, or the session

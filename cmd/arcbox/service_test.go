@@ -63,7 +63,7 @@ func (s *servant) unit(name string) string { return filepath.Join(s.dir, ".confi
 
 func (s *servant) changes() []string {
 	return slices.DeleteFunc(slices.Clone(s.ran), func(line string) bool {
-		return strings.Contains(line, " show ") || strings.Contains(line, "is-active") || strings.Contains(line, "show-user")
+		return strings.Contains(line, " show ") || strings.Contains(line, "is-active") || strings.Contains(line, "is-enabled") || strings.Contains(line, "show-user")
 	})
 }
 
@@ -104,8 +104,8 @@ func TestInstallAsAUser(t *testing.T) {
 	if code := s.run(t, "engine", "install", "--allow-sim"); code != 0 || strings.Count(s.out.String(), "unchanged") != 3 {
 		t.Errorf("again: exit %d, %s%s", code, s.out.String(), s.err.String())
 	}
-	if slices.ContainsFunc(s.changes(), func(l string) bool { return strings.Contains(l, " stop ") }) {
-		t.Errorf("an engine that is as it should be was stopped: %v", s.ran)
+	if got := s.changes(); !slices.Equal(got, []string{"systemctl --user start arcbox-engine.socket arcbox-engine.service arcbox-machines.service"}) {
+		t.Errorf("where all is as it should be: %q", got)
 	}
 
 	// With other flags the engine begins anew, with its sockets; the unit of the machines is not stopped.
@@ -115,7 +115,7 @@ func TestInstallAsAUser(t *testing.T) {
 		t.Errorf("others: exit %d, %s%s", code, s.out.String(), s.err.String())
 	}
 	want := []string{
-		"systemctl --user daemon-reload", "systemctl --user stop arcbox-engine.service arcbox-engine.socket",
+		"systemctl --user stop arcbox-engine.service arcbox-engine.socket",
 		"systemctl --user enable arcbox-engine.socket arcbox-engine.service arcbox-machines.service",
 		"systemctl --user start arcbox-engine.socket arcbox-engine.service arcbox-machines.service",
 	}
@@ -188,7 +188,9 @@ func TestInstallRefuses(t *testing.T) {
 			was := s.env
 			s.env = func(n string) string { return map[string]string{"SUDO_USER": "ann"}[n] + was(n) }
 		}, exitUsage, []string{"ann", "sudo"}},
-		"systemd says no": {"engine install", func(s *servant) { s.fails["systemctl --user daemon-reload"] = true }, exitGeneral, []string{"refused", "journalctl --user -u arcbox-engine.service"}},
+		"systemd says no": {"engine install", func(s *servant) {
+			s.fails["systemctl --user start arcbox-engine.socket arcbox-engine.service arcbox-machines.service"] = true
+		}, exitGeneral, []string{"refused", "journalctl --user -u arcbox-engine.service"}},
 		"of another context": {"engine install", func(s *servant) {
 			was := s.env
 			s.env = func(n string) string { return map[string]string{contextVar: "lab"}[n] + was(n) }
@@ -285,14 +287,17 @@ func TestUninstall(t *testing.T) {
 	if err := os.Remove(s.unit(service.SocketUnit)); err != nil {
 		t.Fatal(err)
 	}
-	s.fails["systemctl --user disable --now "+service.SocketUnit] = true
 	s.answers["systemctl --user show --property=LoadState --value "+service.SocketUnit] = "not-found"
 	s.ran = nil
 	if code := s.run(t, "engine", "uninstall"); code != 0 || strings.Count(s.out.String(), "removed") != 2 {
 		t.Errorf("exit %d: %s%s", code, s.out.String(), s.err.String())
 	}
-	if s.ran[len(s.ran)-1] != "systemctl --user daemon-reload" || !strings.Contains(s.err.String(), "machines run on") {
-		t.Errorf("%q, %s", s.ran, s.err.String())
+	want := []string{"systemctl --user disable --now --no-reload arcbox-engine.service arcbox-machines.service", "systemctl --user daemon-reload"}
+	if got := s.changes(); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if !strings.Contains(s.err.String(), "machines run on") {
+		t.Error(s.err.String())
 	}
 	left, err := os.ReadDir(filepath.Dir(s.unit("x")))
 	if err != nil || len(left) > 0 {
@@ -355,5 +360,42 @@ func TestStopAtShutdown(t *testing.T) {
 		if code := s.run(t, strings.Fields("engine stop "+args)...); code != exitUsage {
 			t.Errorf("%s: exit %d: %s", args, code, s.err.String())
 		}
+	}
+}
+
+// doctor says how the service does.
+func TestDoctorSeesTheService(t *testing.T) {
+	s := newServant(t, serving())
+	active := "systemctl --user is-active arcbox-engine.service"
+	s.answers[active] = "active"
+	see := func() finding { return s.seeService(t.Context()) }
+	if f := see(); f.Grade != gradeOK || !strings.Contains(f.Found, "none") {
+		t.Errorf("none: %+v", f)
+	}
+	if code := s.run(t, "engine", "install"); code != 0 {
+		t.Fatal(s.err.String())
+	}
+	if f := see(); f.Grade != gradeWarning || !strings.Contains(f.Remedy, "linger") {
+		t.Errorf("without lingering: %+v", f)
+	}
+	run := s.host.run
+	s.host.run = func(ctx context.Context, name string, args ...string) (string, error) {
+		if name == "loginctl" {
+			return "yes", nil
+		}
+		return run(ctx, name, args...)
+	}
+	if f := see(); f.Grade != gradeOK || !strings.Contains(f.Found, s.unit(service.EngineUnit)+" runs") {
+		t.Errorf("well: %+v", f)
+	}
+	s.answers[active] = "failed"
+	if f := see(); f.Grade != gradeWarning || !strings.Contains(f.Found, "does not run") {
+		t.Errorf("not running: %+v", f)
+	}
+	if err := os.Remove(filepath.Join(s.dir, "bin", engineName)); err != nil {
+		t.Fatal(err)
+	}
+	if f := see(); f.Grade != gradeError || !strings.Contains(f.Found, "no such file") || f.Remedy != "arcbox engine install" {
+		t.Errorf("its program is gone: %+v", f)
 	}
 }
