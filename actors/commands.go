@@ -45,6 +45,7 @@ func init() {
 			fsm.Created: (*machine).provisionAgain, fsm.Stopped: (*machine).provisionAgain,
 			fsm.Starting: (*machine).provisionAgain, fsm.Running: (*machine).provisionAgain, fsm.Stopping: (*machine).provisionAgain,
 		},
+		verbClone:  {fsm.Created: (*machine).clone, fsm.Stopped: (*machine).clone},
 		verbRename: {fsm.Created: (*machine).rename, fsm.Stopped: (*machine).rename},
 		verbExport: {fsm.Created: (*machine).export, fsm.Stopped: (*machine).export},
 		verbAwait:  anyState((*machine).awaitState),
@@ -117,6 +118,8 @@ func (m *machine) conflict(c *command) error {
 	switch hint := "arcbox journal why " + m.ref.Name; {
 	case st.State == fsm.Removed, st.State == fsm.None:
 		return notFound(m.ref.Name)
+	case c.verb == verbClone:
+		return refuse(wire.Code_CODE_CONFLICT, "arcbox stop "+m.ref.Name, "machine %q is %s: only one that is stopped can be cloned", m.ref.Name, st.State)
 	case c.verb == verbRename:
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox stop "+m.ref.Name, "machine %q is %s: only one that does not run can be renamed", m.ref.Name, st.State)
 	case c.verb == verbExport:
@@ -203,21 +206,22 @@ func (m *machine) create(c *command) error {
 		return nil
 	}
 	defer release()
-	return m.created(c, spec, false)
+	return m.created(&making{c: c, spec: spec})
 }
 
 // created appends the record that makes the machine, and with it that it has a disk
 // already.
-func (m *machine) created(c *command, spec fsm.Spec, disk bool) error {
+func (m *machine) created(mk *making) error {
+	c, spec := mk.c, mk.spec
 	lease, err := m.lease(spec)
 	if err != nil {
 		return err
 	}
 	recs := []fsm.Record{{
 		Principal: c.principal, Request: c.request, Reason: fsm.ReasonPerson,
-		Fact: &fsm.CreatedFact{Spec: spec, RunTag: m.ref.RunTag, Lease: lease},
+		Fact: &fsm.CreatedFact{Spec: spec, RunTag: m.ref.RunTag, Lease: lease, Of: mk.of},
 	}}
-	if disk {
+	if mk.disk {
 		recs = append(recs, fsm.Record{Principal: c.principal, Fact: &fsm.DiskFormattedFact{Disk: fsm.DataDisk, Size: spec.Disk}})
 	}
 	if err = m.append(recs...); err != nil {
@@ -225,7 +229,7 @@ func (m *machine) created(c *command, spec fsm.Spec, disk bool) error {
 		return err
 	}
 	m.ref = refOf(m.state())
-	m.finish(c, "")
+	m.finish(c, mk.note)
 	return nil
 }
 
@@ -366,6 +370,9 @@ func (m *machine) removeIdle(c *command) error {
 	force := c.msg.(*wire.RemoveMachine).GetForce()
 	if m.exporting != nil && !force {
 		return refuse(wire.Code_CODE_UNSAFE, "arcbox rm -f "+m.ref.Name, "machine %q is being exported by %s: rm needs -f, which ends that", m.ref.Name, m.exporting.who)
+	}
+	if m.cloning != nil {
+		return m.removeCloned(c, force)
 	}
 	m.stopOdd(exportWork)
 	if st.Stray != nil && !force {

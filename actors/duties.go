@@ -135,7 +135,7 @@ func (m *machine) beginLaunch(d fsm.Duty) {
 	s, ref, lock := m.shared, m.ref, m.lock
 	m.lock = nil
 	l := m.state().Launch
-	o := Order{Launch: l.ID, CID: l.CID, Spec: m.state().LaunchSpec()}
+	o := Order{Launch: l.ID, CID: l.CID, Spec: m.state().LaunchSpec(), Of: m.state().Of}
 	o.Seed = m.state().OwesProvision() && o.Spec.Provision.Kind == fsm.ProvisionUserData
 	m.run(d, func(ctx context.Context, _ func(any)) any {
 		select {

@@ -85,6 +85,8 @@ func (m *machine) mayExport() error {
 		return refuse(wire.Code_CODE_UNSAFE, "arcbox stop "+m.ref.Name, "machine %q: a VM runs that should not (%s)", m.ref.Name, st.Stray.What)
 	case m.removing():
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox list", "machine %q is being removed", m.ref.Name)
+	case m.cloning != nil:
+		return refuse(wire.Code_CODE_CONFLICT, "arcbox inspect "+m.ref.Name, "machine %q is %s: it can be exported when that has ended", m.ref.Name, m.busy())
 	case m.exporting != nil:
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox inspect "+m.ref.Name, "machine %q is being exported by %s already", m.ref.Name, m.exporting.who)
 	}

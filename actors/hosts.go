@@ -30,7 +30,8 @@ type Order struct {
 	Launch string
 	CID    uint32
 	Spec   fsm.Spec
-	Seed   bool // the guest is to find the machine's user-data
+	Seed   bool        // the guest is to find the machine's user-data
+	Of     *fsm.Origin // the machine that its disk was copied of; nil = none
 }
 
 // VMExit is how a VM ended, as its VM host reported it or noted it down.

@@ -27,6 +27,7 @@ type machine struct {
 	start     *starting // a start that has no record yet
 	making    *making   // a create that has no record yet
 	exporting *exporting
+	cloning   *cloning
 	work      map[fsm.Duty]*work
 	odd       map[string]*work // workers that no duty owes: look, lock, kill
 	waiters   []*waiter
@@ -102,6 +103,8 @@ func (m *machine) Receive(ctx actor.Context) {
 		m.command(msg.c)
 	case renaming:
 		m.command(msg.c)
+	case cloneReady:
+		m.cloneMade(msg)
 	case *exporting:
 		m.exportBegun(msg)
 	default:
@@ -152,6 +155,9 @@ func (m *machine) broken(ctx actor.Context, r any) {
 		if m.answer(c, refused(err, nil)); c.promised {
 			m.nameSettled()
 		}
+	}
+	if m.cloning != nil {
+		m.answer(m.cloning.c, refused(err, nil))
 	}
 	if m.making != nil {
 		m.answer(m.making.c, refused(err, nil))
@@ -256,7 +262,7 @@ func (m *machine) publish() {
 	if m.state().Launch == nil {
 		m.netWhy, m.growWhy, m.shares = "", "", nil
 	}
-	m.view.publish(&Seen{Machine: m.state(), Unseen: m.unseen, Shares: m.shares})
+	m.view.publish(&Seen{Machine: m.state(), Unseen: m.unseen, Shares: m.shares, Busy: m.busy()})
 	m.wantNetwork(m.state())
 }
 

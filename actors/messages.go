@@ -39,6 +39,11 @@ type (
 		id string
 		c  *command
 	}
+	// cloneReady is a clone that has its disk, if there is one, and no machine yet.
+	cloneReady struct {
+		*cloning
+		stage string
+	}
 	// lookFirst tells a machine that was never started that it has a directory.
 	lookFirst struct{}
 )
@@ -68,6 +73,7 @@ const (
 	verbSet     verb = "set"
 	verbAgain   verb = "provision"
 	verbRename  verb = "rename"
+	verbClone   verb = "clone"
 	verbAwait   verb = "wait"
 	verbOpen    verb = "open"
 	verbLog     verb = "log"
@@ -94,7 +100,7 @@ type named interface{ GetName() string }
 var verbs = map[string]verb{
 	"CreateMachine": verbCreate, "StartMachine": verbStart, "StopMachine": verbStop,
 	"RestartMachine": verbRestart, "RemoveMachine": verbRemove, "AwaitMachine": verbAwait,
-	"SetMachine": verbSet, "ProvisionMachine": verbAgain, "RenameMachine": verbRename, "OpenGuest": verbOpen, "OpenLog": verbLog,
+	"SetMachine": verbSet, "ProvisionMachine": verbAgain, "RenameMachine": verbRename, "CloneMachine": verbClone, "OpenGuest": verbOpen, "OpenLog": verbLog,
 	"ExportMachine": verbExport,
 }
 

@@ -63,7 +63,10 @@ func machineOnWire(s *shared, m *Seen, whole bool) *wire.Machine {
 		Id: m.ID, Name: m.Name, State: string(m.State), Desired: string(m.Desired),
 		Health: string(h.Level), HealthWhy: h.Why, Spec: specOnWire(m.Spec),
 		CreatedUnixNanos: nanos(m.Made), SinceUnixNanos: nanos(m.Since), Seq: m.Seq, Cid: m.CID(),
-		Stray: m.Stray != nil, Damaged: m.Damaged,
+		Stray: m.Stray != nil, Damaged: m.Damaged, Busy: m.Busy,
+	}
+	if m.Of != nil {
+		out.CloneOf, out.CloneOfId = m.Of.Name, m.Of.ID
 	}
 	if pending(m.Machine) != "" {
 		out.LaunchedWith = specOnWire(m.LaunchSpec())

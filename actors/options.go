@@ -35,6 +35,9 @@ type Options struct {
 	// Disks are the machines' own disks on their way elsewhere and here; nil = none
 	// can be taken along.
 	Disks Disks
+	// CopyDisk copies the disk of a machine, whose lock is held, and keeps it, synced,
+	// as nobody's: the stage that it names (see Disks). said hears how far it is.
+	CopyDisk func(ctx context.Context, ref Ref, said func(done, all int64)) (stage string, err error)
 	// Tickets lets a client reach open's bytes by a socket and a ticket that is
 	// good once.
 	Tickets func(principal string, open func(context.Context, *net.UnixConn) error) (socket, ticket string)

@@ -57,6 +57,8 @@ type making struct {
 	spec    fsm.Spec
 	release func() // of the image
 	disk    bool   // it has one that came before it
+	of      *fsm.Origin
+	note    string // what is worth knowing
 }
 
 // kept is the result of that, and forgotten of its being taken away again, because
@@ -87,7 +89,7 @@ func (m *machine) keepFirst(mk *making, text []byte) error {
 func (m *machine) kept(r kept) {
 	err := r.err
 	if err == nil {
-		err = m.created(m.making.c, m.making.spec, m.making.disk)
+		err = m.created(m.making)
 	}
 	if err == nil {
 		m.keepDisk()

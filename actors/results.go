@@ -44,6 +44,8 @@ func (m *machine) discard(result any) {
 		m.closeLock(r.sight.Lock)
 	case exported:
 		r.e.over <- r.err
+	case copied:
+		m.dropStage(r.stage)
 	}
 }
 
@@ -258,6 +260,10 @@ func (m *machine) usurped(s Sight) {
 
 // workSaid takes what a worker says before it is done.
 func (m *machine) workSaid(d workSaid) {
+	if s, ok := d.said.(copying); ok && m.odd[d.w.name] == d.w {
+		m.copying(s)
+		return
+	}
 	if m.work[d.w.duty] != d.w || d.w.called {
 		return
 	}

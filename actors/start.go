@@ -47,6 +47,8 @@ func (m *machine) mayStart() error {
 		return refuse(wire.Code_CODE_UNSAFE, "arcbox stop "+m.ref.Name, "machine %q: a VM runs that should not (%s)", m.ref.Name, st.Stray.What)
 	case m.removing():
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox list", "machine %q is being removed", m.ref.Name)
+	case m.cloning != nil:
+		return refuse(wire.Code_CODE_CONFLICT, "arcbox inspect "+m.ref.Name, "machine %q is %s: it can be started when that has ended", m.ref.Name, m.busy())
 	case m.exporting != nil:
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox inspect "+m.ref.Name, "machine %q is being exported by %s: it can be started when that has ended", m.ref.Name, m.exporting.who)
 	case st.Spec.Backend == "sim" && !m.AllowSim:
@@ -149,6 +151,8 @@ func (m *machine) oddDone(w *work, result any) {
 		m.sharesKnown(r)
 	case exported:
 		m.exported(r)
+	case copied:
+		m.copied(w, r)
 	}
 }
 

@@ -65,7 +65,7 @@ func (t *story) tell() string {
 }
 
 var sentences = map[fsm.State]func(*story) string{
-	fsm.Created:  func(*story) string { return ": it was created and never started" },
+	fsm.Created:  (*story).created,
 	fsm.Starting: (*story).starting,
 	fsm.Running:  (*story).running,
 	fsm.Stopping: func(t *story) string { return ": " + asked(t.m.Stop) + t.deadline() },
@@ -112,6 +112,13 @@ func (t *story) began() string {
 	case fsm.ReasonPerson, fsm.ReasonRemove, fsm.ReasonEngineStop, fsm.ReasonHostShutdown:
 	}
 	return somebody(l.Principal) + " asked for its start"
+}
+
+func (t *story) created() string {
+	if of := t.m.Of; of != nil {
+		return ": it was made as a clone of " + of.Name + " and never started"
+	}
+	return ": it was created and never started"
 }
 
 func (t *story) starting() string {

@@ -61,6 +61,8 @@ func (s *supervisor) Receive(ctx actor.Context) {
 		s.reg.settle(msg.id, msg.name)
 	case passedOn:
 		s.passOn(ctx, msg)
+	case cloneReady:
+		s.cloneReady(ctx, msg)
 	case cleaned:
 		s.cleaned(ctx, msg.id)
 	case *wire.ClientGone:
@@ -84,6 +86,8 @@ func (s *supervisor) request(ctx actor.Context) {
 		s.create(ctx, msg)
 	case *wire.RenameMachine:
 		s.rename(ctx, msg)
+	case *wire.CloneMachine:
+		s.clone(ctx, msg)
 	case *wire.StopEngine:
 		s.stopEngine(ctx, msg)
 	case *wire.StageDisk:

@@ -16,6 +16,8 @@ type Seen struct {
 	Unseen bool
 	// Shares is what is wrong with each of the VM's shares; nil = nobody knows yet.
 	Shares []string
+	// Busy is what its disk is used for while it does not run; "" = nothing.
+	Busy string
 }
 
 // Health is the machine's health, unknown where nobody has looked yet.

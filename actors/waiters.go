@@ -49,6 +49,7 @@ var standings = map[verb]map[fsm.State]func(*machine, *waiter) proto.Message{
 	verbSet: {
 		fsm.Created: setBefore, fsm.Starting: setBefore, fsm.Running: setBefore, fsm.Stopping: setBefore, fsm.Stopped: setBefore,
 	},
+	verbClone:  {fsm.Created: done, fsm.Starting: done, fsm.Running: done, fsm.Stopping: done, fsm.Stopped: done},
 	verbRename: {fsm.Created: done, fsm.Starting: done, fsm.Running: done, fsm.Stopping: done, fsm.Stopped: done},
 	verbAgain:  {fsm.Created: done, fsm.Starting: done, fsm.Running: done, fsm.Stopping: done, fsm.Stopped: done},
 }
@@ -126,6 +127,9 @@ func (m *machine) refuseWaiters(v verb, err error) {
 }
 
 func (m *machine) clientGone(address string) {
+	if cl := m.cloning; cl != nil && cl.c.from != nil && cl.c.from.Address == address {
+		m.stopOdd(cloneWork)
+	}
 	left := m.waiters[:0:0]
 	for _, w := range m.waiters {
 		if w.c.from != nil && w.c.from.Address == address {

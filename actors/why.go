@@ -72,7 +72,7 @@ func offers(v verb, m *Seen) bool {
 		return live
 	case verbLog:
 		return m.Dir
-	case verbCreate, verbRestart, verbSet, verbAgain, verbRename, verbAwait:
+	case verbCreate, verbRestart, verbSet, verbAgain, verbRename, verbClone, verbAwait:
 	}
 	return true
 }

@@ -36,6 +36,8 @@ type Machine struct {
 	Provisioned *Provisioned `cbor:"60,keyasint,omitempty" json:"provisioned,omitempty"`
 	// Renamed is the record that gave it its name; 0 = it was created with it.
 	Renamed uint64 `cbor:"70,keyasint,omitempty" json:"renamed,omitempty"`
+	// Of is the machine that it is a clone of; nil = of none.
+	Of *Origin `cbor:"71,keyasint,omitempty" json:"of,omitempty"`
 }
 
 // Launch is the launch under way. It is nil where no VM may exist.
@@ -197,7 +199,7 @@ func (m *Machine) launch(change func(*Launch)) {
 
 func foldCreated(m *Machine, r Record) {
 	f := r.Fact.(*CreatedFact)
-	m.Name, m.Made, m.Spec, m.RunTag, m.Lease = r.Name, r.Time, f.Spec, f.RunTag, f.Lease
+	m.Name, m.Made, m.Spec, m.RunTag, m.Lease, m.Of = r.Name, r.Time, f.Spec, f.RunTag, f.Lease, f.Of
 	m.Desired, m.Health = DesiredStopped, Health{Level: HealthOK}
 }
 

@@ -187,6 +187,14 @@ type CreatedFact struct {
 	Spec   Spec   `cbor:"1,keyasint" json:"spec"`
 	RunTag string `cbor:"2,keyasint" json:"run_tag"` // short name of the directory that holds its sockets
 	Lease  *Lease `cbor:"3,keyasint,omitempty" json:"lease,omitempty"`
+	// Of is the machine that it is a clone of; nil = of none.
+	Of *Origin `cbor:"20,keyasint,omitempty" json:"of,omitempty"`
+}
+
+// Origin is a machine of which another is a clone, as it was called then.
+type Origin struct {
+	ID   string `cbor:"1,keyasint" json:"id"`
+	Name string `cbor:"2,keyasint" json:"name"`
 }
 
 // StartRequestedFact is the payload of start-requested.

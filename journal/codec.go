@@ -25,7 +25,8 @@ import (
 //	5  a spec's labels, its protection, and its shares; a reboot behind which booted
 //	   is owed again
 //	6  renamed; disk-formatted of a machine that was never started; egress-denied;
-//	   a spec's automatic ports, sockets inwards, architecture and Rosetta
+//	   a spec's automatic ports, sockets inwards, architecture and Rosetta;
+//	   what a machine is a clone of
 const format = 6
 
 // The versions of a record's value. These numbers are on disk: a number is

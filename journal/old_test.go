@@ -234,8 +234,8 @@ func v5() []fsm.Record {
 	return recs
 }
 
-// v6 is one whose machines were renamed, have automatic ports, an architecture and
-// Rosetta, and whose guests tried what they may not.
+// v6 is one whose machines are clones, were renamed, have automatic ports, an
+// architecture and Rosetta, and whose guests tried what they may not.
 func v6() []fsm.Record {
 	var recs []fsm.Record
 	for _, r := range v5() {
@@ -243,6 +243,7 @@ func v6() []fsm.Record {
 		case *fsm.CreatedFact:
 			g := *f
 			g.Spec = withSix(g.Spec)
+			g.Of = &fsm.Origin{ID: id(9), Name: "first"}
 			r.Fact = &g
 		case *fsm.SpecChangedFact:
 			g := *f

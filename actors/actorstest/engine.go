@@ -106,6 +106,7 @@ func (e *Engine) startActors() (*actors.Engine, error) {
 			Tickets:   func(string, func(context.Context, *net.UnixConn) error) (string, string) { return "", "" },
 			Booted:    e.World.Booted,
 			Grow:      e.World.Grow,
+			CopyDisk:  e.World.CopyDisk,
 			Shares:    e.World.Shares,
 			HoldImage: func(string) (func(), error) { return func() {}, nil },
 			Limits:    actors.Limits{CPUs: 8, Memory: 1 << 40},

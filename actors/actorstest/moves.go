@@ -11,6 +11,8 @@ import (
 // Came is the stage of the disk that every machine gets which comes with one.
 const Came = "came"
 
+var errFull = errors.New("the disk is full")
+
 var errNoStage = errors.New("no such disk has come")
 
 // Adopt implements actors.Disks.
@@ -27,6 +29,31 @@ func (w *World) Adopt(ctx context.Context, ref actors.Ref, stage string, _ int64
 	w.mu.Unlock()
 	_ = w.Gates.Wait(context.WithoutCancel(ctx), ref.Name+" adopted")
 	return nil
+}
+
+// CopyDisk copies a machine's disk. What came of it is the stage Came.
+func (w *World) CopyDisk(ctx context.Context, ref actors.Ref, said func(done, all int64)) (string, error) {
+	said(1<<20, 4<<20)
+	if err := w.Gates.Wait(ctx, ref.Name+" copy"); err != nil {
+		return "", err
+	}
+	w.mu.Lock()
+	p := w.at(ref)
+	if p.lock == nil || p.vm != nil {
+		w.breach("%s: its disk is copied without its lock", ref.Name)
+	}
+	if p.disk == "" {
+		w.breach("%s: a disk is copied that is not there", ref.Name)
+	}
+	full := w.scripts[ref.Name].Copy == "full"
+	w.mu.Unlock()
+	if full {
+		return "", errFull
+	}
+	if err := w.Gates.Wait(ctx, ref.Name+" copied"); err != nil {
+		return "", err
+	}
+	return Came, nil
 }
 
 // Own implements actors.Disks.

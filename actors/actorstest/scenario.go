@@ -20,7 +20,7 @@ import (
 //	create NAME [image] [came] [network [egress=POLICY]] [provision] [restart=POLICY] [block=PATH[,ro]] [owner=WHOSE] [id=REQUEST] [as=WHO] [&]
 //	start NAME [timeout=D] …     stop NAME [timeout=D] [kill] [no-kill] [host] …
 //	set NAME [cpus=N] [memory=MIB] [disk=MIB] [label=TIER] [protect=yes|no] [egress=POLICY] [auto-ports=yes|no] …
-//	rename NAME to=NAME …
+//	rename NAME to=NAME …       clone NAME to=NAME …
 //	again NAME …                 asks for its set-up once more
 //	restart NAME [kill] …        rm NAME [force] …        wait NAME UNTIL [timeout=D]
 //	engine-stop [machines] [host]                         why NAME                 list     ports NAME
@@ -167,6 +167,8 @@ func (l line) message() proto.Message {
 		return &wire.RemoveMachine{Request: l.request(), Name: l.name, Force: l.has("force")}
 	case "set":
 		return l.set()
+	case "clone":
+		return &wire.CloneMachine{Request: l.request(), Name: l.name, NewName: l.words["to"]}
 	case "rename":
 		return &wire.RenameMachine{Request: l.request(), Name: l.name, NewName: l.words["to"]}
 	case "again":
@@ -274,7 +276,7 @@ var acts = map[string]func(*Scenario, line) error{
 		return err
 	},
 	"script": func(s *Scenario, l line) error {
-		s.World.Script(l.name, Script{Launch: l.words["launch"], Boot: l.words["boot"], Stop: l.words["stop"], Setup: l.words["setup"], Share: l.words["share"]})
+		s.World.Script(l.name, Script{Copy: l.words["copy"], Launch: l.words["launch"], Boot: l.words["boot"], Stop: l.words["stop"], Setup: l.words["setup"], Share: l.words["share"]})
 		return nil
 	},
 	"happen": func(s *Scenario, l line) error {

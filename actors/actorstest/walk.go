@@ -136,6 +136,7 @@ var proofs = map[string][]fsm.Kind{
 	"RestartMachine": {fsm.KindReady},
 	"RemoveMachine":  {fsm.KindRemoved},
 	"SetMachine":     {fsm.KindSpecChanged, fsm.KindCreated},
+	"CloneMachine":   {fsm.KindCreated},
 	"RenameMachine":  {fsm.KindRenamed, fsm.KindCreated},
 }
 

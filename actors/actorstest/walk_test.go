@@ -125,6 +125,12 @@ var walks = map[string]func(*rapid.T, *Walk){
 			w.World.BringNetwork()
 		}
 	},
+	"clone": func(rt *rapid.T, w *Walk) {
+		name, to := names.Draw(rt, "name"), names.Draw(rt, "to")
+		send(rt, w, func(r *wire.Request) proto.Message {
+			return &wire.CloneMachine{Request: r, Name: name, NewName: to}
+		})
+	},
 	"rename": func(rt *rapid.T, w *Walk) {
 		name, to := names.Draw(rt, "name"), names.Draw(rt, "to")
 		send(rt, w, func(r *wire.Request) proto.Message {

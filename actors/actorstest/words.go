@@ -117,6 +117,10 @@ func factInWords(r fsm.Record) string {
 			s += fmt.Sprintf(" grown %dM", f.Grown>>20)
 		}
 		return s
+	case *fsm.CreatedFact:
+		if f.Of != nil {
+			return " clone of " + f.Of.Name
+		}
 	case *fsm.RenamedFact:
 		return " from " + f.From
 	case *fsm.DesiredChangedFact:

@@ -47,6 +47,7 @@ type Script struct {
 	Boot   string // "hangs": its agent never answers; "hangs-once": the first launch's does not; "untold": it does, and never says that its init is ready
 	Stop   string // "ignored": a shutdown is
 	Share  string // "lost": nobody serves it from the start
+	Copy   string // "full": there is no room for a copy of its disk
 	Setup  string // "fails": its script does; "hangs": it never ends; "unkept": there is no room for it
 }
 

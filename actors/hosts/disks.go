@@ -130,10 +130,14 @@ func withModules(s *hv.Spec, spec fsm.Spec, from booted) {
 
 // words are what the guest is told on its kernel's command line. The agent takes
 // the last of two, so a person's come last.
-func (w *World) words(ref actors.Ref, spec fsm.Spec) string {
+func (w *World) words(ref actors.Ref, o actors.Order) string {
+	spec := o.Spec
 	words := append([]string{"arcbox.name=" + ref.Name}, netWords(ref)...)
 	if spec.Image != "" {
 		words = append(words, "arcbox.root=image", "arcbox.id="+strings.ReplaceAll(ref.ID, "-", ""))
+		if o.Of != nil {
+			words = append(words, "arcbox.of="+strings.ReplaceAll(o.Of.ID, "-", "")+","+o.Of.Name)
+		}
 		if w.Zone != "" {
 			words = append(words, "arcbox.zone="+w.Zone)
 		}

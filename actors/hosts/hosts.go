@@ -220,7 +220,7 @@ func (w *World) spec(ctx context.Context, ref actors.Ref, o actors.Order) (hv.Sp
 	s := hv.Spec{
 		Version: hv.SpecVersion, Machine: ref.ID, Name: ref.Name, Launch: o.Launch, CID: hv.CID(o.CID),
 		Backend: hv.Backend(o.Spec.Backend), Accel: hv.Accel(o.Spec.Accel), CPUs: o.Spec.CPUs, Memory: o.Spec.Memory,
-		Cmdline: w.words(ref, o.Spec), Dir: p.Dir, RunDir: p.RunDir, Console: consoleBytes,
+		Cmdline: w.words(ref, o), Dir: p.Dir, RunDir: p.RunDir, Console: consoleBytes,
 		TokenFile: filepath.Join(p.Dir, api.TokenFile), Script: o.Spec.Script, VsockSock: true,
 		AccelCache: w.Cache,
 	}

@@ -54,9 +54,7 @@ func (w *World) Send(ctx context.Context, ref actors.Ref, to net.Conn) error {
 
 // Receive implements actors.Disks.
 func (w *World) Receive(ctx context.Context, from net.Conn) (string, error) {
-	name := make([]byte, stageBytes)
-	_, _ = rand.Read(name) // it never fails
-	stage := hex.EncodeToString(name)
+	stage := newStage()
 	dir := w.stage(stage)
 	err := os.MkdirAll(dir, 0o700)
 	if err == nil {
@@ -71,6 +69,12 @@ func (w *World) Receive(ctx context.Context, from net.Conn) (string, error) {
 		return "", err
 	}
 	return stage, nil
+}
+
+func newStage() string {
+	name := make([]byte, stageBytes)
+	_, _ = rand.Read(name) // it never fails
+	return hex.EncodeToString(name)
 }
 
 func (w *World) stage(name string) string { return filepath.Join(w.Stages, name) }
@@ -108,6 +112,26 @@ func checkPart(p *guestwire.CopyPart) error {
 		return fmt.Errorf("what came is no disk of at most %d bytes", int64(disk.MaxSize))
 	}
 	return nil
+}
+
+// CopyDisk copies a machine's disk as nobody's: see actors.Options.
+func (w *World) CopyDisk(ctx context.Context, ref actors.Ref, said func(done, all int64)) (string, error) {
+	stage := newStage()
+	dir := w.stage(stage)
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = disk.Copy(ctx, filepath.Join(w.place(ref).Dir, disk.FileName), filepath.Join(dir, disk.FileName), uuid.New(), func(done, all int64) error {
+			said(done, all)
+			return roomFor(dir)
+		})
+	}
+	if err != nil {
+		w.Drop(stage)
+	}
+	if errors.Is(err, unix.ENOSPC) {
+		err = &actors.Refusal{Code: wire.Code_CODE_LACKING, Hint: "df -h " + w.Machines, Message: fmt.Sprintf("machine %q can't be cloned: %v", ref.Name, err)}
+	}
+	return stage, err
 }
 
 // roomFor refuses to go on where little room is left.

@@ -79,6 +79,32 @@ func TestADiskMoves(t *testing.T) {
 	}
 }
 
+// A machine's disk is copied for a clone, and nothing is left where that is given up.
+func TestADiskIsCopied(t *testing.T) {
+	w, from, to := moving(t)
+	heard := int64(0)
+	stage, err := w.CopyDisk(t.Context(), from, func(done, all int64) { heard = max(heard, done) })
+	if err != nil || heard == 0 {
+		t.Fatal(heard, err)
+	}
+	if err := w.Adopt(t.Context(), to, stage, 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	use, err := disk.Used(filepath.Join(w.place(to).Dir, disk.FileName))
+	if err != nil || use.Size != 1<<40 || use.Allocated > 8<<20 {
+		t.Errorf("%+v, %v", use, err)
+	}
+	w.Drop(stage)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := w.CopyDisk(over, from, func(int64, int64) {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("given up: %v", err)
+	}
+	if left, err := os.ReadDir(w.Stages); err != nil || len(left) != 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+}
+
 // differing counts the blocks that differ of the first 109 MiB, in which everything
 // of an empty disk lies.
 func differing(t *testing.T, a, b string) (n int) {

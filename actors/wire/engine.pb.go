@@ -1692,6 +1692,68 @@ func (x *RenameMachine) GetNewName() string {
 	return ""
 }
 
+// CloneMachine makes a machine as another is that does not run, with a copy of its
+// disk. The other can't be started meanwhile. It is given up where the client goes.
+type CloneMachine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	NewName       string                 `protobuf:"bytes,3,opt,name=new_name,json=newName,proto3" json:"new_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CloneMachine) Reset() {
+	*x = CloneMachine{}
+	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloneMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloneMachine) ProtoMessage() {}
+
+func (x *CloneMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloneMachine.ProtoReflect.Descriptor instead.
+func (*CloneMachine) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CloneMachine) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *CloneMachine) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CloneMachine) GetNewName() string {
+	if x != nil {
+		return x.NewName
+	}
+	return ""
+}
+
 // StopEngine ends the engine; with machines, the machines first.
 type StopEngine struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1705,7 +1767,7 @@ type StopEngine struct {
 
 func (x *StopEngine) Reset() {
 	*x = StopEngine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	mi := &file_actors_wire_engine_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1717,7 +1779,7 @@ func (x *StopEngine) String() string {
 func (*StopEngine) ProtoMessage() {}
 
 func (x *StopEngine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	mi := &file_actors_wire_engine_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1730,7 +1792,7 @@ func (x *StopEngine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopEngine.ProtoReflect.Descriptor instead.
 func (*StopEngine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{19}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StopEngine) GetRequest() *Request {
@@ -1776,7 +1838,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_actors_wire_engine_proto_msgTypes[20]
+	mi := &file_actors_wire_engine_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1788,7 +1850,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[20]
+	mi := &file_actors_wire_engine_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1801,7 +1863,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{20}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Done) GetSeq() uint64 {
@@ -1853,7 +1915,7 @@ type ListMachines struct {
 
 func (x *ListMachines) Reset() {
 	*x = ListMachines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[21]
+	mi := &file_actors_wire_engine_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +1927,7 @@ func (x *ListMachines) String() string {
 func (*ListMachines) ProtoMessage() {}
 
 func (x *ListMachines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[21]
+	mi := &file_actors_wire_engine_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +1940,7 @@ func (x *ListMachines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachines.ProtoReflect.Descriptor instead.
 func (*ListMachines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{21}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListMachines) GetPaged() bool {
@@ -1907,7 +1969,7 @@ type Machines struct {
 
 func (x *Machines) Reset() {
 	*x = Machines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[22]
+	mi := &file_actors_wire_engine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1919,7 +1981,7 @@ func (x *Machines) String() string {
 func (*Machines) ProtoMessage() {}
 
 func (x *Machines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[22]
+	mi := &file_actors_wire_engine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1932,7 +1994,7 @@ func (x *Machines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machines.ProtoReflect.Descriptor instead.
 func (*Machines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{22}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Machines) GetVersion() uint64 {
@@ -1972,7 +2034,7 @@ type InspectMachine struct {
 
 func (x *InspectMachine) Reset() {
 	*x = InspectMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[23]
+	mi := &file_actors_wire_engine_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1984,7 +2046,7 @@ func (x *InspectMachine) String() string {
 func (*InspectMachine) ProtoMessage() {}
 
 func (x *InspectMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[23]
+	mi := &file_actors_wire_engine_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1997,7 +2059,7 @@ func (x *InspectMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectMachine.ProtoReflect.Descriptor instead.
 func (*InspectMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{23}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *InspectMachine) GetName() string {
@@ -2021,7 +2083,7 @@ type AwaitMachine struct {
 
 func (x *AwaitMachine) Reset() {
 	*x = AwaitMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[24]
+	mi := &file_actors_wire_engine_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2095,7 @@ func (x *AwaitMachine) String() string {
 func (*AwaitMachine) ProtoMessage() {}
 
 func (x *AwaitMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[24]
+	mi := &file_actors_wire_engine_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2108,7 @@ func (x *AwaitMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitMachine.ProtoReflect.Descriptor instead.
 func (*AwaitMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{24}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AwaitMachine) GetName() string {
@@ -2078,7 +2140,7 @@ type EngineStatus struct {
 
 func (x *EngineStatus) Reset() {
 	*x = EngineStatus{}
-	mi := &file_actors_wire_engine_proto_msgTypes[25]
+	mi := &file_actors_wire_engine_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2152,7 @@ func (x *EngineStatus) String() string {
 func (*EngineStatus) ProtoMessage() {}
 
 func (x *EngineStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[25]
+	mi := &file_actors_wire_engine_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2165,7 @@ func (x *EngineStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineStatus.ProtoReflect.Descriptor instead.
 func (*EngineStatus) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{25}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{26}
 }
 
 type EngineInfo struct {
@@ -2127,7 +2189,7 @@ type EngineInfo struct {
 
 func (x *EngineInfo) Reset() {
 	*x = EngineInfo{}
-	mi := &file_actors_wire_engine_proto_msgTypes[26]
+	mi := &file_actors_wire_engine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2139,7 +2201,7 @@ func (x *EngineInfo) String() string {
 func (*EngineInfo) ProtoMessage() {}
 
 func (x *EngineInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[26]
+	mi := &file_actors_wire_engine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2152,7 +2214,7 @@ func (x *EngineInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineInfo.ProtoReflect.Descriptor instead.
 func (*EngineInfo) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{26}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *EngineInfo) GetVersion() string {
@@ -2295,13 +2357,16 @@ type Machine struct {
 	Provisioned     *Provisioned     `protobuf:"bytes,60,opt,name=provisioned,proto3" json:"provisioned,omitempty"` // of its spec's set-up, the last time
 	// Of the engine, where the VM host is of another: the next start gets one of this.
 	OutdatedBy    string `protobuf:"bytes,90,opt,name=outdated_by,json=outdatedBy,proto3" json:"outdated_by,omitempty"`
+	CloneOf       string `protobuf:"bytes,81,opt,name=clone_of,json=cloneOf,proto3" json:"clone_of,omitempty"` // the name of the machine that it is a clone of, as it was then
+	CloneOfId     string `protobuf:"bytes,82,opt,name=clone_of_id,json=cloneOfId,proto3" json:"clone_of_id,omitempty"`
+	Busy          string `protobuf:"bytes,83,opt,name=busy,proto3" json:"busy,omitempty"` // what its disk is used for, in words
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[27]
+	mi := &file_actors_wire_engine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2313,7 +2378,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[27]
+	mi := &file_actors_wire_engine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2326,7 +2391,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{27}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Machine) GetId() string {
@@ -2644,6 +2709,27 @@ func (x *Machine) GetOutdatedBy() string {
 	return ""
 }
 
+func (x *Machine) GetCloneOf() string {
+	if x != nil {
+		return x.CloneOf
+	}
+	return ""
+}
+
+func (x *Machine) GetCloneOfId() string {
+	if x != nil {
+		return x.CloneOfId
+	}
+	return ""
+}
+
+func (x *Machine) GetBusy() string {
+	if x != nil {
+		return x.Busy
+	}
+	return ""
+}
+
 type Owed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Duty          string                 `protobuf:"bytes,1,opt,name=duty,proto3" json:"duty,omitempty"`
@@ -2655,7 +2741,7 @@ type Owed struct {
 
 func (x *Owed) Reset() {
 	*x = Owed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[28]
+	mi := &file_actors_wire_engine_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2667,7 +2753,7 @@ func (x *Owed) String() string {
 func (*Owed) ProtoMessage() {}
 
 func (x *Owed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[28]
+	mi := &file_actors_wire_engine_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2680,7 +2766,7 @@ func (x *Owed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owed.ProtoReflect.Descriptor instead.
 func (*Owed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{28}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Owed) GetDuty() string {
@@ -2716,7 +2802,7 @@ type OpenGuest struct {
 
 func (x *OpenGuest) Reset() {
 	*x = OpenGuest{}
-	mi := &file_actors_wire_engine_proto_msgTypes[29]
+	mi := &file_actors_wire_engine_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2728,7 +2814,7 @@ func (x *OpenGuest) String() string {
 func (*OpenGuest) ProtoMessage() {}
 
 func (x *OpenGuest) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[29]
+	mi := &file_actors_wire_engine_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2741,7 +2827,7 @@ func (x *OpenGuest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenGuest.ProtoReflect.Descriptor instead.
 func (*OpenGuest) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{29}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *OpenGuest) GetRequest() *Request {
@@ -2779,7 +2865,7 @@ type OpenLog struct {
 
 func (x *OpenLog) Reset() {
 	*x = OpenLog{}
-	mi := &file_actors_wire_engine_proto_msgTypes[30]
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2791,7 +2877,7 @@ func (x *OpenLog) String() string {
 func (*OpenLog) ProtoMessage() {}
 
 func (x *OpenLog) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[30]
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2804,7 +2890,7 @@ func (x *OpenLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenLog.ProtoReflect.Descriptor instead.
 func (*OpenLog) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{30}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *OpenLog) GetRequest() *Request {
@@ -2853,7 +2939,7 @@ type ExportMachine struct {
 
 func (x *ExportMachine) Reset() {
 	*x = ExportMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2865,7 +2951,7 @@ func (x *ExportMachine) String() string {
 func (*ExportMachine) ProtoMessage() {}
 
 func (x *ExportMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2878,7 +2964,7 @@ func (x *ExportMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportMachine.ProtoReflect.Descriptor instead.
 func (*ExportMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ExportMachine) GetName() string {
@@ -2900,7 +2986,7 @@ type Exporting struct {
 
 func (x *Exporting) Reset() {
 	*x = Exporting{}
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2912,7 +2998,7 @@ func (x *Exporting) String() string {
 func (*Exporting) ProtoMessage() {}
 
 func (x *Exporting) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2925,7 +3011,7 @@ func (x *Exporting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exporting.ProtoReflect.Descriptor instead.
 func (*Exporting) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Exporting) GetMachine() *Machine {
@@ -2953,7 +3039,7 @@ type StageDisk struct {
 
 func (x *StageDisk) Reset() {
 	*x = StageDisk{}
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2965,7 +3051,7 @@ func (x *StageDisk) String() string {
 func (*StageDisk) ProtoMessage() {}
 
 func (x *StageDisk) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2978,7 +3064,7 @@ func (x *StageDisk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageDisk.ProtoReflect.Descriptor instead.
 func (*StageDisk) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
 }
 
 // Ticket is good once, for ten seconds: connect to the socket, send it and a
@@ -2993,7 +3079,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	mi := &file_actors_wire_engine_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3005,7 +3091,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	mi := &file_actors_wire_engine_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3018,7 +3104,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Ticket) GetSocket() string {
@@ -3056,7 +3142,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_actors_wire_engine_proto_msgTypes[35]
+	mi := &file_actors_wire_engine_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3068,7 +3154,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[35]
+	mi := &file_actors_wire_engine_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3081,7 +3167,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{35}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Record) GetSeq() uint64 {
@@ -3189,7 +3275,7 @@ type QueryJournal struct {
 
 func (x *QueryJournal) Reset() {
 	*x = QueryJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[36]
+	mi := &file_actors_wire_engine_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3201,7 +3287,7 @@ func (x *QueryJournal) String() string {
 func (*QueryJournal) ProtoMessage() {}
 
 func (x *QueryJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[36]
+	mi := &file_actors_wire_engine_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3214,7 +3300,7 @@ func (x *QueryJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryJournal.ProtoReflect.Descriptor instead.
 func (*QueryJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{36}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *QueryJournal) GetMachine() string {
@@ -3270,7 +3356,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_actors_wire_engine_proto_msgTypes[37]
+	mi := &file_actors_wire_engine_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3282,7 +3368,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[37]
+	mi := &file_actors_wire_engine_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3295,7 +3381,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{37}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Records) GetRecords() []*Record {
@@ -3331,7 +3417,7 @@ type Follow struct {
 
 func (x *Follow) Reset() {
 	*x = Follow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[38]
+	mi := &file_actors_wire_engine_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3343,7 +3429,7 @@ func (x *Follow) String() string {
 func (*Follow) ProtoMessage() {}
 
 func (x *Follow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[38]
+	mi := &file_actors_wire_engine_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3356,7 +3442,7 @@ func (x *Follow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Follow.ProtoReflect.Descriptor instead.
 func (*Follow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{38}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Follow) GetQuery() *QueryJournal {
@@ -3382,7 +3468,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_actors_wire_engine_proto_msgTypes[39]
+	mi := &file_actors_wire_engine_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3394,7 +3480,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[39]
+	mi := &file_actors_wire_engine_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3407,7 +3493,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{39}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Grant) GetCredit() uint64 {
@@ -3425,7 +3511,7 @@ type Unfollow struct {
 
 func (x *Unfollow) Reset() {
 	*x = Unfollow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[40]
+	mi := &file_actors_wire_engine_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3437,7 +3523,7 @@ func (x *Unfollow) String() string {
 func (*Unfollow) ProtoMessage() {}
 
 func (x *Unfollow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[40]
+	mi := &file_actors_wire_engine_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3450,7 +3536,7 @@ func (x *Unfollow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unfollow.ProtoReflect.Descriptor instead.
 func (*Unfollow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{40}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{41}
 }
 
 type Followed struct {
@@ -3463,7 +3549,7 @@ type Followed struct {
 
 func (x *Followed) Reset() {
 	*x = Followed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[41]
+	mi := &file_actors_wire_engine_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3475,7 +3561,7 @@ func (x *Followed) String() string {
 func (*Followed) ProtoMessage() {}
 
 func (x *Followed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[41]
+	mi := &file_actors_wire_engine_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3488,7 +3574,7 @@ func (x *Followed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Followed.ProtoReflect.Descriptor instead.
 func (*Followed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{41}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Followed) GetRecords() []*Record {
@@ -3514,7 +3600,7 @@ type WhyMachine struct {
 
 func (x *WhyMachine) Reset() {
 	*x = WhyMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[42]
+	mi := &file_actors_wire_engine_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3526,7 +3612,7 @@ func (x *WhyMachine) String() string {
 func (*WhyMachine) ProtoMessage() {}
 
 func (x *WhyMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[42]
+	mi := &file_actors_wire_engine_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3539,7 +3625,7 @@ func (x *WhyMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhyMachine.ProtoReflect.Descriptor instead.
 func (*WhyMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{42}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *WhyMachine) GetName() string {
@@ -3562,7 +3648,7 @@ type Why struct {
 
 func (x *Why) Reset() {
 	*x = Why{}
-	mi := &file_actors_wire_engine_proto_msgTypes[43]
+	mi := &file_actors_wire_engine_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3574,7 +3660,7 @@ func (x *Why) String() string {
 func (*Why) ProtoMessage() {}
 
 func (x *Why) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[43]
+	mi := &file_actors_wire_engine_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3587,7 +3673,7 @@ func (x *Why) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Why.ProtoReflect.Descriptor instead.
 func (*Why) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{43}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Why) GetMachine() *Machine {
@@ -3636,7 +3722,7 @@ type Advice struct {
 
 func (x *Advice) Reset() {
 	*x = Advice{}
-	mi := &file_actors_wire_engine_proto_msgTypes[44]
+	mi := &file_actors_wire_engine_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3648,7 +3734,7 @@ func (x *Advice) String() string {
 func (*Advice) ProtoMessage() {}
 
 func (x *Advice) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[44]
+	mi := &file_actors_wire_engine_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3661,7 +3747,7 @@ func (x *Advice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Advice.ProtoReflect.Descriptor instead.
 func (*Advice) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{44}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Advice) GetCommand() string {
@@ -3694,7 +3780,7 @@ type MachinesAt struct {
 
 func (x *MachinesAt) Reset() {
 	*x = MachinesAt{}
-	mi := &file_actors_wire_engine_proto_msgTypes[45]
+	mi := &file_actors_wire_engine_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3706,7 +3792,7 @@ func (x *MachinesAt) String() string {
 func (*MachinesAt) ProtoMessage() {}
 
 func (x *MachinesAt) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[45]
+	mi := &file_actors_wire_engine_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3719,7 +3805,7 @@ func (x *MachinesAt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MachinesAt.ProtoReflect.Descriptor instead.
 func (*MachinesAt) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{45}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *MachinesAt) GetUnixNanos() int64 {
@@ -3762,7 +3848,7 @@ type PastMachines struct {
 
 func (x *PastMachines) Reset() {
 	*x = PastMachines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[46]
+	mi := &file_actors_wire_engine_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3774,7 +3860,7 @@ func (x *PastMachines) String() string {
 func (*PastMachines) ProtoMessage() {}
 
 func (x *PastMachines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[46]
+	mi := &file_actors_wire_engine_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3787,7 +3873,7 @@ func (x *PastMachines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PastMachines.ProtoReflect.Descriptor instead.
 func (*PastMachines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{46}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *PastMachines) GetSeq() uint64 {
@@ -3830,7 +3916,7 @@ type DrawTimeline struct {
 
 func (x *DrawTimeline) Reset() {
 	*x = DrawTimeline{}
-	mi := &file_actors_wire_engine_proto_msgTypes[47]
+	mi := &file_actors_wire_engine_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3842,7 +3928,7 @@ func (x *DrawTimeline) String() string {
 func (*DrawTimeline) ProtoMessage() {}
 
 func (x *DrawTimeline) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[47]
+	mi := &file_actors_wire_engine_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3855,7 +3941,7 @@ func (x *DrawTimeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrawTimeline.ProtoReflect.Descriptor instead.
 func (*DrawTimeline) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{47}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *DrawTimeline) GetNames() []string {
@@ -3891,7 +3977,7 @@ type Timeline struct {
 
 func (x *Timeline) Reset() {
 	*x = Timeline{}
-	mi := &file_actors_wire_engine_proto_msgTypes[48]
+	mi := &file_actors_wire_engine_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3903,7 +3989,7 @@ func (x *Timeline) String() string {
 func (*Timeline) ProtoMessage() {}
 
 func (x *Timeline) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[48]
+	mi := &file_actors_wire_engine_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3916,7 +4002,7 @@ func (x *Timeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeline.ProtoReflect.Descriptor instead.
 func (*Timeline) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{48}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Timeline) GetSinceUnixNanos() int64 {
@@ -3959,7 +4045,7 @@ type Life struct {
 
 func (x *Life) Reset() {
 	*x = Life{}
-	mi := &file_actors_wire_engine_proto_msgTypes[49]
+	mi := &file_actors_wire_engine_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3971,7 +4057,7 @@ func (x *Life) String() string {
 func (*Life) ProtoMessage() {}
 
 func (x *Life) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[49]
+	mi := &file_actors_wire_engine_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3984,7 +4070,7 @@ func (x *Life) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Life.ProtoReflect.Descriptor instead.
 func (*Life) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{49}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Life) GetMachine() string {
@@ -4028,7 +4114,7 @@ type Span struct {
 
 func (x *Span) Reset() {
 	*x = Span{}
-	mi := &file_actors_wire_engine_proto_msgTypes[50]
+	mi := &file_actors_wire_engine_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4040,7 +4126,7 @@ func (x *Span) String() string {
 func (*Span) ProtoMessage() {}
 
 func (x *Span) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[50]
+	mi := &file_actors_wire_engine_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4053,7 +4139,7 @@ func (x *Span) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Span.ProtoReflect.Descriptor instead.
 func (*Span) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{50}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Span) GetState() string {
@@ -4101,7 +4187,7 @@ type CountJournal struct {
 
 func (x *CountJournal) Reset() {
 	*x = CountJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[51]
+	mi := &file_actors_wire_engine_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4113,7 +4199,7 @@ func (x *CountJournal) String() string {
 func (*CountJournal) ProtoMessage() {}
 
 func (x *CountJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[51]
+	mi := &file_actors_wire_engine_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4126,7 +4212,7 @@ func (x *CountJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountJournal.ProtoReflect.Descriptor instead.
 func (*CountJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{51}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CountJournal) GetSinceUnixNanos() int64 {
@@ -4161,7 +4247,7 @@ type JournalStats struct {
 
 func (x *JournalStats) Reset() {
 	*x = JournalStats{}
-	mi := &file_actors_wire_engine_proto_msgTypes[52]
+	mi := &file_actors_wire_engine_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4173,7 +4259,7 @@ func (x *JournalStats) String() string {
 func (*JournalStats) ProtoMessage() {}
 
 func (x *JournalStats) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[52]
+	mi := &file_actors_wire_engine_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4186,7 +4272,7 @@ func (x *JournalStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalStats.ProtoReflect.Descriptor instead.
 func (*JournalStats) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{52}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *JournalStats) GetRecords() uint64 {
@@ -4323,7 +4409,7 @@ type Tally struct {
 
 func (x *Tally) Reset() {
 	*x = Tally{}
-	mi := &file_actors_wire_engine_proto_msgTypes[53]
+	mi := &file_actors_wire_engine_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4335,7 +4421,7 @@ func (x *Tally) String() string {
 func (*Tally) ProtoMessage() {}
 
 func (x *Tally) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[53]
+	mi := &file_actors_wire_engine_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4348,7 +4434,7 @@ func (x *Tally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tally.ProtoReflect.Descriptor instead.
 func (*Tally) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{53}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Tally) GetMachine() string {
@@ -4411,7 +4497,7 @@ type BackupJournal struct {
 
 func (x *BackupJournal) Reset() {
 	*x = BackupJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[54]
+	mi := &file_actors_wire_engine_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4423,7 +4509,7 @@ func (x *BackupJournal) String() string {
 func (*BackupJournal) ProtoMessage() {}
 
 func (x *BackupJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[54]
+	mi := &file_actors_wire_engine_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4436,7 +4522,7 @@ func (x *BackupJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupJournal.ProtoReflect.Descriptor instead.
 func (*BackupJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{54}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *BackupJournal) GetDir() string {
@@ -4458,7 +4544,7 @@ type BackedUp struct {
 
 func (x *BackedUp) Reset() {
 	*x = BackedUp{}
-	mi := &file_actors_wire_engine_proto_msgTypes[55]
+	mi := &file_actors_wire_engine_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4470,7 +4556,7 @@ func (x *BackedUp) String() string {
 func (*BackedUp) ProtoMessage() {}
 
 func (x *BackedUp) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[55]
+	mi := &file_actors_wire_engine_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4483,7 +4569,7 @@ func (x *BackedUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackedUp.ProtoReflect.Descriptor instead.
 func (*BackedUp) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{55}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *BackedUp) GetDir() string {
@@ -4522,7 +4608,7 @@ type VerifyJournal struct {
 
 func (x *VerifyJournal) Reset() {
 	*x = VerifyJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[56]
+	mi := &file_actors_wire_engine_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4534,7 +4620,7 @@ func (x *VerifyJournal) String() string {
 func (*VerifyJournal) ProtoMessage() {}
 
 func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[56]
+	mi := &file_actors_wire_engine_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4547,7 +4633,7 @@ func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyJournal.ProtoReflect.Descriptor instead.
 func (*VerifyJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{56}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{57}
 }
 
 type Verified struct {
@@ -4563,7 +4649,7 @@ type Verified struct {
 
 func (x *Verified) Reset() {
 	*x = Verified{}
-	mi := &file_actors_wire_engine_proto_msgTypes[57]
+	mi := &file_actors_wire_engine_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4575,7 +4661,7 @@ func (x *Verified) String() string {
 func (*Verified) ProtoMessage() {}
 
 func (x *Verified) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[57]
+	mi := &file_actors_wire_engine_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4588,7 +4674,7 @@ func (x *Verified) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verified.ProtoReflect.Descriptor instead.
 func (*Verified) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{57}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Verified) GetOk() bool {
@@ -4637,7 +4723,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_actors_wire_engine_proto_msgTypes[58]
+	mi := &file_actors_wire_engine_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4649,7 +4735,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[58]
+	mi := &file_actors_wire_engine_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4662,7 +4748,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{58}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Fault) GetSeq() uint64 {
@@ -4701,7 +4787,7 @@ type InviteClient struct {
 
 func (x *InviteClient) Reset() {
 	*x = InviteClient{}
-	mi := &file_actors_wire_engine_proto_msgTypes[59]
+	mi := &file_actors_wire_engine_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4713,7 +4799,7 @@ func (x *InviteClient) String() string {
 func (*InviteClient) ProtoMessage() {}
 
 func (x *InviteClient) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[59]
+	mi := &file_actors_wire_engine_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4726,7 +4812,7 @@ func (x *InviteClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteClient.ProtoReflect.Descriptor instead.
 func (*InviteClient) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{59}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *InviteClient) GetRequest() *Request {
@@ -4774,7 +4860,7 @@ type Invited struct {
 
 func (x *Invited) Reset() {
 	*x = Invited{}
-	mi := &file_actors_wire_engine_proto_msgTypes[60]
+	mi := &file_actors_wire_engine_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4786,7 +4872,7 @@ func (x *Invited) String() string {
 func (*Invited) ProtoMessage() {}
 
 func (x *Invited) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[60]
+	mi := &file_actors_wire_engine_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4799,7 +4885,7 @@ func (x *Invited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invited.ProtoReflect.Descriptor instead.
 func (*Invited) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{60}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Invited) GetToken() string {
@@ -4825,7 +4911,7 @@ type ListClients struct {
 
 func (x *ListClients) Reset() {
 	*x = ListClients{}
-	mi := &file_actors_wire_engine_proto_msgTypes[61]
+	mi := &file_actors_wire_engine_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4837,7 +4923,7 @@ func (x *ListClients) String() string {
 func (*ListClients) ProtoMessage() {}
 
 func (x *ListClients) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[61]
+	mi := &file_actors_wire_engine_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4850,7 +4936,7 @@ func (x *ListClients) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClients.ProtoReflect.Descriptor instead.
 func (*ListClients) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{61}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{62}
 }
 
 type RemoteClients struct {
@@ -4863,7 +4949,7 @@ type RemoteClients struct {
 
 func (x *RemoteClients) Reset() {
 	*x = RemoteClients{}
-	mi := &file_actors_wire_engine_proto_msgTypes[62]
+	mi := &file_actors_wire_engine_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4875,7 +4961,7 @@ func (x *RemoteClients) String() string {
 func (*RemoteClients) ProtoMessage() {}
 
 func (x *RemoteClients) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[62]
+	mi := &file_actors_wire_engine_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4888,7 +4974,7 @@ func (x *RemoteClients) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteClients.ProtoReflect.Descriptor instead.
 func (*RemoteClients) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{62}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *RemoteClients) GetClients() []*RemoteClient {
@@ -4919,7 +5005,7 @@ type RemoteClient struct {
 
 func (x *RemoteClient) Reset() {
 	*x = RemoteClient{}
-	mi := &file_actors_wire_engine_proto_msgTypes[63]
+	mi := &file_actors_wire_engine_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4931,7 +5017,7 @@ func (x *RemoteClient) String() string {
 func (*RemoteClient) ProtoMessage() {}
 
 func (x *RemoteClient) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[63]
+	mi := &file_actors_wire_engine_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4944,7 +5030,7 @@ func (x *RemoteClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteClient.ProtoReflect.Descriptor instead.
 func (*RemoteClient) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{63}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *RemoteClient) GetName() string {
@@ -5001,7 +5087,7 @@ type RevokeClient struct {
 
 func (x *RevokeClient) Reset() {
 	*x = RevokeClient{}
-	mi := &file_actors_wire_engine_proto_msgTypes[64]
+	mi := &file_actors_wire_engine_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5013,7 +5099,7 @@ func (x *RevokeClient) String() string {
 func (*RevokeClient) ProtoMessage() {}
 
 func (x *RevokeClient) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[64]
+	mi := &file_actors_wire_engine_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5026,7 +5112,7 @@ func (x *RevokeClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeClient.ProtoReflect.Descriptor instead.
 func (*RevokeClient) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{64}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *RevokeClient) GetRequest() *Request {
@@ -5052,7 +5138,7 @@ type Revoked struct {
 
 func (x *Revoked) Reset() {
 	*x = Revoked{}
-	mi := &file_actors_wire_engine_proto_msgTypes[65]
+	mi := &file_actors_wire_engine_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5064,7 +5150,7 @@ func (x *Revoked) String() string {
 func (*Revoked) ProtoMessage() {}
 
 func (x *Revoked) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[65]
+	mi := &file_actors_wire_engine_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5077,7 +5163,7 @@ func (x *Revoked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoked.ProtoReflect.Descriptor instead.
 func (*Revoked) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{65}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Revoked) GetCut() uint32 {
@@ -5240,6 +5326,10 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\rRenameMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x19\n" +
+	"\bnew_name\x18\x03 \x01(\tR\anewName\"r\n" +
+	"\fCloneMachine\x123\n" +
+	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x19\n" +
 	"\bnew_name\x18\x03 \x01(\tR\anewName\"\x9a\x01\n" +
 	"\n" +
 	"StopEngine\x123\n" +
@@ -5286,7 +5376,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\n" +
 	"unrepaired\x18\f \x01(\rR\n" +
 	"unrepaired\x12\x18\n" +
-	"\adamaged\x18\r \x01(\rR\adamaged\"\x89\r\n" +
+	"\adamaged\x18\r \x01(\rR\adamaged\"\xd8\r\n" +
 	"\aMachine\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -5339,7 +5429,10 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x06shares\x18F \x03(\v2\x1c.arcbox.engine.v1.ShareStateR\x06shares\x12?\n" +
 	"\vprovisioned\x18< \x01(\v2\x1d.arcbox.engine.v1.ProvisionedR\vprovisioned\x12\x1f\n" +
 	"\voutdated_by\x18Z \x01(\tR\n" +
-	"outdatedBy\x1a9\n" +
+	"outdatedBy\x12\x19\n" +
+	"\bclone_of\x18Q \x01(\tR\acloneOf\x12\x1e\n" +
+	"\vclone_of_id\x18R \x01(\tR\tcloneOfId\x12\x12\n" +
+	"\x04busy\x18S \x01(\tR\x04busy\x1a9\n" +
 	"\vPhasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a=\n" +
@@ -5562,7 +5655,7 @@ func file_actors_wire_engine_proto_rawDescGZIP() []byte {
 }
 
 var file_actors_wire_engine_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
+var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
 var file_actors_wire_engine_proto_goTypes = []any{
 	(Code)(0),                // 0: arcbox.engine.v1.Code
 	(*Refused)(nil),          // 1: arcbox.engine.v1.Refused
@@ -5584,59 +5677,60 @@ var file_actors_wire_engine_proto_goTypes = []any{
 	(*RemoveMachine)(nil),    // 17: arcbox.engine.v1.RemoveMachine
 	(*SetMachine)(nil),       // 18: arcbox.engine.v1.SetMachine
 	(*RenameMachine)(nil),    // 19: arcbox.engine.v1.RenameMachine
-	(*StopEngine)(nil),       // 20: arcbox.engine.v1.StopEngine
-	(*Done)(nil),             // 21: arcbox.engine.v1.Done
-	(*ListMachines)(nil),     // 22: arcbox.engine.v1.ListMachines
-	(*Machines)(nil),         // 23: arcbox.engine.v1.Machines
-	(*InspectMachine)(nil),   // 24: arcbox.engine.v1.InspectMachine
-	(*AwaitMachine)(nil),     // 25: arcbox.engine.v1.AwaitMachine
-	(*EngineStatus)(nil),     // 26: arcbox.engine.v1.EngineStatus
-	(*EngineInfo)(nil),       // 27: arcbox.engine.v1.EngineInfo
-	(*Machine)(nil),          // 28: arcbox.engine.v1.Machine
-	(*Owed)(nil),             // 29: arcbox.engine.v1.Owed
-	(*OpenGuest)(nil),        // 30: arcbox.engine.v1.OpenGuest
-	(*OpenLog)(nil),          // 31: arcbox.engine.v1.OpenLog
-	(*ExportMachine)(nil),    // 32: arcbox.engine.v1.ExportMachine
-	(*Exporting)(nil),        // 33: arcbox.engine.v1.Exporting
-	(*StageDisk)(nil),        // 34: arcbox.engine.v1.StageDisk
-	(*Ticket)(nil),           // 35: arcbox.engine.v1.Ticket
-	(*Record)(nil),           // 36: arcbox.engine.v1.Record
-	(*QueryJournal)(nil),     // 37: arcbox.engine.v1.QueryJournal
-	(*Records)(nil),          // 38: arcbox.engine.v1.Records
-	(*Follow)(nil),           // 39: arcbox.engine.v1.Follow
-	(*Grant)(nil),            // 40: arcbox.engine.v1.Grant
-	(*Unfollow)(nil),         // 41: arcbox.engine.v1.Unfollow
-	(*Followed)(nil),         // 42: arcbox.engine.v1.Followed
-	(*WhyMachine)(nil),       // 43: arcbox.engine.v1.WhyMachine
-	(*Why)(nil),              // 44: arcbox.engine.v1.Why
-	(*Advice)(nil),           // 45: arcbox.engine.v1.Advice
-	(*MachinesAt)(nil),       // 46: arcbox.engine.v1.MachinesAt
-	(*PastMachines)(nil),     // 47: arcbox.engine.v1.PastMachines
-	(*DrawTimeline)(nil),     // 48: arcbox.engine.v1.DrawTimeline
-	(*Timeline)(nil),         // 49: arcbox.engine.v1.Timeline
-	(*Life)(nil),             // 50: arcbox.engine.v1.Life
-	(*Span)(nil),             // 51: arcbox.engine.v1.Span
-	(*CountJournal)(nil),     // 52: arcbox.engine.v1.CountJournal
-	(*JournalStats)(nil),     // 53: arcbox.engine.v1.JournalStats
-	(*Tally)(nil),            // 54: arcbox.engine.v1.Tally
-	(*BackupJournal)(nil),    // 55: arcbox.engine.v1.BackupJournal
-	(*BackedUp)(nil),         // 56: arcbox.engine.v1.BackedUp
-	(*VerifyJournal)(nil),    // 57: arcbox.engine.v1.VerifyJournal
-	(*Verified)(nil),         // 58: arcbox.engine.v1.Verified
-	(*Fault)(nil),            // 59: arcbox.engine.v1.Fault
-	(*InviteClient)(nil),     // 60: arcbox.engine.v1.InviteClient
-	(*Invited)(nil),          // 61: arcbox.engine.v1.Invited
-	(*ListClients)(nil),      // 62: arcbox.engine.v1.ListClients
-	(*RemoteClients)(nil),    // 63: arcbox.engine.v1.RemoteClients
-	(*RemoteClient)(nil),     // 64: arcbox.engine.v1.RemoteClient
-	(*RevokeClient)(nil),     // 65: arcbox.engine.v1.RevokeClient
-	(*Revoked)(nil),          // 66: arcbox.engine.v1.Revoked
-	nil,                      // 67: arcbox.engine.v1.Spec.LabelsEntry
-	nil,                      // 68: arcbox.engine.v1.SetMachine.LabelsEntry
-	nil,                      // 69: arcbox.engine.v1.Machine.PhasesEntry
-	nil,                      // 70: arcbox.engine.v1.Machine.BootPhasesEntry
-	nil,                      // 71: arcbox.engine.v1.JournalStats.KindsEntry
-	nil,                      // 72: arcbox.engine.v1.Tally.NanosEntry
+	(*CloneMachine)(nil),     // 20: arcbox.engine.v1.CloneMachine
+	(*StopEngine)(nil),       // 21: arcbox.engine.v1.StopEngine
+	(*Done)(nil),             // 22: arcbox.engine.v1.Done
+	(*ListMachines)(nil),     // 23: arcbox.engine.v1.ListMachines
+	(*Machines)(nil),         // 24: arcbox.engine.v1.Machines
+	(*InspectMachine)(nil),   // 25: arcbox.engine.v1.InspectMachine
+	(*AwaitMachine)(nil),     // 26: arcbox.engine.v1.AwaitMachine
+	(*EngineStatus)(nil),     // 27: arcbox.engine.v1.EngineStatus
+	(*EngineInfo)(nil),       // 28: arcbox.engine.v1.EngineInfo
+	(*Machine)(nil),          // 29: arcbox.engine.v1.Machine
+	(*Owed)(nil),             // 30: arcbox.engine.v1.Owed
+	(*OpenGuest)(nil),        // 31: arcbox.engine.v1.OpenGuest
+	(*OpenLog)(nil),          // 32: arcbox.engine.v1.OpenLog
+	(*ExportMachine)(nil),    // 33: arcbox.engine.v1.ExportMachine
+	(*Exporting)(nil),        // 34: arcbox.engine.v1.Exporting
+	(*StageDisk)(nil),        // 35: arcbox.engine.v1.StageDisk
+	(*Ticket)(nil),           // 36: arcbox.engine.v1.Ticket
+	(*Record)(nil),           // 37: arcbox.engine.v1.Record
+	(*QueryJournal)(nil),     // 38: arcbox.engine.v1.QueryJournal
+	(*Records)(nil),          // 39: arcbox.engine.v1.Records
+	(*Follow)(nil),           // 40: arcbox.engine.v1.Follow
+	(*Grant)(nil),            // 41: arcbox.engine.v1.Grant
+	(*Unfollow)(nil),         // 42: arcbox.engine.v1.Unfollow
+	(*Followed)(nil),         // 43: arcbox.engine.v1.Followed
+	(*WhyMachine)(nil),       // 44: arcbox.engine.v1.WhyMachine
+	(*Why)(nil),              // 45: arcbox.engine.v1.Why
+	(*Advice)(nil),           // 46: arcbox.engine.v1.Advice
+	(*MachinesAt)(nil),       // 47: arcbox.engine.v1.MachinesAt
+	(*PastMachines)(nil),     // 48: arcbox.engine.v1.PastMachines
+	(*DrawTimeline)(nil),     // 49: arcbox.engine.v1.DrawTimeline
+	(*Timeline)(nil),         // 50: arcbox.engine.v1.Timeline
+	(*Life)(nil),             // 51: arcbox.engine.v1.Life
+	(*Span)(nil),             // 52: arcbox.engine.v1.Span
+	(*CountJournal)(nil),     // 53: arcbox.engine.v1.CountJournal
+	(*JournalStats)(nil),     // 54: arcbox.engine.v1.JournalStats
+	(*Tally)(nil),            // 55: arcbox.engine.v1.Tally
+	(*BackupJournal)(nil),    // 56: arcbox.engine.v1.BackupJournal
+	(*BackedUp)(nil),         // 57: arcbox.engine.v1.BackedUp
+	(*VerifyJournal)(nil),    // 58: arcbox.engine.v1.VerifyJournal
+	(*Verified)(nil),         // 59: arcbox.engine.v1.Verified
+	(*Fault)(nil),            // 60: arcbox.engine.v1.Fault
+	(*InviteClient)(nil),     // 61: arcbox.engine.v1.InviteClient
+	(*Invited)(nil),          // 62: arcbox.engine.v1.Invited
+	(*ListClients)(nil),      // 63: arcbox.engine.v1.ListClients
+	(*RemoteClients)(nil),    // 64: arcbox.engine.v1.RemoteClients
+	(*RemoteClient)(nil),     // 65: arcbox.engine.v1.RemoteClient
+	(*RevokeClient)(nil),     // 66: arcbox.engine.v1.RevokeClient
+	(*Revoked)(nil),          // 67: arcbox.engine.v1.Revoked
+	nil,                      // 68: arcbox.engine.v1.Spec.LabelsEntry
+	nil,                      // 69: arcbox.engine.v1.SetMachine.LabelsEntry
+	nil,                      // 70: arcbox.engine.v1.Machine.PhasesEntry
+	nil,                      // 71: arcbox.engine.v1.Machine.BootPhasesEntry
+	nil,                      // 72: arcbox.engine.v1.JournalStats.KindsEntry
+	nil,                      // 73: arcbox.engine.v1.Tally.NanosEntry
 }
 var file_actors_wire_engine_proto_depIdxs = []int32{
 	0,  // 0: arcbox.engine.v1.Refused.code:type_name -> arcbox.engine.v1.Code
@@ -5644,7 +5738,7 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	4,  // 2: arcbox.engine.v1.Spec.ports:type_name -> arcbox.engine.v1.Port
 	8,  // 3: arcbox.engine.v1.Spec.shares:type_name -> arcbox.engine.v1.Share
 	10, // 4: arcbox.engine.v1.Spec.provision:type_name -> arcbox.engine.v1.Provision
-	67, // 5: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
+	68, // 5: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
 	6,  // 6: arcbox.engine.v1.Network.ports:type_name -> arcbox.engine.v1.PortState
 	4,  // 7: arcbox.engine.v1.PortState.port:type_name -> arcbox.engine.v1.Port
 	8,  // 8: arcbox.engine.v1.ShareState.share:type_name -> arcbox.engine.v1.Share
@@ -5658,45 +5752,46 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	2,  // 16: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
 	4,  // 17: arcbox.engine.v1.SetMachine.add_ports:type_name -> arcbox.engine.v1.Port
 	4,  // 18: arcbox.engine.v1.SetMachine.remove_ports:type_name -> arcbox.engine.v1.Port
-	68, // 19: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
+	69, // 19: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
 	2,  // 20: arcbox.engine.v1.RenameMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 21: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
-	28, // 22: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
-	28, // 23: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
-	27, // 24: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
-	3,  // 25: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
-	69, // 26: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
-	29, // 27: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
-	70, // 28: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
-	3,  // 29: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
-	5,  // 30: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
-	9,  // 31: arcbox.engine.v1.Machine.shares:type_name -> arcbox.engine.v1.ShareState
-	11, // 32: arcbox.engine.v1.Machine.provisioned:type_name -> arcbox.engine.v1.Provisioned
-	2,  // 33: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
-	2,  // 34: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
-	28, // 35: arcbox.engine.v1.Exporting.machine:type_name -> arcbox.engine.v1.Machine
-	35, // 36: arcbox.engine.v1.Exporting.ticket:type_name -> arcbox.engine.v1.Ticket
-	36, // 37: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
-	37, // 38: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
-	36, // 39: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
-	28, // 40: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
-	36, // 41: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
-	45, // 42: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
-	28, // 43: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
-	50, // 44: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
-	51, // 45: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
-	71, // 46: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
-	54, // 47: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
-	72, // 48: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
-	59, // 49: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
-	2,  // 50: arcbox.engine.v1.InviteClient.request:type_name -> arcbox.engine.v1.Request
-	64, // 51: arcbox.engine.v1.RemoteClients.clients:type_name -> arcbox.engine.v1.RemoteClient
-	2,  // 52: arcbox.engine.v1.RevokeClient.request:type_name -> arcbox.engine.v1.Request
-	53, // [53:53] is the sub-list for method output_type
-	53, // [53:53] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	2,  // 21: arcbox.engine.v1.CloneMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 22: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
+	29, // 23: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
+	29, // 24: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
+	28, // 25: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
+	3,  // 26: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
+	70, // 27: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
+	30, // 28: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
+	71, // 29: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
+	3,  // 30: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
+	5,  // 31: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
+	9,  // 32: arcbox.engine.v1.Machine.shares:type_name -> arcbox.engine.v1.ShareState
+	11, // 33: arcbox.engine.v1.Machine.provisioned:type_name -> arcbox.engine.v1.Provisioned
+	2,  // 34: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
+	2,  // 35: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
+	29, // 36: arcbox.engine.v1.Exporting.machine:type_name -> arcbox.engine.v1.Machine
+	36, // 37: arcbox.engine.v1.Exporting.ticket:type_name -> arcbox.engine.v1.Ticket
+	37, // 38: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
+	38, // 39: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
+	37, // 40: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
+	29, // 41: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
+	37, // 42: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
+	46, // 43: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
+	29, // 44: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
+	51, // 45: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
+	52, // 46: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
+	72, // 47: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
+	55, // 48: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
+	73, // 49: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
+	60, // 50: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
+	2,  // 51: arcbox.engine.v1.InviteClient.request:type_name -> arcbox.engine.v1.Request
+	65, // 52: arcbox.engine.v1.RemoteClients.clients:type_name -> arcbox.engine.v1.RemoteClient
+	2,  // 53: arcbox.engine.v1.RevokeClient.request:type_name -> arcbox.engine.v1.Request
+	54, // [54:54] is the sub-list for method output_type
+	54, // [54:54] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_actors_wire_engine_proto_init() }
@@ -5711,7 +5806,7 @@ func file_actors_wire_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_wire_engine_proto_rawDesc), len(file_actors_wire_engine_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   72,
+			NumMessages:   73,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -18,6 +18,7 @@ const atOnce = 16
 // change is a verb that changes machines.
 type change struct {
 	doing string // for progress: "starting"
+	ends  bool   // it ends with the command
 	until string // what arcbox wait may wait for, after a Ctrl-C; "" = nothing
 	do    func(ctx context.Context, e engine, name string) (*wire.Done, error)
 }
@@ -97,6 +98,9 @@ func (c change) detached(names []string, err error) error {
 	}
 	f := &failure{code: exitInterrupted, kind: "interrupted"}
 	f.message = fmt.Sprintf("detached: the engine goes on %s %s", c.doing, strings.Join(names, ", "))
+	if c.ends {
+		f.message = fmt.Sprintf("interrupted: %s %s is given up, unless it was done just now", c.doing, strings.Join(names, ", "))
+	}
 	f.hint = "arcbox list"
 	if c.until != "" {
 		f.hint = "arcbox wait " + names[0] + " " + c.until

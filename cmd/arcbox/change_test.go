@@ -42,6 +42,7 @@ func TestCommandsOnTheWire(t *testing.T) {
 		"set a --egress 10.0.0.0/8:443,dns":      &wire.SetMachine{Name: "a", Egress: "10.0.0.0/8:443,dns"},
 		"set a --egress allow --cpus 2":          &wire.SetMachine{Name: "a", Egress: "allow", Cpus: 2},
 		"set a --memory 1.5G":                    &wire.SetMachine{Name: "a", Memory: 1536 << 20},
+		"clone a b":                              &wire.CloneMachine{Name: "a", NewName: "b"},
 		"rename a b":                             &wire.RenameMachine{Name: "a", NewName: "b"},
 		"wait a agent --timeout 7s":              &wire.AwaitMachine{Name: "a", Until: "agent", TimeoutNanos: 7e9},
 	} {

@@ -63,6 +63,9 @@ type machineJSON struct {
 	Resting        bool             `json:"resting,omitempty"`
 	Stray          bool             `json:"stray,omitempty"`
 	Damaged        bool             `json:"damaged,omitempty"`
+	CloneOf        string           `json:"clone_of,omitempty"` // its name then
+	CloneOfID      string           `json:"clone_of_id,omitempty"`
+	Busy           string           `json:"busy,omitempty"` // what its disk is used for
 	Dir            string           `json:"dir,omitempty"`
 	RunDir         string           `json:"run_dir,omitempty"`
 	Seq            uint64           `json:"seq"`
@@ -105,7 +108,7 @@ func machineView(m *wire.Machine) machineJSON {
 		Booted: wireTime(m.GetBootedUnixNanos()), BootPhases: m.GetBootPhases(), Init: m.GetInit(),
 		Ready: wireTime(m.GetReadyUnixNanos()), Phases: m.GetPhases(), AgentVersion: m.GetAgentVersion(),
 		HostVersion: m.GetHostVersion(), Outdated: m.GetOutdatedBy() != "", GuestBoot: m.GetGuestBoot(), Reboots: m.GetReboots(), Attempt: m.GetAttempt(),
-		NotBefore: wireTime(m.GetNotBeforeUnixNanos()), Resting: m.GetResting(), Stray: m.GetStray(), Damaged: m.GetDamaged(),
+		NotBefore: wireTime(m.GetNotBeforeUnixNanos()), Resting: m.GetResting(), Stray: m.GetStray(), Damaged: m.GetDamaged(), CloneOf: m.GetCloneOf(), CloneOfID: m.GetCloneOfId(), Busy: m.GetBusy(),
 		Dir: m.GetDir(), RunDir: m.GetRunDir(), Seq: m.GetSeq(), Owed: owedView(m.GetOwed()), LaunchedWith: sizesView(m.GetLaunchedWith()),
 		Labels: s.GetLabels(), Protected: s.GetProtected(), Network: networkView(m), Shares: sharesView(m), Provision: provisionView(m),
 	}

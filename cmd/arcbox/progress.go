@@ -99,6 +99,8 @@ func stateOf(ctx context.Context, e engine, name string) string {
 // phaseOf is the state of a machine, and what it waits for there.
 func phaseOf(m *wire.Machine) string {
 	switch state := m.GetState(); {
+	case m.GetBusy() != "":
+		return m.GetBusy()
 	case state == "Starting" && m.GetHostVersion() == "":
 		return state + ", its VM is launched"
 	case state == "Starting":
