@@ -14,8 +14,8 @@ import (
 
 // TestFirstImage is a machine of the smallest image there can be: one program, and
 // no init. Its root is the image under its own disk, which is made once, keeps what
-// is written over a stop and another name, and goes with the machine, which its image
-// outlives.
+// is written over a stop and another name, and in a clone, and goes with the machine,
+// which its image outlives.
 func TestFirstImage(t *testing.T) {
 	b := newBed(t)
 	b.ok("image", "import", b.tinyRoot(), "--name", "tiny")
@@ -50,6 +50,7 @@ func TestFirstImage(t *testing.T) {
 	if got := b.ok("cp", "b:/etc/hostname", "-"); got != "b" {
 		t.Errorf("after its rename, its host name is %q", got)
 	}
+	machineID := b.ok("cp", "b:/etc/machine-id", "-")
 	formatted := slices.DeleteFunc(kinds(b.journal("a")), func(k string) bool { return k != "disk-formatted" })
 	if len(formatted) != 1 {
 		t.Errorf("the disk was formatted %d times", len(formatted))
@@ -60,7 +61,16 @@ func TestFirstImage(t *testing.T) {
 	if m.Init != "" || !strings.HasPrefix(m.Image, "sha256:") {
 		t.Errorf("inspect: %+v", m)
 	}
-	b.ok("rm", "-f", "b")
+	b.ok("stop", "b")
+	b.ok("clone", "b", "c")
+	b.ok("start", "c", "--wait", "booted", "--timeout", "3m")
+	if got := b.ok("cp", "c:/root/kept", "-") + b.ok("cp", "c:/etc/hostname", "-"); got != "keptc" {
+		t.Errorf("a clone's file and host name are %q", got)
+	}
+	if id := b.ok("cp", "c:/etc/machine-id", "-"); id == machineID || len(id) != len(machineID) {
+		t.Errorf("a clone's machine-id is %q, the other's %q", id, machineID)
+	}
+	b.ok("rm", "-f", "b", "c")
 	b.gone("the disk of a removed machine", 10*time.Second, filepath.Join(m.Dir, "data.img")) // it goes behind the answer
 	b.ok("image", "rm", "tiny")
 }
