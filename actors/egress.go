@@ -92,7 +92,7 @@ func (m *machine) policyNow(msg *wire.SetMachine) string {
 // launch, and what the network process says costs nobody else anything.
 func (m *machine) denied() {
 	st := m.state()
-	if m.unseen || m.wish(st) == nil || !m.inForce(st) { // else it is another launch's, or another policy's
+	if m.wish(st) == nil || !m.inForce(st) { // else it is another launch's, or another policy's
 		return
 	}
 	known, _ := m.Networks.Known(m.ref)

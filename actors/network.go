@@ -247,6 +247,9 @@ type linkLate struct{}
 // networkSaid makes what is wrong with the network a matter of the machine's
 // health, once it is usable.
 func (m *machine) networkSaid(st NetworkState) {
+	if m.unseen { // it is asked for again when the VM host has answered
+		return
+	}
 	m.obeyed()
 	m.denied()
 	switch {

@@ -72,6 +72,17 @@ func (w *World) networkNews(said func(string, actors.NetworkState)) {
 			delete(w.net.holds, id)
 		}
 	}
+	if w.net.lost { // it looks for one, and finds that none can be had
+		w.net.trouble = "its network process can't be had: it ended before its hello"
+		w.allHear()
+	}
+}
+
+// allHear has the engine hear of all machines. w.mu is held.
+func (w *World) allHear() {
+	for _, id := range slices.Sorted(maps.Keys(w.net.wanted)) {
+		w.netdSays(id)
+	}
 }
 
 // Want implements actors.Networks.
@@ -191,9 +202,7 @@ func (w *World) LoseNetwork() {
 	defer w.mu.Unlock()
 	w.net.lost, w.net.trouble = true, "its network process ended; another is started"
 	clear(w.net.holds)
-	for _, id := range slices.Sorted(maps.Keys(w.net.wanted)) {
-		w.netdSays(id)
-	}
+	w.allHear()
 }
 
 // BringNetwork starts a network process where there is none.

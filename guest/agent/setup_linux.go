@@ -34,8 +34,14 @@ var files = []struct{ path, text string }{
 	{"/etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"},
 }
 
-// maxFiles is how many open files a program may have, if it asks.
-const maxFiles = 1 << 20
+const (
+	// maxFiles is how many open files a program may have, if it asks.
+	maxFiles = 1 << 20
+	// ownFiles is how many this program may have where it stays process 1: two for
+	// each forward. What it starts has that limit too, which Go can't help, and which
+	// does no harm to select(2) in a program that does not open as many.
+	ownFiles = 2*maxForwards + 1024
+)
 
 // setUp does what every program expects of a system.
 func setUp(name string, log *slog.Logger) {
@@ -55,9 +61,11 @@ func setUp(name string, log *slog.Logger) {
 	}
 }
 
-// setUpFiles makes what a root without an init of its own may lack.
+// setUpFiles makes what a root without an init of its own may lack, and takes what
+// such an init needs.
 func setUpFiles(args arguments, log *slog.Logger) {
 	failed, name := failures(log), args.name
+	failed("open files", unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: ownFiles, Max: maxFiles}, nil))
 	for _, dir := range []struct {
 		path string
 		mode os.FileMode

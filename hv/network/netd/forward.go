@@ -24,6 +24,9 @@ const (
 	// agent cut off strangers where many more than that come at the same time, and who
 	// has not said yet what it wants is a stranger.
 	maxDialing = 16
+	// turnTime is how long one waits for its turn: a thousand that come at once, on a
+	// host that has much else to do, take some of it.
+	turnTime = time.Minute
 )
 
 // forward is one socket of the host while it leads to a guest.
@@ -162,13 +165,13 @@ func (f *forward) lead(c net.Conn) error {
 
 // dial connects to the guest when it is its turn.
 func (f *forward) dial() (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(f.ctx, guestTime)
+	turn, cancel := context.WithTimeout(f.ctx, turnTime)
 	defer cancel()
 	select {
 	case f.dials <- struct{}{}:
 		defer func() { <-f.dials }()
-		return f.a.dialGuest(ctx, f.Forward)
-	case <-ctx.Done():
-		return nil, fmt.Errorf("dial guest: %d others do, and none is through: %w", maxDialing, ctx.Err())
+		return f.a.dialGuest(f.ctx, f.Forward)
+	case <-turn.Done():
+		return nil, fmt.Errorf("dial guest: %d others are on their way: %w", maxDialing, turn.Err())
 	}
 }

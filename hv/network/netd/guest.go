@@ -16,8 +16,10 @@ import (
 const guestTime = 15 * time.Second
 
 // dialGuest connects to a socket of the guest: to its VM host, which shows the
-// token, and to its agent, which dials there. ctx has a time limit.
+// token, and to its agent, which dials there.
 func (a *attached) dialGuest(ctx context.Context, f api.Forward) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, guestTime)
+	defer cancel()
 	c, err := a.dialAgent(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("dial guest: %w", err)
