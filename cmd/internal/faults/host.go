@@ -90,7 +90,7 @@ var hostFaults = []fault{
 		name:   "vsock: credit of the guest not checked",
 		breaks: "a hostile guest's bytes are bounded in the VM host's memory",
 		file:   "hv/vsock/transport.go",
-		was: `	case c.peerShut&shutSend != 0 || n > uint64(data.size()) || n+uint64(c.in.n) > uint64(c.d.o.BufAlloc):
+		was: `	case c.peerShut&shutSend != 0 || n > uint64(data.size()) || n+uint64(c.in.n) > uint64(c.alloc):
 `,
 		now: `	case c.peerShut&shutSend != 0 || n > uint64(data.size()):
 `,
@@ -195,7 +195,7 @@ var hostFaults = []fault{
 `,
 		now: `			t := time.NewTimer(60 * c.stall)
 `,
-		pkg:    "./hv/vz", run: "TestWindowThatNobodyReads",
+		pkg: "./hv/vz", run: "TestWindowThatNobodyReads",
 	},
 	{
 		name:   "rosetta is dropped in silence",

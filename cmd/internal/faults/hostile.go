@@ -35,7 +35,7 @@ var hostileFaults = []fault{
 		name:   "whoever waits for the driver takes a place for good",
 		breaks: "kill is obeyed, however many callers there are",
 		file:   "hv/vmhost/serve.go",
-		was: `	maxStreams = maxConns - 2*maxSilent
+		was: `	maxStreams = maxConns - 2*maxSilent // 1,000 forwarded connections, and all else
 `,
 		now: `	maxStreams = 100 * maxConns
 `,
@@ -88,5 +88,47 @@ var hostileFaults = []fault{
 		now: `func drives(r rune) bool { return r < ' ' || r == 0x7f && unicode.IsControl(r) }
 `,
 		pkg: "./cmd/arcbox", run: "TestGuestsCantDriveTheTerminal",
+	},
+	{
+		name:   "the agent's own listeners are told",
+		breaks: "an automatic port never leads back to who asked",
+		file:   "guest/agent/listeners.go",
+		was: `		if own[s.inode] || s.at.Port() == 0 || slices.Contains(resolved, s.at) || addr.IsLinkLocalUnicast() {
+`,
+		now: `		if s.at.Port() == 0 || slices.Contains(resolved, s.at) || addr.IsLinkLocalUnicast() {
+`,
+		pkg: "./guest/agent", run: "TestListenersOf",
+	},
+	{
+		name:   "a guest's port counts twice",
+		breaks: "what a guest says it listens at is bounded",
+		file:   "guest/listeners.go",
+		was: `		seen[port] = true
+`,
+		now: ``,
+		pkg: "./guest", run: "TestListeners",
+	},
+	{
+		name:   "a guest's port goes before a person's",
+		breaks: "a forward that was asked for is had, whatever the guest listens at",
+		file:   "hv/network/netd/auto.go",
+		was: `			barred = append(barred, h)
+`,
+		now: `			want = append(want, h)
+`,
+		pkg: "./hv/network/netd", run: "TestWanted",
+	},
+	{
+		name:   "a guest that nobody follows is heard",
+		breaks: "automatic ports end with the wish for them",
+		file:   "hv/network/netd/auto.go",
+		was: `	if ctx.Err() != nil {
+		return
+	}
+	change()
+`,
+		now: `	change()
+`,
+		pkg: "./hv/network/netd", run: "TestNobodyWantsToKnow",
 	},
 }
