@@ -26,7 +26,7 @@ func archivedSpec(s *wire.Spec) (json.RawMessage, error) {
 	out := map[string]any{"cpus": s.GetCpus(), "memory": exactSize(s.GetMemory())}
 	texts := map[string]string{
 		"image": s.GetImageName(), "kernel": s.GetKernel(), "initrd": s.GetInitrd(), "cmdline": s.GetCmdline(), "backend": s.GetBackend(),
-		"restart": s.GetRestart(), "accel": s.GetAccel(), "machine": s.GetBoard(), "script": s.GetScript(), "network": s.GetNetwork(), "egress": s.GetEgress(),
+		"restart": s.GetRestart(), "accel": s.GetAccel(), "machine": s.GetBoard(), "arch": s.GetArch(), "script": s.GetScript(), "network": s.GetNetwork(), "egress": s.GetEgress(),
 	}
 	if s.GetNetwork() == "" && s.GetBackend() != "sim" {
 		texts["network"] = "none"
@@ -37,6 +37,11 @@ func archivedSpec(s *wire.Spec) (json.RawMessage, error) {
 	for key, text := range texts {
 		if text != "" {
 			out[key] = text
+		}
+	}
+	for key, on := range map[string]bool{"auto-ports": s.GetAutoPorts(), "rosetta": s.GetRosetta()} {
+		if on {
+			out[key] = true
 		}
 	}
 	for key, list := range archivedLists(s) {
@@ -83,8 +88,8 @@ func exactSize(n int64) string {
 // What is done with the keys of an archive: the first are taken over; the second are
 // of the other host, and have to be said again; with any other the archive is refused.
 var (
-	archivedKeys = []string{"cpus", "memory", "image", "disk", "cmdline", "backend", "restart", "accel", "machine", "script", "network", "egress", "label"}
-	hostKeys     = []string{"port", "socket", "volume", "block", "kernel", "initrd"}
+	archivedKeys = []string{"cpus", "memory", "image", "disk", "cmdline", "backend", "restart", "accel", "machine", "arch", "script", "network", "egress", "label"}
+	hostKeys     = []string{"port", "auto-ports", "socket", "volume", "block", "kernel", "initrd", "rosetta"}
 )
 
 // archived is an archive's spec as a machine file.

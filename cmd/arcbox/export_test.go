@@ -49,13 +49,13 @@ func imageDigest() string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-const movedSize = 1 << 30
+const movedSize = 256 << 20
 
 func newMover(t *testing.T) *mover {
 	t.Helper()
 	m := &mover{dir: t.TempDir(), spec: &wire.Spec{
 		Cpus: 2, Memory: 1 << 30, Backend: "qemu", Restart: "always", Accel: "auto", Image: imageDigest(), ImageName: "debian:12", Disk: movedSize,
-		Network: "nat", Egress: "deny", Cmdline: `quiet "x"`, Labels: map[string]string{"tier": "web", "plain": ""}, Protected: true,
+		Network: "nat", Egress: "deny", AutoPorts: true, Cmdline: `quiet "x"`, Labels: map[string]string{"tier": "web", "plain": ""}, Protected: true,
 		Ports:  []*wire.Port{{Protocol: "tcp", Listen: "127.0.0.1:8080", To: "80"}, {Protocol: "unix", Listen: "/run/s", To: "/s"}},
 		Shares: []*wire.Share{{Host: "/src", Guest: "/mnt", Writable: true}}, Kernel: "/boot/vmlinuz",
 		Blocks: []*wire.Block{{Path: "/dev/sdz", ReadOnly: true}},
@@ -204,13 +204,13 @@ func TestExportAndImport(t *testing.T) {
 		s.GetImageName() != "debian:12" || s.GetDisk() != movedSize || s.GetRestart() != "always" || s.GetEgress() != "deny" || s.GetCmdline() != `quiet "x"` {
 		t.Errorf("%v", got)
 	}
-	if len(s.GetLabels()) != 2 || s.GetLabels()["tier"] != "web" || s.GetProtected() || s.GetKernel() != "" || len(s.GetShares())+len(s.GetBlocks()) != 0 {
+	if len(s.GetLabels()) != 2 || s.GetLabels()["tier"] != "web" || s.GetProtected() || s.GetAutoPorts() || s.GetKernel() != "" || len(s.GetShares())+len(s.GetBlocks()) != 0 {
 		t.Errorf("%v", s)
 	}
 	if p := s.GetPorts(); len(p) != 1 || p[0].GetListen() != "127.0.0.1:9090" {
 		t.Errorf("ports: %v", p)
 	}
-	for _, note := range []string{"--volume /src:/mnt:rw", "--block /dev/sdz:ro", "--kernel /boot/vmlinuz", "--socket /run/s:/s"} {
+	for _, note := range []string{"--volume /src:/mnt:rw", "--block /dev/sdz:ro", "--kernel /boot/vmlinuz", "--socket /run/s:/s", "--auto-ports"} {
 		if !strings.Contains(b.err.String(), note) {
 			t.Errorf("%q does not say %s", b.err.String(), note)
 		}
@@ -359,6 +359,35 @@ func socketPair() (a, b net.Conn, err error) {
 		ends[i], err = end, errors.Join(err, endErr, f.Close())
 	}
 	return ends[0], ends[1], err
+}
+
+// Ctrl-C in the middle leaves nothing, on either way.
+func TestMoveInterrupted(t *testing.T) {
+	file := exported(t)
+	for _, way := range []string{"export", "import"} {
+		m := newMover(t)
+		b := moveBench(t, m, true)
+		m.open = func(*wire.Ticket) (net.Conn, error) { // an engine that neither takes nor gives anything more
+			ours, theirs, err := socketPair()
+			m.going.Go(func() {
+				b.sent <- os.Interrupt
+				_, _ = io.Copy(io.Discard, theirs)
+				_ = theirs.Close()
+			})
+			return ours, err
+		}
+		dir := t.TempDir()
+		args := []string{"export", "web", filepath.Join(dir, "x")}
+		if way == "import" {
+			args = []string{"import", file}
+		}
+		if code := b.run(t, args...); code != exitInterrupted {
+			t.Errorf("%s: exit %d: %s", way, code, &b.err)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 0 || m.made != nil {
+			t.Errorf("%s: %v is left, %v", way, left, err)
+		}
+	}
 }
 
 // What goes wrong on the way in makes no machine.

@@ -161,9 +161,9 @@ func (x *importing) spec(cmd *cobra.Command, m archive.Manifest) (*wire.Spec, er
 	if err != nil || m.Image == nil {
 		return spec, err
 	}
-	if arch := m.Image.Architecture; arch != "" && arch != runtime.GOARCH && !x.a.isFar() {
-		return nil, &failure{code: exitConflict, kind: "conflict", field: "image", hint: "arcbox --context NAME import " + x.from,
-			message: fmt.Sprintf("%s: its image is for %.40q, and this host is %s: import it where such a host's engine is", x.from, arch, runtime.GOARCH)}
+	if arch, here := m.Image.Architecture, cmp.Or(spec.GetArch(), runtime.GOARCH); arch != "" && arch != here && (spec.GetArch() != "" || !x.a.isFar()) {
+		return nil, &failure{code: exitConflict, kind: "conflict", field: "arch", hint: "arcbox import " + x.from + " --arch " + shorten(printable(arch), 40),
+			message: fmt.Sprintf("%s: its image is for %.40q, and the machine would be %s", x.from, arch, here)}
 	}
 	spec.Image, spec.ImageName, spec.Disk = m.Image.Digest, m.Image.Name, int64(x.flags.disk)
 	x.flags.archived.left = slices.DeleteFunc(x.flags.archived.left, func(flag string) bool {

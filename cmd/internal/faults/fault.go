@@ -21,7 +21,9 @@ type fault struct {
 }
 
 // all are the faults of every table.
-func all() []fault { return slices.Concat(engineFaults, journalFaults, hostFaults, hostileFaults, moveFaults) }
+func all() []fault {
+	return slices.Concat(engineFaults, journalFaults, hostFaults, hostileFaults, moveFaults)
+}
 
 // mutate is the file with the fault in it.
 func (f fault) mutate(root string) ([]byte, error) {
