@@ -66,7 +66,7 @@ func (w *World) image(spec fsm.Spec) (string, error) {
 	}
 	i, err := w.find(spec.Image)
 	if arch := string(archOf(spec)); err == nil && i.Origin.Architecture != "" && i.Origin.Architecture != arch {
-		return "", &actors.Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: "image", Hint: "arcbox image pull --arch " + arch + " " + cmp.Or(spec.ImageName, "REFERENCE"),
+		return "", &actors.Refusal{Code: wire.Code_CODE_BAD_INPUT, Field: "image", Hint: "arcbox create --arch " + i.Origin.Architecture + " --image " + cmp.Or(spec.ImageName, spec.Image),
 			Message: fmt.Sprintf("image %s: it is for %s, the machine is %s", cmp.Or(spec.ImageName, spec.Image), i.Origin.Architecture, arch)}
 	}
 	if r, ok := errors.AsType[*actors.Refusal](err); ok && spec.ImageName != "" {

@@ -69,7 +69,19 @@ func TestKernelRefuses(t *testing.T) {
 			t.Errorf("%s: %+v", name, err)
 		}
 	}
-	w := New(Options{Kernels: used, Logger: slog.New(slog.DiscardHandler)})
+	foreign := fsm.Spec{Backend: "qemu", Arch: other}
+	w := New(Options{Boot: []string{t.TempDir()}, Agent: "/nobody", Kernels: used, Logger: slog.New(slog.DiscardHandler)})
+	for kernel, says := range map[string]string{
+		"":     "for " + other, // not the used one, which is for others
+		"ours": "it is for " + runtime.GOARCH + ", the machine is " + other,
+	} {
+		foreign.Kernel = kernel
+		_, err := w.assets(t.Context(), foreign)
+		if got, ok := errors.AsType[*actors.Refusal](err); !ok || !strings.Contains(got.Message, says) || got.Hint == "" {
+			t.Errorf("kernel %q of a machine of another architecture: %+v", kernel, err)
+		}
+	}
+	w = New(Options{Kernels: used, Logger: slog.New(slog.DiscardHandler)})
 	b, err := w.assets(t.Context(), fsm.Spec{Backend: "qemu", Kernel: "/k", Initrd: "/i"})
 	if err != nil || b.Kernel != "/k" || b.Initrd != "/i" || b.name != "" {
 		t.Errorf("files of its own: %+v, %v", b, err)

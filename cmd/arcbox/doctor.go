@@ -61,7 +61,7 @@ func newDoctor(a *app) *cobra.Command {
 			}
 			found := slices.Concat(
 				[]finding{a.seeEngine(ctx, h), a.seeService(ctx), seeKVM("/dev/kvm"), a.seeQEMU(ctx), seeProgram("virtiofsd", "-v needs it: apt-get install virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd")},
-				[]finding{seeBoot(h), seeSpace(h.Data), seeFiles(), seeClock(a.now())},
+				[]finding{seeForeign(h), seeBoot(h), seeSpace(h.Data), seeFiles(), seeClock(a.now())},
 				seeModes(h.Data, h.Run, h.Log), a.seeMachines(ctx, h),
 			)
 			return a.printFindings(found)
@@ -137,6 +137,38 @@ func seeProgram(name, remedy string, places ...string) finding {
 		}
 	}
 	return finding{name, gradeWarning, "not there", remedy}
+}
+
+// foreigners are the programs that run machines of each architecture, and the packages
+// that have them.
+var foreigners = map[string]struct{ arch, program, remedy string }{
+	"amd64": {"arm64", "qemu-system-aarch64", "apt-get install qemu-system-arm"},
+	"arm64": {"amd64", "qemu-system-x86_64", "apt-get install qemu-system-x86"},
+}
+
+// seeForeign looks for what machines of the other architecture need. Who has none needs
+// none of it.
+func seeForeign(h home.Home) finding {
+	f := foreigners[runtime.GOARCH]
+	path, err := exec.LookPath(f.program)
+	if err != nil {
+		return ok(f.arch, fmt.Sprintf("%s is not there, which machines of %s need (%s)", f.program, f.arch, f.remedy))
+	}
+	assets, err := boot.Find(f.arch, h.BootDirs()...)
+	if err != nil {
+		return ok(f.arch, fmt.Sprintf("%s; no kernel, which machines of %s need (./task assets-%s)", path, f.arch, f.arch))
+	}
+	return ok(f.arch, path+", kernel "+assets.Release)
+}
+
+// lacking tells of a machine whose architecture this host has no program for.
+func lacking(m *wire.Machine) (finding, bool) {
+	f := foreigners[runtime.GOARCH]
+	if m.GetSpec().GetArch() != f.arch {
+		return finding{}, false
+	}
+	_, err := exec.LookPath(f.program)
+	return finding{f.arch, gradeError, fmt.Sprintf("%s can't start: it is %s, and %s is not there", m.GetName(), f.arch, f.program), f.remedy}, err != nil
 }
 
 func seeBoot(h home.Home) finding {
@@ -225,6 +257,9 @@ func (a *app) seeMachines(ctx context.Context, h home.Home) []finding {
 	out := []finding{}
 	for _, m := range machines {
 		known[m.GetId()] = true
+		if f, lacks := lacking(m); lacks {
+			out = append(out, f)
+		}
 		if m.GetStray() {
 			out = append(out, finding{"stray", gradeError, fmt.Sprintf("a VM of %s runs that nobody asked for", m.GetName()), "arcbox stop " + m.GetName()})
 		}

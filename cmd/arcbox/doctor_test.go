@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
 )
 
@@ -75,6 +77,20 @@ func TestDoctorsEyes(t *testing.T) {
 	}
 	if f := seeProgram("no-such-program", "get it", "/bin/sh"); f.Grade != gradeOK {
 		t.Errorf("a program: %v", f)
+	}
+	if f := seeForeign(home.Home{}); f.Grade != gradeOK || !strings.Contains(f.Found, "qemu-system-") {
+		t.Errorf("another architecture: %v", f)
+	}
+	t.Setenv("PATH", none)
+	other := foreigners[runtime.GOARCH]
+	if f := seeForeign(home.Home{}); f.Grade != gradeOK || !strings.Contains(f.Found, other.remedy) {
+		t.Errorf("another architecture without its QEMU: %v", f)
+	}
+	if f, lacks := lacking(&wire.Machine{Name: "web", Spec: &wire.Spec{Arch: other.arch}}); !lacks || f.Grade != gradeError || f.Remedy != other.remedy || !strings.Contains(f.Found, "web") {
+		t.Errorf("a machine of it: %v, %v", f, lacks)
+	}
+	if f, lacks := lacking(&wire.Machine{Spec: &wire.Spec{Arch: runtime.GOARCH}}); lacks {
+		t.Errorf("a machine of this host's architecture: %v", f)
 	}
 	if f := seeSpace(none); !strings.Contains(f.Found, "MiB free") {
 		t.Errorf("space: %v", f)

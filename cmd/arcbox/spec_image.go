@@ -68,7 +68,10 @@ func (f *imageFlags) into(ctx context.Context, a *app, spec *wire.Spec) error {
 	}
 	if arch := cmp.Or(spec.GetArch(), runtime.GOARCH); i.Origin.Architecture != "" && i.Origin.Architecture != arch {
 		wrong := badInput("image", "image %q: it is for %s, the machine is %s", shorten(f.image, 80), i.Origin.Architecture, arch)
-		wrong.hint = "arcbox image pull --arch " + arch + " " + f.image
+		wrong.hint = "arcbox create --arch " + i.Origin.Architecture + " --image " + f.image
+		if i.Origin.Kind != image.Tarball {
+			wrong.hint += "\narcbox image pull --arch " + arch + " " + f.image
+		}
 		return wrong
 	}
 	spec.Image, spec.ImageName, spec.Disk = i.Digest, f.image, int64(f.disk)
