@@ -69,6 +69,17 @@ const (
 
 	SpecVersionRosetta = 6 // it has Rosetta
 	SpecVersionArch    = 7 // it has Arch
+	SpecVersionVsock   = 8 // it has Vsock
+)
+
+// VsockBackend names who is behind a guest's vsock device.
+type VsockBackend string
+
+// The backends of vsock. The CIDs of one host's kernel are all of its programs': a
+// launch whose CID somebody else has fails with ErrCIDTaken.
+const (
+	VsockUser   VsockBackend = "user"   // the driver
+	VsockKernel VsockBackend = "kernel" // the host's kernel, by /dev/vhost-vsock
 )
 
 // Board names the machine that a backend builds around a guest.
@@ -117,6 +128,9 @@ type Spec struct {
 	// Rosetta gives the guest Apple's translator of x86-64 programs, as one more share
 	// (RosettaTag). Only BackendVZ has it.
 	Rosetta bool `json:"rosetta,omitempty"`
+	// Vsock is who is behind the guest's vsock; "" = user. Only BackendQEMU has the
+	// kernel's.
+	Vsock VsockBackend `json:"vsock,omitempty"`
 	// Board is the machine that the guest gets; "" = q35, or virt for arm64.
 	Board Board `json:"board,omitempty"`
 	// Arch is the guest's architecture; "" = amd64.
@@ -206,6 +220,7 @@ const (
 	ExitCrashed    ExitCause = "crashed" // the hypervisor ended by itself, or the guest reset before it was ready
 	ExitPanic      ExitCause = "guest-panic"
 	ExitFailed     ExitCause = "launch-failed" // it never ran guest code
+	ExitCIDTaken   ExitCause = "cid-taken"     // likewise: somebody else on this host has its CID
 )
 
 // Exit is how a VM ended.
@@ -312,6 +327,9 @@ type Sharer interface {
 // ErrUnsupported marks what a backend or this platform can't do.
 var ErrUnsupported = errors.New("hv: not supported here")
 
+// ErrCIDTaken is a launch whose CID somebody else on this host has.
+var ErrCIDTaken = errors.New("hv: somebody else on this host has the CID")
+
 // ErrGone is the answer of a VM that has ended.
 var ErrGone = errors.New("hv: the VM has ended")
 
@@ -336,10 +354,24 @@ func (s Spec) Validate() error {
 	case s.Board != "" && s.Board != BoardQ35 && s.Board != BoardMicroVM && s.Board != BoardVirt:
 		return fmt.Errorf("hv: spec board %q: %s, %s or %s", s.Board, BoardQ35, BoardMicroVM, BoardVirt)
 	}
-	for _, check := range []func() error{s.validateArch, s.validateNIC, s.validateShares, s.validateDisks} {
+	for _, check := range []func() error{s.validateArch, s.validateVsock, s.validateNIC, s.validateShares, s.validateDisks} {
 		if err := check(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (s Spec) validateVsock() error {
+	switch {
+	case s.Vsock == "":
+		return nil
+	case s.Version < SpecVersionVsock:
+		return fmt.Errorf("hv: spec version %d with a vsock: version %d says what that is", s.Version, SpecVersionVsock)
+	case s.Vsock != VsockUser && s.Vsock != VsockKernel:
+		return fmt.Errorf("hv: spec vsock %q: %s or %s", s.Vsock, VsockUser, VsockKernel)
+	case s.Vsock == VsockKernel && s.Backend != BackendQEMU:
+		return fmt.Errorf("hv: spec vsock %q: backend %q has none, only %q", s.Vsock, s.Backend, BackendQEMU)
 	}
 	return nil
 }

@@ -78,10 +78,12 @@ func Cmdline(s hv.Spec) ([]string, error) {
 		"-chardev", socketChardev("qmp", fdQMP), "-mon", "chardev=qmp,mode=control",
 		"-chardev", socketChardev("console", fdConsole), "-serial", "chardev:console",
 		"-device", "pvpanic-pci",
-		"-chardev", socketChardev("vsock", fdVsock), "-device", "vhost-user-vsock-pci,chardev=vsock",
+	}
+	argv = append(argv, vsockArgs(s)...)
+	argv = append(argv,
 		"-chardev", socketChardev("log", fdLog), "-device", "virtio-serial-pci,max_ports=1", "-device", "virtconsole,chardev=log",
 		"-kernel", s.Kernel,
-	}
+	)
 	if s.Initrd != "" {
 		argv = append(argv, "-initrd", s.Initrd)
 	}
@@ -97,6 +99,15 @@ func Cmdline(s hv.Spec) ([]string, error) {
 		argv = append(argv, shareArgs(i, next+i, sh)...)
 	}
 	return append(argv, "-append", kernelCmdline(s)), nil
+}
+
+// vsockArgs are the guest's vsock: our own device, or the kernel's by an open
+// /dev/vhost-vsock.
+func vsockArgs(s hv.Spec) []string {
+	if s.Vsock == hv.VsockKernel {
+		return []string{"-device", fmt.Sprintf("vhost-vsock-pci,guest-cid=%d,vhostfd=%d", s.CID, fdVsock)}
+	}
+	return []string{"-chardev", socketChardev("vsock", fdVsock), "-device", "vhost-user-vsock-pci,chardev=vsock"}
 }
 
 // tcgCPU is the processor where QEMU makes it up.

@@ -50,22 +50,9 @@ func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, er
 	if spec.Shares, err = v.serveShares(ctx, spec); err != nil {
 		return nil, err
 	}
-	argv, err := Cmdline(spec)
-	if err != nil {
-		v.shares.stop()
-		return nil, err
-	}
-	argv[0] = path
-	if spec.VsockSock {
-		if v.sock, err = listenVsock(spec.RunDir); err != nil {
-			v.shares.stop()
-			return nil, err
-		}
-	}
 	begun := time.Now()
-	if err := v.spawn(argv); err != nil {
-		v.shares.stop()
-		v.closeSock()
+	if err := v.launch(spec, path); err != nil {
+		v.unplug()
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.startTimeout)
@@ -100,6 +87,35 @@ func settleAccel(ctx context.Context, s hv.Spec, path string, fork forkFunc) (hv
 	return s, nil
 }
 
+// launch opens what others reach the guest by, and starts QEMU.
+func (v *vm) launch(spec hv.Spec, path string) (err error) {
+	argv, err := Cmdline(spec)
+	if err != nil {
+		return err
+	}
+	argv[0] = path
+	if spec.VsockSock {
+		if v.sock, err = listenVsock(spec.RunDir); err != nil {
+			return err
+		}
+	}
+	if spec.Vsock == hv.VsockKernel {
+		if v.vhost, err = openVhost(vhostDevice, spec.CID); err != nil {
+			return err
+		}
+	}
+	return v.spawn(argv)
+}
+
+// unplug takes back what a QEMU that never was would have had.
+func (v *vm) unplug() {
+	v.shares.stop()
+	v.closeSock()
+	if v.vhost != nil {
+		_ = v.vhost.Close()
+	}
+}
+
 // spawn starts QEMU and all that serves it.
 func (v *vm) spawn(argv []string) error {
 	disks, err := openDisks(v.disks)
@@ -117,7 +133,8 @@ func (v *vm) spawn(argv []string) error {
 		disks = append(disks, link)
 	}
 	disks = append(disks, v.shares.takeSockets()...)
-	w, err := newWires(v.env.Lock, disks)
+	w, err := newWires(v.env.Lock, v.vhost, disks)
+	v.vhost = nil // it goes with the others
 	if err != nil {
 		return err
 	}

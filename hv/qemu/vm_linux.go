@@ -33,8 +33,10 @@ type vm struct {
 	disks  []hv.Disk
 	nic    *hv.NIC
 	shares *shares
-	dev    *vsock.Device
-	sock   net.Listener // of CONNECT, or nil
+	vsock  channel
+	dev    *vsock.Device // ours, nil where the guest's vsock is the kernel's
+	vhost  *os.File      // then it is an open vhostDevice, until QEMU has it
+	sock   net.Listener  // of CONNECT, or nil
 
 	proc    *os.Process
 	qmp     *qmpConn
@@ -72,16 +74,22 @@ func newVM(d *Driver, spec hv.Spec, env hv.Env) *vm {
 	if env.AgentLog == nil {
 		env.AgentLog = io.Discard
 	}
-	return &vm{
+	v := &vm{
 		driver: d, env: env, accel: spec.Accel, note: spec.AccelNote, board: boardOf(spec), disks: spec.Disks, nic: spec.NIC,
 		shares:  &shares{},
-		dev:     vsock.New(spec.CID, vsock.Options{Log: d.log}),
 		console: console.NewWatch(env.Console),
 		output:  &console.Tail{},
 		events:  make(chan hv.Event, maxEvents),
 		reaped:  make(chan struct{}),
 		done:    make(chan struct{}),
 	}
+	if spec.Vsock == hv.VsockKernel {
+		v.vsock = newKernelChannel(spec.CID, d.log)
+		return v
+	}
+	v.dev = vsock.New(spec.CID, vsock.Options{Log: d.log})
+	v.vsock = v.dev
+	return v
 }
 
 // attach starts what serves a QEMU that has just been forked.
@@ -91,13 +99,15 @@ func (v *vm) attach(proc *os.Process, w *wires) {
 	v.streams.Go(func() { console.Drain(v.output, w.output) })
 	v.streams.Go(func() { console.Drain(v.console, w.console) })
 	v.streams.Go(func() { console.Drain(v.env.AgentLog, w.log) })
-	v.streams.Go(func() {
-		if err := v.dev.Serve(w.vsock); err != nil && v.alive(abortGrace) {
-			v.env.Logf("qemu: the vsock device ended before the VM: %v", err)
-		}
-	})
+	if v.dev != nil {
+		v.streams.Go(func() {
+			if err := v.dev.Serve(w.vsock); err != nil && v.alive(abortGrace) {
+				v.env.Logf("qemu: the vsock device ended before the VM: %v", err)
+			}
+		})
+	}
 	if v.sock != nil {
-		v.streams.Go(func() { _ = v.dev.ServeConnect(v.sock) }) // ends with the device
+		v.streams.Go(func() { _ = v.vsock.ServeConnect(v.sock) }) // ends with the device
 	}
 	go v.wait()
 	go v.run()
@@ -156,7 +166,7 @@ func (v *vm) run() {
 	}
 	v.shares.stop()
 	v.closeSock()
-	_ = v.dev.Close()
+	_ = v.vsock.Close()
 	v.streams.Wait()
 	v.wires.closeOurs()
 	x := s.exit(v.ending())
@@ -251,7 +261,7 @@ func (v *vm) Kill(ctx context.Context) error {
 }
 
 // Dial connects to a vsock port of the guest.
-func (v *vm) Dial(ctx context.Context, port uint32) (net.Conn, error) { return v.dev.Dial(ctx, port) }
+func (v *vm) Dial(ctx context.Context, port uint32) (net.Conn, error) { return v.vsock.Dial(ctx, port) }
 
 // Listen takes the guest's connections to a vsock port of the host.
-func (v *vm) Listen(port uint32) (net.Listener, error) { return v.dev.Listen(port) }
+func (v *vm) Listen(port uint32) (net.Listener, error) { return v.vsock.Listen(port) }

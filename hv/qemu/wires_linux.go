@@ -17,9 +17,11 @@ type wires struct {
 	qmp, vsock, console, log *net.UnixConn
 }
 
-// newWires makes them all, or none. The others become QEMU's in any case.
-func newWires(lock *os.File, others []*os.File) (*wires, error) {
+// newWires makes them all, or none. The others become QEMU's in any case, and so
+// does an open /dev/vhost-vsock, nil where the vsock device is ours.
+func newWires(lock, vhost *os.File, others []*os.File) (*wires, error) {
 	w := &wires{theirs: append(make([]*os.File, fdCount), others...), lock: lock}
+	w.theirs[fdVsock] = vhost
 	if err := w.open(); err != nil {
 		w.closeTheirs()
 		w.closeOurs()
@@ -43,6 +45,9 @@ func (w *wires) open() error {
 		ours **net.UnixConn
 		fd   int
 	}{{&w.qmp, fdQMP}, {&w.vsock, fdVsock}, {&w.console, fdConsole}, {&w.log, fdLog}} {
+		if w.theirs[p.fd] != nil {
+			continue // the kernel's
+		}
 		if *p.ours, w.theirs[p.fd], err = socketpair(); err != nil {
 			return fmt.Errorf("hv/qemu: wires: %w", err)
 		}

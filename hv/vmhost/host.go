@@ -74,8 +74,11 @@ func (h *host) run(ctx context.Context) int {
 	close(h.up)
 	if err != nil {
 		cause := hv.ExitFailed
-		if h.isDying() {
+		switch {
+		case h.isDying():
 			cause = hv.ExitKilled
+		case errors.Is(err, hv.ErrCIDTaken):
+			cause = hv.ExitCIDTaken
 		}
 		h.log.Error("the VM did not start", "err", err)
 		h.finish(listener, hv.Exit{Cause: cause, Detail: err.Error(), Time: time.Now()})

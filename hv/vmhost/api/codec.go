@@ -143,7 +143,7 @@ func DecodeNote(data []byte) (Note, error) {
 	if err := json.Unmarshal(data, &n); err != nil {
 		return Note{}, fmt.Errorf("exit note: %w", err)
 	}
-	causes := []hv.ExitCause{hv.ExitPoweredOff, hv.ExitKilled, hv.ExitCrashed, hv.ExitPanic, hv.ExitFailed}
+	causes := []hv.ExitCause{hv.ExitPoweredOff, hv.ExitKilled, hv.ExitCrashed, hv.ExitPanic, hv.ExitFailed, hv.ExitCIDTaken}
 	switch {
 	case n.Version != NoteVersion:
 		return Note{}, fmt.Errorf("exit note: version %d: this build reads %d", n.Version, NoteVersion)

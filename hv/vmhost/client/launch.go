@@ -28,7 +28,7 @@ type LaunchError struct {
 // Error is the exit note's sentence where there is one, else what was printed.
 func (e *LaunchError) Error() string {
 	switch {
-	case e.Note != nil && e.Note.Cause == hv.ExitFailed:
+	case e.Note != nil && (e.Note.Cause == hv.ExitFailed || e.Note.Cause == hv.ExitCIDTaken):
 		return e.Note.Detail
 	case e.Note != nil:
 		return fmt.Sprintf("vm host ended before its hello: %s: %s", e.Note.Cause, e.Note.Detail)
@@ -38,8 +38,13 @@ func (e *LaunchError) Error() string {
 	return fmt.Sprintf("vm host ended before its hello: %v", e.Err)
 }
 
-// Unwrap gives how the process ended.
-func (e *LaunchError) Unwrap() error { return e.Err }
+// Unwrap gives how the process ended, and hv.ErrCIDTaken where that was why.
+func (e *LaunchError) Unwrap() []error {
+	if e.Note != nil && e.Note.Cause == hv.ExitCIDTaken {
+		return []error{e.Err, hv.ErrCIDTaken}
+	}
+	return []error{e.Err}
+}
 
 // Launch spawns a VM host for the spec and waits for its hello until ctx is
 // over. Once it is spawned the lock is the VM host's and lock.Held() is false;
