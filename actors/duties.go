@@ -27,7 +27,7 @@ func (m *machine) reconcile() {
 			w.stop()
 		}
 	}
-	if m.launching() {
+	if m.launching() || m.moving != "" {
 		return // whatever else is owed needs to know how the launch ended
 	}
 	for _, d := range owed {

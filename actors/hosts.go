@@ -70,6 +70,10 @@ type Sight struct {
 // ErrLockHeld is the refusal of a lock that somebody else holds.
 var ErrLockHeld = errors.New("the machine's lock is held by a VM host that the journal does not know")
 
+// ErrCIDTaken is a launch whose CID somebody else on this host has, who is no machine
+// of this engine. Nothing of the launch is left.
+var ErrCIDTaken = errors.New("somebody else on this host has that CID")
+
 // ErrNeverTold means that nobody will ever say whether a guest has booted.
 var ErrNeverTold = errors.New("this guest does not tell when it has booted")
 

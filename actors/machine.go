@@ -34,6 +34,8 @@ type machine struct {
 	lock      Lock      // for the launch that is owed
 	verdict   fsm.Cause // why we kill the VM, where the state does not say
 	relaunch  string    // why the launch will be replaced when its VM is gone
+	moving    string    // why it will be replaced by one with another CID, which is being reserved
+	moves     int       // how often that was so since the start
 	adopt     bool      // append adopted when the VM host answers
 	killStray *command  // somebody wants the stray gone
 	remover   *command  // who wants a machine removed that does not run, even if they have gone

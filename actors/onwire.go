@@ -127,7 +127,7 @@ func exitOnWire(out *wire.Machine, e *fsm.Exit, whole bool) {
 func specOnWire(s fsm.Spec) *wire.Spec {
 	out := &wire.Spec{
 		Cpus: uint32(s.CPUs), Memory: s.Memory, Kernel: s.Kernel, Initrd: s.Initrd, Cmdline: s.Cmdline,
-		Backend: s.Backend, Restart: string(s.Restart), Accel: s.Accel, Script: s.Script, Board: s.Board, Arch: s.Arch, Rosetta: s.Rosetta,
+		Backend: s.Backend, Restart: string(s.Restart), Accel: s.Accel, Script: s.Script, Board: s.Board, Arch: s.Arch, Rosetta: s.Rosetta, Vsock: s.Vsock,
 		Image: s.Image, ImageName: s.ImageName, Disk: s.Disk,
 		Owner: s.Owner, Provision: provisionOnWire(s.Provision),
 	}

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -96,6 +97,10 @@ func (m *machine) launchDone(r launched) {
 	switch {
 	case r.err == nil:
 		m.observed(fsm.Record{Fact: &r.fact})
+	case r.lock != nil && errors.Is(r.err, ErrCIDTaken) && fsm.May(st.State, fsm.KindRelaunched) && m.moves < maxMoves:
+		m.lock, m.moving = r.lock, r.err.Error()
+		m.moves++
+		m.send(m.sup, cidWanted{m.ref.ID})
 	case r.lock == nil:
 		// Whoever holds the lock can't be killed. Go on as with a VM host that
 		// does not answer: stop and rm work, the deadline runs.
@@ -144,6 +149,24 @@ func (m *machine) replaceLaunch(g gone) {
 	})
 }
 
+// maxMoves bounds how often one start goes on with another CID. Strangers have few.
+const maxMoves = 8
+
+// moveTo starts over with another CID: a stranger has the one before. Commands have
+// waited for it.
+func (m *machine) moveTo(cid uint32) {
+	l := m.state().Launch
+	why := m.moving
+	m.moving = ""
+	m.observed(fsm.Record{
+		Launch: m.NewID(), CID: cid,
+		Fact: &fsm.RelaunchedFact{Why: why, OldLaunch: l.ID, OldCID: l.CID},
+	})
+	m.send(m.sup, cidFreed{m.ref.ID, l.CID})
+	m.reconcile()
+	m.flush()
+}
+
 // causeOf is what the records say of an end: what we did ourselves goes before
 // what the VM host saw, and that before a guess.
 func (m *machine) causeOf(e *VMExit) (c fsm.Cause, status int, detail string, note bool) {
@@ -173,7 +196,7 @@ func (m *machine) ended(g gone, c fsm.Cause, status int, detail string, note boo
 	plan := fsm.PlanAfter(st, c, m.when(), m.Clock.Now(), m.Clock.Moment())
 	m.observed(append(m.untoldReboots(),
 		fsm.Record{Fact: &fsm.ExitedFact{Cause: c, Status: status, Detail: detail, Note: note, Tail: g.tail, Plan: plan}})...)
-	m.verdict, m.relaunch, m.adopt = "", "", false
+	m.verdict, m.relaunch, m.adopt, m.moves = "", "", false, 0
 	m.closeLock(g.lock)
 	m.send(m.sup, cidFreed{m.ref.ID, cid})
 }

@@ -74,7 +74,7 @@ func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
 		Cmdline: w.GetCmdline(), Backend: or(w.GetBackend(), l.backends()[0]), Accel: or(w.GetAccel(), "auto"),
 		Restart: fsm.Policy(or(w.GetRestart(), string(fsm.PolicyNo))), Script: w.GetScript(), Board: w.GetBoard(),
 		Image: w.GetImage(), ImageName: w.GetImageName(), Disk: w.GetDisk(),
-		Owner: w.GetOwner(), Rosetta: w.GetRosetta(),
+		Owner: w.GetOwner(), Rosetta: w.GetRosetta(), Vsock: vsockOf(w.GetVsock()),
 	}
 	if s.Image != "" && s.Disk == 0 {
 		s.Disk = defaultDisk
@@ -115,6 +115,18 @@ func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
 		return s, r
 	}
 	return checkNetwork(s, w)
+}
+
+// vsockKernel is the host kernel's vsock; a machine of whose spec nothing is said
+// has the VM host's.
+const vsockKernel = "kernel"
+
+// vsockOf leaves out what is meant where nothing is said.
+func vsockOf(said string) string {
+	if said == "auto" || said == "user" {
+		return ""
+	}
+	return said
 }
 
 func checkCPUs(s fsm.Spec, l Limits) *Refusal {
@@ -178,6 +190,10 @@ func checkBackend(s fsm.Spec, l Limits, allowSim bool) error {
 		return badInput("accel", "accel %q: auto, kvm or tcg", clip(s.Accel, 80))
 	case s.Accel != "auto" && s.Backend == "vz":
 		return badInput("accel", "accel %q: backend vz has one way to run a guest: auto", s.Accel)
+	case s.Vsock != "" && s.Vsock != vsockKernel:
+		return badInput("vsock", "vsock %q: auto, user or kernel", clip(s.Vsock, 80))
+	case s.Vsock == vsockKernel && s.Backend != "qemu":
+		return badInput("vsock", "vsock kernel: backend %s has none, only qemu has it, on Linux", s.Backend)
 	case s.Rosetta && s.Backend != "vz":
 		return badInput("rosetta", "rosetta: backend %s has none, only vz has it, on a Mac with Apple silicon", s.Backend)
 	case !slices.Contains([]string{"", "q35", "microvm"}, s.Board):

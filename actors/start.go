@@ -110,6 +110,10 @@ func (m *machine) askCID(s *starting) {
 }
 
 func (m *machine) cidReserved(cid uint32) {
+	if m.moving != "" {
+		m.moveTo(cid)
+		return
+	}
 	if m.start == nil {
 		m.send(m.sup, cidFreed{m.ref.ID, cid})
 		return

@@ -124,7 +124,7 @@ func (t *story) created() string {
 func (t *story) starting() string {
 	l := t.m.Launch
 	s := ": " + t.began()
-	if l.Relaunch > 0 {
+	if l.Relaunched != "" {
 		s += "; its first launch was replaced (" + l.Relaunched + ")"
 	}
 	if l.LaunchedSeq == 0 {
@@ -143,7 +143,7 @@ func (t *story) running() string {
 		return ": " + t.began()
 	}
 	s := fmt.Sprintf(": %s, and its agent answered after %s", t.began(), l.ReadyTime.Sub(l.Time).Round(10*time.Millisecond))
-	if l.Relaunch > 0 {
+	if l.Relaunched != "" {
 		s += "; its first launch was replaced (" + l.Relaunched + ")"
 	}
 	return s

@@ -135,6 +135,8 @@ type Spec struct {
 	// Rosetta has its guest run x86-64 programs on Apple silicon; only backend "vz"
 	// has it.
 	Rosetta bool `cbor:"51,keyasint,omitempty" json:"rosetta,omitempty"`
+	// Vsock is who is behind its guest's vsock: "kernel", the host's; "" = the VM host.
+	Vsock string `cbor:"52,keyasint,omitempty" json:"vsock,omitempty"`
 	// Provision is its first-boot set-up; nil = there is none.
 	Provision *Provision `cbor:"60,keyasint,omitempty" json:"provision,omitempty"`
 	// Labels are a person's own words, nil = there are none; Protected keeps the

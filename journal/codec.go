@@ -25,7 +25,7 @@ import (
 //	5  a spec's labels, its protection, and its shares; a reboot behind which booted
 //	   is owed again
 //	6  renamed; disk-formatted of a machine that was never started; egress-denied;
-//	   a spec's automatic ports, sockets inwards, architecture and Rosetta;
+//	   a spec's automatic ports, sockets inwards, architecture, vsock and Rosetta;
 //	   what a machine is a clone of
 const format = 6
 

@@ -61,6 +61,12 @@ func (d *dumb) step(m *dumbMachine, r fsm.Record) error {
 	case *fsm.StartRequestedFact:
 		m.state, m.wanted = "Starting", m.wanted || person
 		return d.hold(m, r)
+	case *fsm.RelaunchedFact:
+		if m.cid != f.OldCID || m.state != "Starting" {
+			return fmt.Errorf("relaunched from CID %d", f.OldCID)
+		}
+		d.free(m, r.Machine)
+		return d.hold(m, r)
 	case *fsm.ReadyFact:
 		m.state = "Running"
 	case *fsm.StopRequestedFact:

@@ -151,7 +151,7 @@ var walks = map[string]func(*rapid.T, *Walk){
 	},
 	"script": func(rt *rapid.T, w *Walk) {
 		w.World.Script(names.Draw(rt, "name"), Script{
-			Launch: rapid.SampledFrom([]string{"", "", "fails", "leaves"}).Draw(rt, "launch"),
+			Launch: rapid.SampledFrom([]string{"", "", "fails", "leaves", "odd-taken"}).Draw(rt, "launch"),
 			Boot:   rapid.SampledFrom([]string{"", "", "hangs", "hangs-once"}).Draw(rt, "boot"),
 			Stop:   rapid.SampledFrom([]string{"", "ignored"}).Draw(rt, "stop"),
 		})

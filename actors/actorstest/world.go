@@ -43,7 +43,7 @@ var (
 
 // Script is how the VMs of one machine behave. The zero value is a good one.
 type Script struct {
-	Launch string // "fails": the VM host ends at once; "leaves": and something holds on to the lock
+	Launch string // "fails": the VM host ends at once; "leaves": and something holds on to the lock; "odd-taken": a stranger has all odd CIDs; "taken": and all others
 	Boot   string // "hangs": its agent never answers; "hangs-once": the first launch's does not; "untold": it does, and never says that its init is ready
 	Stop   string // "ignored": a shutdown is
 	Share  string // "lost": nobody serves it from the start
@@ -259,8 +259,11 @@ func (w *World) launch(ref actors.Ref, held *lock, o actors.Order) (*lock, error
 	}
 	p.launches++
 	s := w.scripts[ref.Name]
-	if s.Launch == "fails" {
+	switch {
+	case s.Launch == "fails":
 		return held, errLaunch
+	case s.Launch == "taken" || s.Launch == "odd-taken" && o.CID%2 == 1:
+		return held, fmt.Errorf("CID %d: %w", o.CID, actors.ErrCIDTaken)
 	}
 	p.lock, p.note = nil, nil
 	p.vm = &VM{

@@ -197,6 +197,9 @@ func (w *World) Launch(ctx context.Context, ref actors.Ref, lock actors.Lock, o 
 		return fsm.LaunchedFact{}, held, err
 	}
 	_, hello, err := client.Launch(ctx, w.VMHost, held, spec)
+	if errors.Is(err, hv.ErrCIDTaken) {
+		err = fmt.Errorf("%w: %w", actors.ErrCIDTaken, err)
+	}
 	if err == nil {
 		w.report(ref, o.Launch, 0)
 		return fsm.LaunchedFact{
@@ -228,6 +231,9 @@ func (w *World) spec(ctx context.Context, ref actors.Ref, o actors.Order) (hv.Sp
 	_, _ = rand.Read(token) // it never fails
 	if err := writeToken(s.TokenFile, token); err != nil {
 		return s, booted{}, fmt.Errorf("write token: %w", err)
+	}
+	if o.Spec.Vsock != "" {
+		s.Version, s.Vsock = max(s.Version, hv.SpecVersionVsock), hv.VsockBackend(o.Spec.Vsock)
 	}
 	told, err := withShares(&s, o.Spec)
 	if err != nil {

@@ -259,6 +259,7 @@ type Spec struct {
 	AutoPorts     bool                   `protobuf:"varint,43,opt,name=auto_ports,json=autoPorts,proto3" json:"auto_ports,omitempty"` // what the guest listens at has forwards, too
 	Shares        []*Share               `protobuf:"bytes,70,rep,name=shares,proto3" json:"shares,omitempty"`
 	Rosetta       bool                   `protobuf:"varint,71,opt,name=rosetta,proto3" json:"rosetta,omitempty"`                                                                        // x86-64 programs on Apple silicon; only backend vz
+	Vsock         string                 `protobuf:"bytes,72,opt,name=vsock,proto3" json:"vsock,omitempty"`                                                                             // kernel, the host's; "" or user = the VM host's
 	Provision     *Provision             `protobuf:"bytes,60,opt,name=provision,proto3" json:"provision,omitempty"`                                                                     // its first-boot set-up
 	Labels        map[string]string      `protobuf:"bytes,80,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // a person's own words
 	Protected     bool                   `protobuf:"varint,81,opt,name=protected,proto3" json:"protected,omitempty"`                                                                    // it can't be removed
@@ -448,6 +449,13 @@ func (x *Spec) GetRosetta() bool {
 		return x.Rosetta
 	}
 	return false
+}
+
+func (x *Spec) GetVsock() string {
+	if x != nil {
+		return x.Vsock
+	}
+	return ""
 }
 
 func (x *Spec) GetProvision() *Provision {
@@ -5187,7 +5195,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05state\x18\x06 \x01(\tR\x05state\"@\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
-	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\xb2\x06\n" +
+	"\x0epatience_nanos\x18\x02 \x01(\x03R\rpatienceNanos\"\xc8\x06\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04cpus\x18\x01 \x01(\rR\x04cpus\x12\x16\n" +
 	"\x06memory\x18\x02 \x01(\x03R\x06memory\x12\x16\n" +
@@ -5213,7 +5221,8 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\n" +
 	"auto_ports\x18+ \x01(\bR\tautoPorts\x12/\n" +
 	"\x06shares\x18F \x03(\v2\x17.arcbox.engine.v1.ShareR\x06shares\x12\x18\n" +
-	"\arosetta\x18G \x01(\bR\arosetta\x129\n" +
+	"\arosetta\x18G \x01(\bR\arosetta\x12\x14\n" +
+	"\x05vsock\x18H \x01(\tR\x05vsock\x129\n" +
 	"\tprovision\x18< \x01(\v2\x1b.arcbox.engine.v1.ProvisionR\tprovision\x12:\n" +
 	"\x06labels\x18P \x03(\v2\".arcbox.engine.v1.Spec.LabelsEntryR\x06labels\x12\x1c\n" +
 	"\tprotected\x18Q \x01(\bR\tprotected\x1a9\n" +

@@ -189,6 +189,7 @@ func (a *app) facts(m *wire.Machine) []fact {
 		{"image", imageOf(s)},
 		{"disk", sizeOf(s.GetDisk()) + nowHas(m, sizeOf(m.GetLaunchedWith().GetDisk()), s.GetDisk() != m.GetLaunchedWith().GetDisk())},
 		{"machine", s.GetBoard()},
+		{"vsock", s.GetVsock()},
 		{"rosetta", ifSet(s.GetRosetta(), "yes")},
 		{"kernel", s.GetKernel()},
 		{"launched as", launchedAs(m)},

@@ -45,7 +45,8 @@ type machineJSON struct {
 	// as, with the name of the kernel that it booted, and that kernel's release.
 	Machine        string           `json:"machine,omitempty"`
 	Rosetta        bool             `json:"rosetta,omitempty"`
-	Arch           string           `json:"arch,omitempty"` // as Go names it
+	Vsock          string           `json:"vsock,omitempty"` // "" = user
+	Arch           string           `json:"arch,omitempty"`  // as Go names it
 	Board          string           `json:"board,omitempty"`
 	LaunchedKernel string           `json:"launched_kernel,omitempty"`
 	KernelRelease  string           `json:"kernel_release,omitempty"`
@@ -102,7 +103,7 @@ func machineView(m *wire.Machine) machineJSON {
 		Backend: s.GetBackend(), Sim: isSim(m), Accel: m.GetAccel(), AccelNote: m.GetAccelNote(), LaunchedKernel: m.GetKernel(), KernelRelease: m.GetKernelRelease(), Board: m.GetBoard(), Address: m.GetAddress(),
 		CPUs: s.GetCpus(), Memory: s.GetMemory(), Image: s.GetImage(), ImageName: s.GetImageName(), Disk: s.GetDisk(),
 		Kernel: s.GetKernel(), Initrd: s.GetInitrd(), Cmdline: s.GetCmdline(),
-		Restart: s.GetRestart(), Script: s.GetScript(), Machine: s.GetBoard(), Arch: s.GetArch(), Rosetta: s.GetRosetta(), Blocks: blocksView(s.GetBlocks()), Created: wireTime(m.GetCreatedUnixNanos()),
+		Restart: s.GetRestart(), Script: s.GetScript(), Machine: s.GetBoard(), Arch: s.GetArch(), Rosetta: s.GetRosetta(), Vsock: s.GetVsock(), Blocks: blocksView(s.GetBlocks()), Created: wireTime(m.GetCreatedUnixNanos()),
 		Cause: m.GetCause(), CauseDetail: m.GetCauseDetail(), Exited: wireTime(m.GetExitedUnixNanos()),
 		ExitStatus: m.GetExitStatus(), ConsoleTail: m.GetConsoleTail(), CID: m.GetCid(), Launch: m.GetLaunch(),
 		Booted: wireTime(m.GetBootedUnixNanos()), BootPhases: m.GetBootPhases(), Init: m.GetInit(),

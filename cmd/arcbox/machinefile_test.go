@@ -58,7 +58,7 @@ func TestMachineSchema(t *testing.T) {
 			return map[string]any{"type": "array", "items": text}
 		},
 	}
-	words := map[string][]string{"backend": backends, "restart": policies, "accel": accels, "machine": machineTypes, "arch": archs}
+	words := map[string][]string{"backend": backends, "restart": policies, "accel": accels, "machine": machineTypes, "arch": archs, "vsock": vsocks}
 	properties := map[string]any{"name": map[string]any{
 		"type": "string", "pattern": "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$", "description": "the machine's name, where the command line has none",
 	}}

@@ -28,6 +28,7 @@ var (
 	accels   = []string{"auto", "kvm", "tcg"}
 
 	machineTypes = []string{"auto", "q35", "microvm"}
+	vsocks       = []string{"auto", "user", "kernel"}
 	archs        = []string{"amd64", "arm64"}
 )
 
@@ -37,7 +38,7 @@ type specFlags struct {
 	memory                                                   sizeValue
 	kernel, initrd, cmdline, backend, restart, accel, script string
 	blocks, volumes                                          []string
-	machine, arch                                            string
+	machine, arch, vsock                                     string
 	rosetta                                                  bool
 	kernels                                                  func() (*kernel.Store, error)
 	far                                                      func() bool
@@ -53,7 +54,7 @@ type specFlags struct {
 	archived *archivedFile // what an archive says in its place; nil = there is none
 }
 
-var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "arch", "rosetta", "script", "block", "volume", "network", "egress", "port", "auto-ports", "socket", "user-data", "provision", "provision-timeout", "label"}
+var specNames = []string{"image", "server", "disk", "cpus", "memory", "kernel", "initrd", "cmdline", "backend", "restart", "accel", "machine", "arch", "vsock", "rosetta", "script", "block", "volume", "network", "egress", "port", "auto-ports", "socket", "user-data", "provision", "provision-timeout", "label"}
 
 func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	s.memory, s.kernels, s.far = defaultMemory, a.kernels, a.isFar
@@ -71,6 +72,7 @@ func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	f.StringVar(&s.accel, "accel", "auto", "how QEMU runs guest code: auto, kvm or tcg")
 	f.StringVar(&s.machine, "machine", "auto", "what its VM is: q35, microvm, or auto, as boots of its kernel showed")
 	f.StringVar(&s.arch, "arch", "", "its architecture: amd64 or arm64 (default: the host's, others run in software)")
+	f.StringVar(&s.vsock, "vsock", "auto", "who is behind its vsock: user (the VM host), kernel (of this host: /dev/vhost-vsock), or auto: user")
 	f.BoolVar(&s.rosetta, "rosetta", false, "run x86-64 programs in it, by Apple's Rosetta (only with backend vz, on Apple silicon)")
 	f.StringVar(&s.script, "script", "", "what a sim machine does (only with --backend sim)")
 	f.StringArrayVar(&s.blocks, "block", nil, "a file or a block device as a further disk: PATH or PATH:ro; again for more")
@@ -82,6 +84,7 @@ func (s *specFlags) add(a *app, cmd *cobra.Command) {
 	a.complete(cmd, "accel", accels...)
 	a.complete(cmd, "machine", machineTypes...)
 	a.complete(cmd, "arch", archs...)
+	a.complete(cmd, "vsock", vsocks...)
 	for flag, f := range map[string]completer{"kernel": a.completeKernelFlag, "volume": completeVolume} {
 		if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
 			panic(err) // it was added above
@@ -113,7 +116,7 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 	spec := &wire.Spec{
 		Cpus: uint32(cpus), Memory: int64(s.memory), Kernel: image, Initrd: initrd, Cmdline: s.cmdline, //nolint:gosec // checked
 		Backend: s.backend, Restart: s.restart, Accel: s.accel, Script: s.script, Board: strings.TrimPrefix(s.machine, "auto"), Blocks: blocks,
-		Provision: provision, Labels: labels, Shares: shares, Rosetta: s.rosetta, Arch: s.arch,
+		Provision: provision, Labels: labels, Shares: shares, Rosetta: s.rosetta, Vsock: strings.TrimPrefix(s.vsock, "auto"), Arch: s.arch,
 	}
 	if err := s.connect(spec, far); err != nil {
 		return nil, usage(cmd, s.place(err))
@@ -125,7 +128,7 @@ func (s *specFlags) checkWords() error {
 	for _, w := range []struct {
 		flag, value string
 		allowed     []string
-	}{{"backend", s.backend, append([]string{""}, backends...)}, {"restart", s.restart, policies}, {"accel", s.accel, accels}, {"machine", s.machine, machineTypes}, {"arch", s.arch, append([]string{""}, archs...)}} {
+	}{{"backend", s.backend, append([]string{""}, backends...)}, {"restart", s.restart, policies}, {"accel", s.accel, accels}, {"machine", s.machine, machineTypes}, {"arch", s.arch, append([]string{""}, archs...)}, {"vsock", s.vsock, vsocks}} {
 		if !slices.Contains(w.allowed, w.value) {
 			return badInput(w.flag, "--%s %q: one of %s", w.flag, shorten(w.value, 80), strings.TrimPrefix(strings.Join(w.allowed, ", "), ", "))
 		}
