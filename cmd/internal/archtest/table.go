@@ -108,8 +108,8 @@ var table = map[string]row{
 	"cmd/arcbox-agent":  {may: []string{"guest/agent"}},
 
 	// Tests of the built binaries. They import nothing of ours but the clients, the
-	// model of what many clients may see, and what serves images.
-	"cmd/e2e": {tests: []string{"actors/actorstest/linear", "actors/client", "actors/wire", "guest/image/imagetest"}},
+	// model of what many clients may see, what serves images, and what reads documents.
+	"cmd/e2e": {tests: []string{"actors/actorstest/linear", "actors/client", "actors/wire", "cmd/internal/examples", "guest/image/imagetest"}},
 }
 
 // impure are packages that no pure package may import itself: everything that
