@@ -334,7 +334,7 @@ func (m *machine) stopFact(c *command) (*fsm.StopRequestedFact, error) {
 		c.reason = fsm.ReasonRemove
 		return &fsm.StopRequestedFact{Mode: fsm.StopKill, Deadline: now, Then: fsm.ThenRemove}, nil
 	}
-	return nil, refuse(wire.Code_CODE_INTERNAL, "", "no stop in %T", c.msg)
+	return nil, refuse(wire.Code_CODE_INTERNAL, versionsHint, "no stop in %T", c.msg)
 }
 
 // stopAgain: a kill or an earlier deadline overtakes, a later one never does;

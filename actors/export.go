@@ -78,7 +78,7 @@ func (m *machine) mayExport() error {
 	st := m.state()
 	switch {
 	case m.Disks == nil:
-		return refuse(wire.Code_CODE_LACKING, "", "this engine exports no machines")
+		return refuse(wire.Code_CODE_LACKING, versionsHint, "this engine exports no machines")
 	case st.Damaged:
 		return refuse(wire.Code_CODE_UNSAFE, "arcbox journal verify", "machine %q: a record of it can't be read", m.ref.Name)
 	case st.Stray != nil:

@@ -186,7 +186,7 @@ func query(s *shared, msg *wire.QueryJournal) (any, error) {
 func (h *historian) aside(ctx actor.Context, msg proto.Message) {
 	self, to := ctx.Self(), ctx.Sender()
 	if h.reading >= maxReading {
-		h.reply(ctx, refused(refuse(wire.Code_CODE_UNAVAILABLE, "", "%d questions are being answered from the journal: try again", h.reading), nil))
+		h.reply(ctx, refused(refuse(wire.Code_CODE_UNAVAILABLE, "arcbox engine status", "%d questions are being answered from the journal: try again", h.reading), nil))
 		return
 	}
 	h.reading++
@@ -239,7 +239,7 @@ func reportOnWire(r journal.Report) *wire.Verified {
 func (h *historian) follow(ctx actor.Context, msg *wire.Follow) {
 	q, err := queryOf(h.shared, msg.GetQuery())
 	if err == nil && len(h.followers) >= maxFollowers {
-		err = refuse(wire.Code_CODE_UNAVAILABLE, "", "%d clients follow the journal: no more are served", maxFollowers)
+		err = refuse(wire.Code_CODE_UNAVAILABLE, "arcbox journal export --since SEQ, again from time to time", "%d clients follow the journal: no more are served", maxFollowers)
 	}
 	if err != nil {
 		h.reply(ctx, refused(err, nil))

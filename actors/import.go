@@ -21,7 +21,7 @@ func (s *supervisor) stageDisk(ctx actor.Context) {
 	case s.stopping != nil:
 		err = goingDown()
 	case s.Disks == nil || s.Provisions == nil:
-		err = refuse(wire.Code_CODE_LACKING, "", "this engine imports no machines")
+		err = refuse(wire.Code_CODE_LACKING, versionsHint, "this engine imports no machines")
 	case s.Journal.DiskLow():
 		err = refuse(wire.Code_CODE_LACKING, "df -h "+s.Home, "the disk of %s is nearly full: stop and rm work, import does not", s.Home)
 	}
@@ -57,7 +57,7 @@ func (m *machine) mayAdopt(spec fsm.Spec, stage string) error {
 	case stage == "":
 		return nil
 	case m.Disks == nil || m.Provisions == nil:
-		return refuse(wire.Code_CODE_LACKING, "", "this engine imports no machines")
+		return refuse(wire.Code_CODE_LACKING, versionsHint, "this engine imports no machines")
 	case spec.Image == "":
 		return badInput("stage", "a disk that comes with the machine: only a machine with an image has one")
 	case spec.Provision != nil:

@@ -126,7 +126,7 @@ func (o *Options) fill() {
 	}
 	if o.HoldImage == nil {
 		o.HoldImage = func(string) (func(), error) {
-			return nil, refuse(wire.Code_CODE_LACKING, "", "this engine has no images")
+			return nil, refuse(wire.Code_CODE_LACKING, versionsHint, "this engine has no images")
 		}
 	}
 	if o.Booted == nil {

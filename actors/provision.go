@@ -73,7 +73,7 @@ type (
 func (m *machine) keepFirst(mk *making, text []byte) error {
 	if m.Provisions == nil {
 		mk.release()
-		return refuse(wire.Code_CODE_LACKING, "", "this engine sets no machines up")
+		return refuse(wire.Code_CODE_LACKING, versionsHint, "this engine sets no machines up")
 	}
 	m.making = mk
 	s, ref := m.shared, m.ref

@@ -38,6 +38,10 @@ func notFound(name string) *Refusal {
 	return refuse(wire.Code_CODE_NOT_FOUND, "arcbox list", "there is no machine %q", name)
 }
 
+// versionsHint is for what this engine can't do and another may: it shows which one
+// this is.
+const versionsHint = "arcbox version"
+
 // refused puts an error on the wire: a Refusal as it is, anything else as an
 // internal error.
 func refused(err error, m *fsm.Machine) *wire.Refused {

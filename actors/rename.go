@@ -89,7 +89,7 @@ func (s *supervisor) passOn(ctx actor.Context, p passedOn) {
 // passOn is for a request whose id is known from another machine.
 func (m *machine) passOn(c *command, id string) error {
 	if !m.wasNamed(id, c.msg.(named).GetName()) {
-		return refuse(wire.Code_CODE_CONFLICT, "", "request id %s was used for another machine", c.request)
+		return refuse(wire.Code_CODE_CONFLICT, "arcbox journal --limit 20", "request id %s was used for another machine", c.request)
 	}
 	m.send(m.sup, passedOn{id, c})
 	return nil

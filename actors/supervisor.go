@@ -236,7 +236,7 @@ func (s *supervisor) before(ctx actor.Context, o journal.Outcome, k fsm.Kind) {
 		return
 	}
 	if o.Kind != k {
-		s.reply(ctx, refused(refuse(wire.Code_CODE_CONFLICT, "", "this request's id was used for something else (record %d, %s)", o.Seq, o.Kind), nil))
+		s.reply(ctx, refused(refuse(wire.Code_CODE_CONFLICT, "arcbox journal --limit 20", "this request's id was used for something else (record %d, %s)", o.Seq, o.Kind), nil))
 		return
 	}
 	s.reply(ctx, &wire.Done{Seq: o.Seq, Repeated: true})

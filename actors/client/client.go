@@ -221,7 +221,7 @@ func (n *engine) SendUserMessage(pid *actor.PID, message any) {
 	}
 	if err != nil {
 		c.system.Root.Send(sender, &wire.Refused{
-			Code: wire.Code_CODE_BAD_INPUT, Message: fmt.Sprintf("the request can't be sent: %v", err),
+			Code: wire.Code_CODE_BAD_INPUT, Message: fmt.Sprintf("the request can't be sent: %v", err), Hint: "arcbox version",
 		})
 		return
 	}

@@ -209,7 +209,7 @@ func value(f protoreflect.FieldDescriptor, v protoreflect.Value) *wire.Refused {
 }
 
 func badInput(field, format string, args ...any) *wire.Refused {
-	return &wire.Refused{Code: wire.Code_CODE_BAD_INPUT, Field: field, Message: fmt.Sprintf(format, args...)}
+	return &wire.Refused{Code: wire.Code_CODE_BAD_INPUT, Field: field, Hint: "arcbox version", Message: fmt.Sprintf(format, args...)}
 }
 
 // short keeps a client's text from filling a log.

@@ -287,12 +287,12 @@ func (l *link) send(o outgoing) error {
 	}
 	if o.size > wire.MaxReply {
 		l.log.Error("a reply is too big", "type", proto.MessageName(o.message), "bytes", o.size)
-		o.message = &wire.Refused{Code: wire.Code_CODE_INTERNAL, Message: fmt.Sprintf("the reply has %d bytes, the limit is %d", o.size, wire.MaxReply)}
+		o.message = &wire.Refused{Code: wire.Code_CODE_INTERNAL, Hint: "arcbox engine status", Message: fmt.Sprintf("the reply has %d bytes, the limit is %d", o.size, wire.MaxReply)}
 	}
 	data, err := proto.Marshal(o.message)
 	if err != nil { // text that is no UTF-8
 		l.log.Error("a reply can't be written", "type", proto.MessageName(o.message), "err", err)
-		if data, err = proto.Marshal(&wire.Refused{Code: wire.Code_CODE_INTERNAL, Message: "the reply can't be written"}); err != nil {
+		if data, err = proto.Marshal(&wire.Refused{Code: wire.Code_CODE_INTERNAL, Hint: "arcbox engine status", Message: "the reply can't be written"}); err != nil {
 			return fmt.Errorf("endpoint: write a reply: %w", err)
 		}
 		o.message = &wire.Refused{}

@@ -28,7 +28,7 @@ func (w *World) HoldImage(digest string) (release func(), err error) {
 	}
 	release, err = w.Images.TryHold()
 	if errors.Is(err, image.ErrBusy) {
-		return nil, &actors.Refusal{Code: wire.Code_CODE_CONFLICT, Field: "image", Message: err.Error() + ": try again"}
+		return nil, &actors.Refusal{Code: wire.Code_CODE_CONFLICT, Field: "image", Hint: "arcbox image ls", Message: err.Error() + ": try again"}
 	}
 	if err != nil {
 		return nil, err

@@ -83,7 +83,11 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	a.exec = cmd.Name() == "exec" || cmd.Name() == "shell" || cmd.Name() == "run"
-	if err != nil && !a.ran {
+	switch {
+	case err == nil:
+	case a.ran:
+		err = withNext(cmd, err)
+	default:
 		err = usage(cmd, err)
 	}
 	return a.fail(err)

@@ -73,6 +73,21 @@ func usage(cmd *cobra.Command, err error) error {
 	return f
 }
 
+// withNext gives an error of a verb a next command to try where whoever made it knew
+// none: arcbox doctor looks for what fails on this host, and all else is said by the
+// command's help. What a program in a guest ended with is left as it is.
+func withNext(cmd *cobra.Command, err error) error {
+	f := *understood(err)
+	switch {
+	case f.hint != "" || f.message == "" || f.passed || f.code == exitInterrupted:
+	case f.code == exitGeneral:
+		f.hint = "arcbox doctor"
+	default:
+		f.hint = helpHint(cmd)
+	}
+	return &f
+}
+
 // badValue names the flag, what it was given, and what it takes.
 func badValue(bad *pflag.InvalidValueError) *failure {
 	name, why := bad.GetFlag().Name, bad.Unwrap().Error()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"runtime/debug"
 	"time"
@@ -54,7 +55,15 @@ func (a *app) withGuest(ctx context.Context, name string, do func(context.Contex
 	}
 	defer c.Close()         //nolint:errcheck // done with it
 	debug.SetGCPercent(100) // no short command any more: what flows should not pile up as garbage
-	return orCause(ctx, do(ctx, c))
+	return lost(name, orCause(ctx, do(ctx, c)))
+}
+
+// lost says where it stands why a machine's agent is gone in the middle of a talk.
+func lost(name string, err error) error {
+	if !errors.Is(err, guest.ErrGone) {
+		return err
+	}
+	return &failure{code: exitGeneral, kind: "failed", machine: name, message: err.Error(), hint: "arcbox journal why " + name, cause: err}
 }
 
 // orCause is why ctx is over, where that is what err comes from. gRPC and the
