@@ -5,7 +5,9 @@
 //
 // The kernel is the distribution's own. Its packages are downloaded and
 // unpacked, never installed, so nothing of the host changes and no root is
-// needed (Fetch; FetchBusybox, where the host has no static one). From the
+// needed; so is busybox, where the host has no static one. Those of another
+// architecture come by package lists of our own, and their assets lie in a
+// directory of its name (<out>/arm64). From the
 // unpacked tree, a static busybox and the agent's binary, Prepare makes one directory:
 //
 //	<out>/<digest>/kernel         ELF with the PVH entry, or the bzImage as it came
