@@ -108,7 +108,7 @@ func (m *machine) clone(c *command) error {
 		return nil
 	}
 	if m.CopyDisk == nil || m.Disks == nil || m.Provisions == nil {
-		return refuse(wire.Code_CODE_LACKING, "", "this engine copies no disks")
+		return refuse(wire.Code_CODE_LACKING, versionsHint, "this engine copies no disks")
 	}
 	m.cloning = cl
 	s, ref := m.shared, m.ref
