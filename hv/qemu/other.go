@@ -20,6 +20,6 @@ func kvmMissing() string { return "KVM is of Linux, this is " + runtime.GOOS }
 
 func forkHere(string, []string, *os.ProcAttr) (*os.Process, error) { return nil, hv.ErrUnsupported }
 
-func probeWith(context.Context, forkFunc, string, string, string) Result {
+func probeWith(context.Context, forkFunc, string, probeGuest, string, string) Result {
 	return verdict(false, kvmMissing())
 }
