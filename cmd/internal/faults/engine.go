@@ -27,6 +27,26 @@ var engineFaults = []fault{
 		pkg: "./fsm", run: "TestSpecChanged",
 	},
 	{
+		name:   "set answers before the policy is in force",
+		breaks: "a policy that was set holds",
+		file:   "actors/egress.go",
+		was: `	if msg.GetEgress() == "" || m.wish(st) == nil || m.inForce(st) {
+`,
+		now: `	if msg.GetEgress() != "" || m.wish(st) == nil || m.inForce(st) {
+`,
+		pkg: "./actors/actorstest", run: "TestScenarios/egress",
+	},
+	{
+		name:   "denials without end",
+		breaks: "a guest can't fill the journal",
+		file:   "fsm/denial.go",
+		was: `		if len(known) < MaxDenials && !slices.Contains(known, d) {
+`,
+		now: `		if !slices.Contains(known, d) {
+`,
+		pkg: "./fsm", run: "TestDenials",
+	},
+	{
 		name:   "name freed before removed is synced",
 		breaks: "a name has one machine",
 		file:   "actors/machine.go",
