@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/arcboxlabs/arcbox-engine/actors/client"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 )
 
@@ -68,7 +70,8 @@ func newVersion(a *app) *cobra.Command {
 				CLI:     cliJSON{buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH},
 				VMHosts: []runningJSON{}, Agents: []runningJSON{},
 			}
-			if all := a.whatRuns(ctx); all != nil {
+			all, err := a.whatRuns(ctx)
+			if err == nil {
 				view := engineView(all.GetEngine())
 				out.Engine = &view
 				ms := byName(all.GetMachines())
@@ -81,14 +84,18 @@ func newVersion(a *app) *cobra.Command {
 			if a.json() {
 				return a.printJSON(out)
 			}
-			return a.printVersions(out)
+			return a.printVersions(out, err)
 		}),
 	}
 }
 
-func (a *app) printVersions(v versionJSON) error {
+// printVersions says why there is no engine to tell of, where there is none.
+func (a *app) printVersions(v versionJSON, why error) error {
 	engine := "not running"
-	if v.Engine != nil {
+	switch {
+	case v.Engine == nil && !errors.Is(why, client.ErrNoEngine):
+		engine = "does not answer: " + printable(why.Error())
+	case v.Engine != nil:
 		engine = fmt.Sprintf("%s (pid %d)", printable(v.Engine.Version), v.Engine.PID)
 	}
 	lines := []string{
@@ -140,20 +147,16 @@ func byVersion(ms []*wire.Machine, version func(*wire.Machine) string) []running
 	return out
 }
 
-// whatRuns is the engine with its machines, nil where none answers soon.
-func (a *app) whatRuns(ctx context.Context) *wire.Machines {
+// whatRuns is the engine with its machines, where one answers soon.
+func (a *app) whatRuns(ctx context.Context) (*wire.Machines, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionTime)
 	defer cancel()
 	e, err := a.running(ctx)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer e.Close()
-	all, err := allMachines(ctx, e)
-	if err != nil {
-		return nil
-	}
-	return all
+	return allMachines(ctx, e)
 }
 
 // engineInfo is the running engine's, nil where none answers soon.

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/arcboxlabs/arcbox-engine/actors/client"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 )
 
@@ -91,6 +92,15 @@ func TestOutdatedIsShown(t *testing.T) {
 	}
 	b := newBench(t, &fakeEngine{answer: upgraded})
 	if code := b.run(t, "inspect", "a"); code != 0 || !strings.Contains(b.out.String(), "1.0, outdated: arcbox restart a gives it one of 2.0") {
+		t.Errorf("exit %d: %s", code, b.out.String())
+	}
+}
+
+// An engine that does not answer in time is not said to be none.
+func TestVersionOfAnEngineThatIsMute(t *testing.T) {
+	b := newBench(t, nil)
+	b.connect = func(context.Context, client.Door) (engine, error) { return nil, client.ErrMute }
+	if code := b.run(t, "version"); code != 0 || !strings.Contains(b.out.String(), "does not answer") || strings.Contains(b.out.String(), "not running") {
 		t.Errorf("exit %d: %s", code, b.out.String())
 	}
 }
