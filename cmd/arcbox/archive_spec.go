@@ -26,7 +26,7 @@ func archivedSpec(s *wire.Spec) (json.RawMessage, error) {
 	out := map[string]any{"cpus": s.GetCpus(), "memory": exactSize(s.GetMemory())}
 	texts := map[string]string{
 		"image": s.GetImageName(), "kernel": s.GetKernel(), "initrd": s.GetInitrd(), "cmdline": s.GetCmdline(), "backend": s.GetBackend(),
-		"restart": s.GetRestart(), "accel": s.GetAccel(), "machine": s.GetBoard(), "arch": s.GetArch(), "script": s.GetScript(), "network": s.GetNetwork(), "egress": s.GetEgress(),
+		"restart": s.GetRestart(), "accel": s.GetAccel(), "machine": s.GetBoard(), "arch": s.GetArch(), "script": s.GetScript(), "network": s.GetNetwork(), "egress": s.GetEgress(), "vsock": s.GetVsock(),
 	}
 	if s.GetNetwork() == "" && s.GetBackend() != "sim" {
 		texts["network"] = "none"
@@ -89,7 +89,7 @@ func exactSize(n int64) string {
 // of the other host, and have to be said again; with any other the archive is refused.
 var (
 	archivedKeys = []string{"cpus", "memory", "image", "disk", "cmdline", "backend", "restart", "accel", "machine", "arch", "script", "network", "egress", "label"}
-	hostKeys     = []string{"port", "auto-ports", "socket", "volume", "block", "kernel", "initrd", "rosetta"}
+	hostKeys     = []string{"port", "auto-ports", "socket", "volume", "block", "kernel", "initrd", "rosetta", "vsock"}
 )
 
 // archived is an archive's spec as a machine file.
