@@ -160,7 +160,7 @@ func (m *machine) moveTo(cid uint32) {
 	m.moving = ""
 	m.observed(fsm.Record{
 		Launch: m.NewID(), CID: cid,
-		Fact: &fsm.RelaunchedFact{Why: why, OldLaunch: l.ID, OldCID: l.CID},
+		Fact: &fsm.RelaunchedFact{Why: why, OldLaunch: l.ID, OldCID: l.CID, Taken: true},
 	})
 	m.send(m.sup, cidFreed{m.ref.ID, l.CID})
 	m.reconcile()

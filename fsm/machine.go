@@ -218,7 +218,7 @@ func foldRelaunched(m *Machine, r Record) {
 	m.launch(func(l *Launch) {
 		l.ID, l.CID, l.Seq, l.Time = r.Launch, r.CID, r.Seq, r.Time
 		l.Launched, l.LaunchedSeq, l.Adopted = nil, 0, Moment{}
-		if r.CID == f.OldCID { // another CID is no second try of the guest
+		if !f.Taken { // else it is no second try of the guest
 			l.Relaunch++
 		}
 		l.Relaunched = f.Why

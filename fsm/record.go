@@ -212,6 +212,9 @@ type RelaunchedFact struct {
 	Why       string `cbor:"1,keyasint" json:"why"`
 	OldLaunch string `cbor:"2,keyasint" json:"old_launch"`
 	OldCID    uint32 `cbor:"3,keyasint" json:"old_cid"`
+	// Taken says that the old CID was a stranger's: the guest has not had its try.
+	// Records of the formats before 6 never say so, also where the CID is another.
+	Taken bool `cbor:"4,keyasint,omitempty" json:"taken,omitempty"`
 }
 
 // LaunchedFact is the payload of launched.

@@ -20,7 +20,7 @@ var facts = []fsm.Fact{
 		Restart: fsm.PolicyAlways, Script: "s",
 	}, RunTag: "tag"},
 	&fsm.StartRequestedFact{Boot: "b", Allowed: time.Minute, Attempt: 2, Spec: "sha"},
-	&fsm.RelaunchedFact{Why: "w", OldLaunch: "o", OldCID: 4},
+	&fsm.RelaunchedFact{Why: "w", OldLaunch: "o", OldCID: 4, Taken: true},
 	&fsm.ReadyFact{AgentVersion: "v", AgentID: "a", GuestBoot: "g", Address: "10.0.0.1", Phases: map[string]int64{"kernel": 5, "init": 9}, At: fsm.Moment{Boot: "b", Mono: 7}},
 	&fsm.StopRequestedFact{Mode: fsm.StopGraceful, Deadline: fsm.Moment{Boot: "b", Mono: 8}, NoKill: true, Then: fsm.ThenStart},
 	&fsm.StopAbandonedFact{Why: "w"},

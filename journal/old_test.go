@@ -249,6 +249,10 @@ func v6() []fsm.Record {
 			g := *f
 			g.Spec = withSix(g.Spec)
 			r.Fact = &g
+		case *fsm.RelaunchedFact:
+			g := *f
+			g.Taken = true
+			r.Fact = &g
 		}
 		if fsm.Moves(r.Kind) && r.Kind != fsm.KindCreated {
 			r.Name = "shop"
@@ -269,7 +273,7 @@ func v6() []fsm.Record {
 }
 
 func withSix(s fsm.Spec) fsm.Spec {
-	s.AutoPorts, s.Rosetta, s.Arch = true, true, "arm64"
+	s.AutoPorts, s.Rosetta, s.Arch, s.Vsock = true, true, "arm64", "kernel"
 	s.Ports = append(slices.Clone(s.Ports), fsm.Port{Protocol: "unix", Listen: "/a.sock", To: "/run/a.sock", In: true})
 	return s
 }
