@@ -46,7 +46,7 @@ var moveFaults = []fault{
 		name:   "the record of a machine does not say that it came with a disk",
 		breaks: "a disk that has vanished is not made anew in silence",
 		file:   "actors/commands.go",
-		was: `	if disk {
+		was: `	if mk.disk {
 `,
 		now: `	if false {
 `,
