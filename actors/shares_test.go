@@ -70,6 +70,7 @@ func TestBackendsRefuseByName(t *testing.T) {
 		{mac, &wire.Spec{}, ""},
 		{mac, &wire.Spec{Rosetta: true, Shares: []*wire.Share{{Host: "/Users/me", Guest: "/src"}}}, ""},
 		{mac, &wire.Spec{Backend: "vz", Accel: "auto", Network: "nat"}, ""},
+		{Limits{CPUs: 8, Memory: 16 << 30, Backends: []string{"vz"}, Arch: "amd64"}, &wire.Spec{Rosetta: true}, "rosetta: an amd64 machine needs none"},
 		{mac, &wire.Spec{Backend: "qemu"}, "backend qemu: Linux only, this host has vz"},
 		{mac, &wire.Spec{Accel: "kvm"}, `accel "kvm": backend vz`},
 		{mac, &wire.Spec{Board: "q35"}, `machine "q35": only for backend qemu`},

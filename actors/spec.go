@@ -225,6 +225,8 @@ func checkArch(s fsm.Spec, asked string, l Limits) (string, error) {
 	switch {
 	case s.Backend == "vz" && l.Arch != "" && arch != l.Arch:
 		return "", badInput("arch", "arch %q: backend vz runs machines of its host's, %s", arch, l.Arch)
+	case s.Rosetta && arch == "amd64":
+		return "", badInput("rosetta", "rosetta: an amd64 machine needs none, and only Apple silicon has it")
 	case s.Board != "" && arch == "arm64":
 		return "", badInput("machine", "machine %q: an arm64 machine is always a virt; leave it out, or say auto", s.Board)
 	case s.Accel == "kvm" && l.Arch != "" && arch != l.Arch:

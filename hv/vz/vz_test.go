@@ -43,9 +43,14 @@ func specOf(t *testing.T) hv.Spec {
 	if err != nil {
 		t.Fatal(err)
 	}
+	run, err := os.MkdirTemp("/tmp", "vz") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(run) })
 	s := hv.Spec{
 		Version: hv.SpecVersion, Machine: "m", Name: "n", Launch: "l", CID: 3, Backend: hv.BackendVZ, Accel: hv.AccelAuto,
-		CPUs: 2, Memory: 256 << 20, Kernel: filepath.Join(dir, "kernel"), Dir: dir, RunDir: filepath.Join(dir, "r"),
+		CPUs: 2, Memory: 256 << 20, Kernel: filepath.Join(dir, "kernel"), Dir: dir, RunDir: run,
 	}
 	if err := os.WriteFile(s.Kernel, image(here), 0o600); err != nil {
 		t.Fatal(err)
@@ -344,7 +349,7 @@ func TestLink(t *testing.T) {
 	}
 	unheard := make([]byte, ethernet+1)
 	for range 1000 { // nobody is there
-		if _, err := guest.Write(unheard); err != nil {
+		if _, err := guest.Write(unheard); err != nil && !errors.Is(err, syscall.ENOBUFS) {
 			t.Fatal(err)
 		}
 	}
