@@ -337,8 +337,8 @@ var ErrGone = errors.New("hv: the VM has ended")
 // at fault.
 func (s Spec) Validate() error {
 	switch {
-	case s.Version < SpecVersion || s.Version > SpecVersionArch:
-		return fmt.Errorf("hv: spec version %d: this VM host reads versions %d to %d", s.Version, SpecVersion, SpecVersionArch)
+	case s.Version < SpecVersion || s.Version > SpecVersionVsock:
+		return fmt.Errorf("hv: spec version %d: this VM host reads versions %d to %d", s.Version, SpecVersion, SpecVersionVsock)
 	case s.Machine == "" || s.Launch == "":
 		return errors.New("hv: spec names no machine or no launch")
 	case !s.CID.Valid():
