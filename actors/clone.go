@@ -90,11 +90,7 @@ func (s *shared) dropStage(stage string) {
 // connection broke, has the copy under way go on, or begins it anew.
 func (m *machine) clone(c *command) error {
 	if cl := m.cloning; cl != nil && c.request != "" && cl.c.request == c.request && cl.c.principal == c.principal {
-		if m.odd[cloneWork].called {
-			m.held = append(m.held, c)
-		} else {
-			cl.c = c
-		}
+		cl.c = c
 		return nil
 	}
 	if err := m.mayClone(); err != nil {
@@ -181,6 +177,13 @@ func (s *shared) copyDisk(ctx context.Context, ref Ref, say func(any)) (string, 
 	}
 	stage, err := s.CopyDisk(ctx, ref, func(done, all int64) { say(copying{done, all}) })
 	return stage, errors.Join(err, sight.Lock.Close())
+}
+
+// givingUp tells whether a copy was given up and has not ended yet, which it does
+// within one piece of the disk.
+func (m *machine) givingUp() bool {
+	w := m.odd[cloneWork]
+	return m.cloning != nil && w != nil && w.called
 }
 
 // busy is what the machine's disk is used for, "" = nothing.

@@ -64,7 +64,7 @@ func anyState(f func(*machine, *command) error) map[fsm.State]func(*machine, *co
 
 // command admits a request, or refuses it.
 func (m *machine) command(c *command) {
-	if (m.unseen && c.verb != verbAwait && c.verb != verbLog) || m.start != nil || m.making != nil || m.moving != "" {
+	if (m.unseen && c.verb != verbAwait && c.verb != verbLog) || m.start != nil || m.making != nil || m.moving != "" || m.givingUp() {
 		m.held = append(m.held, c) // bounded in time: a look and a start end by themselves
 		return
 	}
