@@ -38,6 +38,9 @@ func TestCmdlineGolden(t *testing.T) {
 		},
 		"arm64":     func(s *hv.Spec) { s.Version, s.Arch = hv.SpecVersionArch, hv.ArchARM64 },
 		"arm64-kvm": func(s *hv.Spec) { s.Version, s.Arch, s.Accel = hv.SpecVersionArch, hv.ArchARM64, hv.AccelKVM },
+		"kernel-vsock": func(s *hv.Spec) {
+			s.Version, s.Vsock = hv.SpecVersionVsock, hv.VsockKernel
+		},
 		"nic": func(s *hv.Spec) {
 			s.Version = hv.SpecVersionNIC
 			s.Disks = []hv.Disk{{Path: "/m/data.img", Serial: "arcbox-data"}}
@@ -85,7 +88,7 @@ func TestCmdlineRefuses(t *testing.T) {
 		"one line without NUL":               func(s *hv.Spec) { s.Cmdline = "a\nb" },
 		"at most 2047":                       func(s *hv.Spec) { s.Cmdline = strings.Repeat("x", 2048) },
 		"version 2 says what they are":       func(s *hv.Spec) { s.Disks = []hv.Disk{{Path: "/d", Serial: "d"}} },
-		"version 8: this VM host":            func(s *hv.Spec) { s.Version = 8 },
+		"version 9: this VM host":            func(s *hv.Spec) { s.Version = 9 },
 		"version 5 says what they are":       func(s *hv.Spec) { s.Version, s.Shares = 4, []hv.Share{{Tag: "a", Path: "/a"}} },
 		"share tag \"a\": 1 to 32 letters": func(s *hv.Spec) {
 			s.Version, s.Shares = 5, []hv.Share{{Tag: "a", Path: "/a"}, {Tag: "a", Path: "/b"}}
@@ -97,10 +100,15 @@ func TestCmdlineRefuses(t *testing.T) {
 		`architecture "vax": amd64 or arm64`:     func(s *hv.Spec) { s.Version, s.Arch = hv.SpecVersionArch, "vax" },
 		`board "q35": an arm64 guest has a virt`: func(s *hv.Spec) { s.Version, s.Arch, s.Board = hv.SpecVersionArch, hv.ArchARM64, hv.BoardQ35 },
 		`board "virt": an amd64 guest has a q35`: func(s *hv.Spec) { s.Version, s.Arch, s.Board = hv.SpecVersionArch, hv.ArchAMD64, hv.BoardVirt },
-		`disk "d": an absolute path`:             withDisks(hv.Disk{Path: "d", Serial: "d"}),
-		`serial "d,drive=x"`:                     withDisks(hv.Disk{Path: "/d", Serial: "d,drive=x"}),
-		`serial "d": 1 to 20`:                    withDisks(hv.Disk{Path: "/d", Serial: "d"}, hv.Disk{Path: "/e", Serial: "d"}),
-		"disks: 17, at most 16":                  withDisks(make([]hv.Disk, 17)...),
+		"version 8 says what that is":            func(s *hv.Spec) { s.Vsock = hv.VsockKernel },
+		`vsock "host": user or kernel`:           func(s *hv.Spec) { s.Version, s.Vsock = hv.SpecVersionVsock, "host" },
+		`backend "sim" has none`: func(s *hv.Spec) {
+			s.Version, s.Vsock, s.Backend = hv.SpecVersionVsock, hv.VsockKernel, hv.BackendSim
+		},
+		`disk "d": an absolute path`: withDisks(hv.Disk{Path: "d", Serial: "d"}),
+		`serial "d,drive=x"`:         withDisks(hv.Disk{Path: "/d", Serial: "d,drive=x"}),
+		`serial "d": 1 to 20`:        withDisks(hv.Disk{Path: "/d", Serial: "d"}, hv.Disk{Path: "/e", Serial: "d"}),
+		"disks: 17, at most 16":      withDisks(make([]hv.Disk, 17)...),
 	} {
 		s := sampleSpec()
 		spoil(&s)
