@@ -73,11 +73,21 @@ func (m *machine) owedStart(w *work) {
 	}
 	s := &starting{reason: fsm.ReasonPolicy, allowed: DefaultStart}
 	if st.Stop != nil && st.Stop.Then == fsm.ThenStart {
-		s.reason = fsm.ReasonRestart
+		s.reason, s.allowed = fsm.ReasonRestart, m.restartAllowed()
 	} else if st.Exit != nil {
 		s.attempt = st.Exit.Plan.Attempt
 	}
 	m.askCID(s)
+}
+
+// restartAllowed is what who waits for a restart allows its start.
+func (m *machine) restartAllowed() time.Duration {
+	for _, w := range m.waiters {
+		if msg, ok := w.c.msg.(*wire.RestartMachine); ok {
+			return timeout(msg.GetStartTimeoutNanos(), DefaultStart)
+		}
+	}
+	return DefaultStart
 }
 
 // startRefused tries a start that is owed again, later, and says why. Who asked

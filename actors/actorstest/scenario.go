@@ -22,7 +22,7 @@ import (
 //	set NAME [cpus=N] [memory=MIB] [disk=MIB] [label=TIER] [protect=yes|no] [egress=POLICY] [auto-ports=yes|no] …
 //	rename NAME to=NAME …       clone NAME to=NAME …
 //	again NAME …                 asks for its set-up once more
-//	restart NAME [kill] …        rm NAME [force] …        wait NAME UNTIL [timeout=D]
+//	restart NAME [kill] [start-timeout=D] …     rm NAME [force] …        wait NAME UNTIL [timeout=D]
 //	engine-stop [machines] [host]                         why NAME                 list     ports NAME
 //	script NAME [launch=…] [boot=…] [stop=…] [setup=…]    how its VMs behave
 //	happen NAME WHAT             something happens to its VM
@@ -162,7 +162,7 @@ func (l line) message() proto.Message {
 			Request: l.request(), Name: l.name, TimeoutNanos: l.duration("timeout"), Kill: l.has("kill"), NoKill: l.has("no-kill"),
 		}
 	case "restart":
-		return &wire.RestartMachine{Request: l.request(), Name: l.name, TimeoutNanos: l.duration("timeout"), Kill: l.has("kill")}
+		return &wire.RestartMachine{Request: l.request(), Name: l.name, TimeoutNanos: l.duration("timeout"), StartTimeoutNanos: l.duration("start-timeout"), Kill: l.has("kill")}
 	case "rm":
 		return &wire.RemoveMachine{Request: l.request(), Name: l.name, Force: l.has("force")}
 	case "set":
