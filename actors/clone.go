@@ -70,9 +70,13 @@ func (s *supervisor) cloneReady(ctx actor.Context, r cloneReady) {
 		s.dropStage(r.stage)
 		return
 	}
-	if holder, ok := s.reg.join(mem); !ok { // it may be this very clone, asked for twice
-		ctx.Send(holder.pid, r.c.envelope())
+	if holder, ok := s.reg.join(mem); !ok {
 		s.dropStage(r.stage)
+		if _, again := s.Journal.Request(r.c.principal, r.c.request); !again && s.durably(holder, r.name) {
+			s.send(r.c.from, refused(taken(r.name, holder.name), nil))
+			return
+		}
+		ctx.Send(holder.pid, r.c.envelope()) // this very clone, asked for twice, or a name that may yet be nobody's
 		return
 	}
 	s.spawn(ctx, mem, fsm.Machine{ID: id, Name: r.name, RunTag: runTag(id)})
