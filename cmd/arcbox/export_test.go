@@ -125,10 +125,7 @@ func (m *mover) stream(t *wire.Ticket) (net.Conn, error) {
 			_, _ = io.WriteString(theirs, "ok "+strings.Repeat("ab", 16)+"\n")
 			_, _ = io.Copy(io.Discard, theirs)
 		}
-		_ = os.Remove(m.to()) // as the engine drops it, unless it is a machine's
-		if m.made != nil && m.refuse == nil {
-			return
-		}
+		_ = os.Remove(m.to()) // as the engine drops it
 	})
 	return ours, nil
 }
