@@ -65,7 +65,7 @@ func (s *supervisor) clone(ctx actor.Context, msg *wire.CloneMachine) {
 func (s *supervisor) cloneReady(ctx actor.Context, r cloneReady) {
 	id := s.NewID()
 	mem := &member{id: id, name: r.name}
-	if s.stopping != nil {
+	if s.goesDown() {
 		s.send(r.c.from, refused(goingDown(), nil))
 		s.dropStage(r.stage)
 		return

@@ -18,7 +18,7 @@ import (
 func (s *supervisor) stageDisk(ctx actor.Context) {
 	var err error
 	switch {
-	case s.stopping != nil:
+	case s.goesDown():
 		err = goingDown()
 	case s.Disks == nil || s.Provisions == nil:
 		err = refuse(wire.Code_CODE_LACKING, versionsHint, "this engine imports no machines")

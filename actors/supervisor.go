@@ -31,6 +31,10 @@ type engineStop struct {
 	left int // machines that have not answered yet
 }
 
+// goesDown tells whether no machine may be made any more. An actor that is spawned
+// while its parent stops is never told to stop, and its parent waits for it.
+func (s *supervisor) goesDown() bool { return s.stopping != nil || s.ending }
+
 // Receive implements actor.Actor.
 func (s *supervisor) Receive(ctx actor.Context) {
 	defer func() {
@@ -187,7 +191,7 @@ func (s *supervisor) find(name string) *member {
 // create takes a name and spawns the machine that will append created. A
 // repeat of the same request finds the machine and is answered by it.
 func (s *supervisor) create(ctx actor.Context, msg *wire.CreateMachine) {
-	if s.stopping != nil {
+	if s.goesDown() {
 		s.reply(ctx, refused(goingDown(), nil))
 		return
 	}
