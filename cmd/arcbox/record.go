@@ -134,8 +134,8 @@ func valueText(field string, value any) string {
 		if field == "memory" || field == "disk" {
 			return field + " " + formatSize(int64(v))
 		}
-		if field == "allowed" {
-			return "allowed " + time.Duration(v).String()
+		if field == "allowed" || field == "took" {
+			return field + " " + time.Duration(v).Round(time.Millisecond).String()
 		}
 		return strings.TrimSpace(fmt.Sprintf("%s %.0f", strings.ReplaceAll(field, "_", " "), v))
 	case string:
