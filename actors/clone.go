@@ -122,14 +122,11 @@ func (m *machine) clone(c *command) error {
 
 // mayClone refuses what can't be copied in peace, or would not be what it seems.
 func (m *machine) mayClone() error {
+	if err := m.alone(); err != nil {
+		return err
+	}
 	st := m.state()
 	switch {
-	case st.Damaged:
-		return refuse(wire.Code_CODE_UNSAFE, "arcbox journal verify", "machine %q: a record of it can't be read", m.ref.Name)
-	case st.Stray != nil:
-		return refuse(wire.Code_CODE_UNSAFE, "arcbox stop "+m.ref.Name, "machine %q: a VM runs that should not (%s)", m.ref.Name, st.Stray.What)
-	case m.removing():
-		return refuse(wire.Code_CODE_CONFLICT, "arcbox list", "machine %q is being removed", m.ref.Name)
 	case len(fsm.Owed(st)) > 0:
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox stop "+m.ref.Name, "machine %q is %s, and about to be started again", m.ref.Name, st.State)
 	case m.cloning != nil:

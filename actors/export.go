@@ -75,16 +75,13 @@ func (e *exporting) wait(s *shared) error {
 
 // mayExport refuses what can't be read in peace.
 func (m *machine) mayExport() error {
-	st := m.state()
-	switch {
-	case m.Disks == nil:
+	if m.Disks == nil {
 		return refuse(wire.Code_CODE_LACKING, versionsHint, "this engine exports no machines")
-	case st.Damaged:
-		return refuse(wire.Code_CODE_UNSAFE, "arcbox journal verify", "machine %q: a record of it can't be read", m.ref.Name)
-	case st.Stray != nil:
-		return refuse(wire.Code_CODE_UNSAFE, "arcbox stop "+m.ref.Name, "machine %q: a VM runs that should not (%s)", m.ref.Name, st.Stray.What)
-	case m.removing():
-		return refuse(wire.Code_CODE_CONFLICT, "arcbox list", "machine %q is being removed", m.ref.Name)
+	}
+	if err := m.alone(); err != nil {
+		return err
+	}
+	switch {
 	case m.cloning != nil:
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox inspect "+m.ref.Name, "machine %q is %s: it can be exported when that has ended", m.ref.Name, m.busy())
 	case m.exporting != nil:

@@ -131,11 +131,11 @@ func (m *machine) provisionAgain(c *command) error {
 	case p.Kind == fsm.ProvisionUserData:
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox exec "+m.ref.Name+" -- cloud-init clean --reboot",
 			"machine %q is set up by its image's cloud-init, which itself knows what it has done", m.ref.Name)
-	case m.removing():
-		return refuse(wire.Code_CODE_CONFLICT, "arcbox list", "machine %q is being removed", m.ref.Name)
-	case st.Damaged:
-		return refuse(wire.Code_CODE_UNSAFE, "arcbox journal verify", "machine %q: a record of it can't be read", m.ref.Name)
-	case st.OwesProvision():
+	}
+	if err := m.whole(); err != nil {
+		return err
+	}
+	if st.OwesProvision() {
 		m.finish(c, "it is owed already")
 		return nil
 	}

@@ -118,17 +118,14 @@ func (m *machine) nameSettled() {
 // it, or that it owes, is under way by its old one.
 func (m *machine) rename(c *command) error {
 	st, name := m.state(), c.msg.(*wire.RenameMachine).GetNewName()
-	switch {
-	case name == st.Name:
+	if name == st.Name {
 		m.finish(c, "it was so already")
 		return nil
-	case m.removing():
-		return refuse(wire.Code_CODE_CONFLICT, "arcbox list", "machine %q is being removed", st.Name)
-	case st.Damaged:
-		return refuse(wire.Code_CODE_UNSAFE, "arcbox journal verify", "machine %q: a record of it can't be read", st.Name)
-	case st.Stray != nil:
-		return refuse(wire.Code_CODE_CONFLICT, "arcbox stop "+st.Name, "machine %q is %s, but a VM runs that should not", st.Name, st.State)
-	case len(fsm.Owed(st)) > 0:
+	}
+	if err := m.alone(); err != nil {
+		return err
+	}
+	if len(fsm.Owed(st)) > 0 {
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox stop "+st.Name, "machine %q is %s, and about to be started again", st.Name, st.State)
 	}
 	if err := m.roomOnDisk(); err != nil {

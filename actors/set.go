@@ -16,13 +16,10 @@ const setHint = "arcbox set --help"
 
 // set changes a machine's spec. What is set to what it is already is no change.
 func (m *machine) set(c *command) error {
-	st := m.state()
-	switch {
-	case m.removing():
-		return refuse(wire.Code_CODE_CONFLICT, "arcbox list", "machine %q is being removed", m.ref.Name)
-	case st.Damaged: // the record that can't be read may be that of its spec
-		return refuse(wire.Code_CODE_UNSAFE, "arcbox journal verify", "machine %q: a record of it can't be read", m.ref.Name)
+	if err := m.whole(); err != nil { // a record that can't be read may be that of its spec
+		return err
 	}
+	st := m.state()
 	spec, err := changed(st, c.msg.(*wire.SetMachine), m.Limits)
 	if err != nil {
 		return err

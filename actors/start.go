@@ -39,14 +39,11 @@ func (m *machine) startAsked(c *command) error {
 
 // mayStart refuses what would be unsafe, or would fail for sure.
 func (m *machine) mayStart() error {
+	if err := m.alone(); err != nil {
+		return err
+	}
 	st := m.state()
 	switch {
-	case st.Damaged:
-		return refuse(wire.Code_CODE_UNSAFE, "arcbox journal verify", "machine %q: a record of it can't be read, and nobody has looked at its lock yet", m.ref.Name)
-	case st.Stray != nil:
-		return refuse(wire.Code_CODE_UNSAFE, "arcbox stop "+m.ref.Name, "machine %q: a VM runs that should not (%s)", m.ref.Name, st.Stray.What)
-	case m.removing():
-		return refuse(wire.Code_CODE_CONFLICT, "arcbox list", "machine %q is being removed", m.ref.Name)
 	case m.cloning != nil:
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox inspect "+m.ref.Name, "machine %q is %s: it can be started when that has ended", m.ref.Name, m.busy())
 	case m.exporting != nil:
@@ -58,6 +55,29 @@ func (m *machine) mayStart() error {
 		return err
 	}
 	return m.roomOnDisk()
+}
+
+// whole refuses what can't be done to a machine of which not all is known, or that
+// is going.
+func (m *machine) whole() error {
+	switch {
+	case m.state().Damaged:
+		return refuse(wire.Code_CODE_UNSAFE, "arcbox journal verify", "machine %q: a record of it can't be read", m.ref.Name)
+	case m.removing():
+		return refuse(wire.Code_CODE_CONFLICT, "arcbox list", "machine %q is being removed", m.ref.Name)
+	}
+	return nil
+}
+
+// alone refuses what needs that no VM of the machine's runs unasked, too.
+func (m *machine) alone() error {
+	if err := m.whole(); err != nil {
+		return err
+	}
+	if s := m.state().Stray; s != nil {
+		return refuse(wire.Code_CODE_UNSAFE, "arcbox stop "+m.ref.Name, "machine %q: a VM runs that should not (%s)", m.ref.Name, s.What)
+	}
+	return nil
 }
 
 // owedStart begins a start that the state owes: a restart, or the policy's.
