@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -194,11 +193,7 @@ func (r *rig) pid() int {
 		r.t.Fatal(err)
 	}
 	pid := 0
-	if err := raw.Control(func(fd uintptr) {
-		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			pid = int(cred.Pid)
-		}
-	}); err != nil || pid <= 1 {
+	if err := raw.Control(func(fd uintptr) { pid = peerPid(int(fd)) }); err != nil || pid <= 1 {
 		r.t.Fatalf("pid %d, %v", pid, err)
 	}
 	return pid
@@ -335,55 +330,6 @@ func TestProcessOutlivesEngine(t *testing.T) {
 	_ = link.SetReadDeadline(time.Now().Add(patience))
 	if _, err := link.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
 		t.Errorf("what the new engine does not know is linked still: %v", err)
-	}
-}
-
-// A process that does not answer is killed and replaced.
-func TestMuteProcess(t *testing.T) {
-	r := newRig(t)
-	v := r.vm("a")
-	pid := r.lives(v)
-	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	for stat := ""; !strings.Contains(stat, ") T "); { // it takes a moment
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		stat = string(b)
-	}
-	r.engine()
-	r.net.Set(v.Machine)
-	r.await("the link", "a", linked)
-	if r.pid() == pid {
-		t.Error("it is the same process")
-	}
-}
-
-// Without machines the process ends, and comes back with the next.
-func TestProcessEndsByItself(t *testing.T) {
-	r := newRig(t)
-	v := r.vm("a")
-	pid := r.lives(v)
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	r.net.Drop("a")
-	if _, known := r.net.State("a"); known {
-		t.Error("it is known still")
-	}
-	ended := 0
-	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
-		ended, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(patience.Milliseconds()))
-	}
-	if ended != 1 || err != nil {
-		t.Fatalf("it lives on: %v", err)
-	}
-	if again := r.lives(v); again == pid {
-		t.Error("it is the same process")
 	}
 }
 
