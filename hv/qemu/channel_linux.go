@@ -86,9 +86,9 @@ func newKernelChannel(cid hv.CID, log *slog.Logger) *kernelChannel {
 // Dial connects to a port of the guest, and waits for its driver as long as ctx
 // allows. The kernel itself gives up after two seconds, and is asked again.
 func (k *kernelChannel) Dial(ctx context.Context, port uint32) (net.Conn, error) {
-	limited, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(k.life, func() { cancel(hv.ErrGone) })()
+	limited, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(k.life, cancel)()
 	c, err := kernelvsock.DialContext(limited, uint32(k.cid), port, nil)
 	for errors.Is(err, syscall.ETIMEDOUT) && limited.Err() == nil {
 		c, err = kernelvsock.DialContext(limited, uint32(k.cid), port, nil)
@@ -96,8 +96,10 @@ func (k *kernelChannel) Dial(ctx context.Context, port uint32) (net.Conn, error)
 	switch {
 	case err == nil:
 		return kernelConn{c}, nil
+	case k.life.Err() != nil:
+		err = hv.ErrGone
 	case limited.Err() != nil:
-		err = context.Cause(limited)
+		err = context.Cause(ctx)
 	case errors.Is(err, syscall.ECONNRESET): // so the kernel says that nobody listens
 		err = os.NewSyscallError("connect", syscall.ECONNREFUSED)
 	}

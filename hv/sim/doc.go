@@ -10,6 +10,7 @@
 //	boot=20ms                from the start until the agent listens (0)
 //	start-takes=1s           how long the driver's start takes (0)
 //	start-fails              the driver's start fails
+//	cids-taken=BELOW         somebody else has all CIDs below this one
 //	agent=ok|never|hang      answers; its port is refused; takes connections and says nothing (ok)
 //	ignore-shutdown          the power button and the agent's shutdown change nothing
 //	shutdown-takes=2s        from being asked to shut down to being off (0)

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +28,7 @@ type Script struct {
 	Boot           time.Duration
 	StartTakes     time.Duration
 	StartFails     bool
+	CIDsTaken      hv.CID    // all below it are somebody else's
 	Agent          AgentMode // "" = AgentOK
 	IgnoreShutdown bool
 	ShutdownTakes  time.Duration
@@ -58,6 +60,7 @@ var words = []struct {
 	{"boot", "DURATION", func(s *Script, v string) error { return readTime(v, &s.Boot) }},
 	{"start-takes", "DURATION", func(s *Script, v string) error { return readTime(v, &s.StartTakes) }},
 	{"start-fails", "", func(s *Script, _ string) error { s.StartFails = true; return nil }},
+	{"cids-taken", "BELOW", readCID},
 	{"agent", "ok|never|hang", readAgent},
 	{"ignore-shutdown", "", func(s *Script, _ string) error { s.IgnoreShutdown = true; return nil }},
 	{"shutdown-takes", "DURATION", func(s *Script, v string) error { return readTime(v, &s.ShutdownTakes) }},
@@ -124,6 +127,15 @@ func readTime(v string, to *time.Duration) error {
 		return fmt.Errorf("%s is not within 0 and %s", d, maxAfter)
 	}
 	*to = d
+	return nil
+}
+
+func readCID(s *Script, v string) error {
+	n, err := strconv.ParseUint(v, 10, 32)
+	if cid := hv.CID(n); err != nil || !cid.Valid() {
+		return fmt.Errorf("%q is no CID: 3 to 4294967294", v)
+	}
+	s.CIDsTaken = hv.CID(n)
 	return nil
 }
 

@@ -66,6 +66,9 @@ func (Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, error
 	if script.StartFails {
 		return nil, errors.New("sim: start failed, as the script says")
 	}
+	if spec.CID < script.CIDsTaken {
+		return nil, fmt.Errorf("sim: CID %d: %w, as the script says", spec.CID, hv.ErrCIDTaken)
+	}
 	vm := &VM{
 		spec: spec, env: env, script: script, token: token, begun: time.Now(),
 		events: make(chan hv.Event, maxEvents), ended: make(chan struct{}),

@@ -123,6 +123,12 @@ func TestLaunchFails(t *testing.T) {
 		t.Error("the lock is held after a launch that failed")
 	}
 
+	w.spec.Script = "cids-taken=4294967294"
+	_, _, err = client.Launch(w.ctx(), w.bin, w.lock(), w.spec)
+	if !errors.As(err, &failed) || failed.Note.Cause != hv.ExitCIDTaken || !errors.Is(err, hv.ErrCIDTaken) {
+		t.Errorf("its CID is taken: %v", err)
+	}
+
 	lock := w.lock()
 	if _, _, err = client.Launch(w.ctx(), filepath.Join(w.spec.Dir, "nothing"), lock, w.spec); err == nil || !lock.Held() {
 		t.Errorf("spawn of nothing: %v, lock held: %v", err, lock.Held())
