@@ -57,7 +57,7 @@ func archivedLists(s *wire.Spec) map[string][]string {
 	for _, p := range s.GetPorts() {
 		switch text := p.GetListen() + ":" + p.GetTo(); p.GetProtocol() {
 		case "unix":
-			out["socket"] = append(out["socket"], text)
+			out["socket"] = append(out["socket"], text+ifSet(p.GetIn(), ":in"))
 		case "tcp":
 			out["port"] = append(out["port"], text)
 		default:

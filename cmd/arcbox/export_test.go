@@ -56,7 +56,7 @@ func newMover(t *testing.T) *mover {
 	m := &mover{dir: t.TempDir(), spec: &wire.Spec{
 		Cpus: 2, Memory: 1 << 30, Backend: "qemu", Restart: "always", Accel: "auto", Image: imageDigest(), ImageName: "debian:12", Disk: movedSize,
 		Network: "nat", Egress: "deny", AutoPorts: true, Cmdline: `quiet "x"`, Labels: map[string]string{"tier": "web", "plain": ""}, Protected: true,
-		Ports:  []*wire.Port{{Protocol: "tcp", Listen: "127.0.0.1:8080", To: "80"}, {Protocol: "unix", Listen: "/run/s", To: "/s"}},
+		Ports:  []*wire.Port{{Protocol: "tcp", Listen: "127.0.0.1:8080", To: "80"}, {Protocol: "unix", Listen: "/run/s", To: "/s"}, {Protocol: "unix", Listen: "/run/in", To: "/in", In: true}},
 		Shares: []*wire.Share{{Host: "/src", Guest: "/mnt", Writable: true}}, Kernel: "/boot/vmlinuz",
 		Blocks: []*wire.Block{{Path: "/dev/sdz", ReadOnly: true}},
 	}}
@@ -207,7 +207,7 @@ func TestExportAndImport(t *testing.T) {
 	if p := s.GetPorts(); len(p) != 1 || p[0].GetListen() != "127.0.0.1:9090" {
 		t.Errorf("ports: %v", p)
 	}
-	for _, note := range []string{"--volume /src:/mnt:rw", "--block /dev/sdz:ro", "--kernel /boot/vmlinuz", "--socket /run/s:/s", "--auto-ports"} {
+	for _, note := range []string{"--volume /src:/mnt:rw", "--block /dev/sdz:ro", "--kernel /boot/vmlinuz", "--socket /run/s:/s", "--socket /run/in:/in:in", "--auto-ports"} {
 		if !strings.Contains(b.err.String(), note) {
 			t.Errorf("%q does not say %s", b.err.String(), note)
 		}
@@ -438,6 +438,16 @@ func TestArchivedKeys(t *testing.T) {
 		known := slices.Contains(archivedKeys, key) || slices.Contains(hostKeys, key)
 		if !known && !slices.Contains(notImported, key) {
 			t.Errorf("what becomes of the key %s?", key)
+		}
+	}
+	for _, p := range []*wire.Port{
+		{Protocol: "tcp", Listen: "127.0.0.1:8080", To: "80"}, {Protocol: "udp", Listen: "[::1]:53", To: "53"},
+		{Protocol: "unix", Listen: "/a", To: "/b"}, {Protocol: "unix", Listen: "/a", To: "/b", In: true},
+	} {
+		for _, list := range archivedLists(&wire.Spec{Ports: []*wire.Port{p}}) {
+			if back, err := parseForward(list[0], false); err != nil || !proto.Equal(p, back) {
+				t.Errorf("%v is %q, and back %v, %v", p, list, back, err)
+			}
 		}
 	}
 	for n, text := range map[int64]string{1 << 30: "1G", 64<<20 + 1: "", 1: "", 1536: ""} {
