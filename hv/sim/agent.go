@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
+	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/vsock"
 )
 
 // agent is the guest's agent between two boots.
@@ -25,7 +27,7 @@ type agent struct {
 	bootID string
 	begun  time.Time
 	server *grpc.Server
-	conns  *listener
+	conns  *vsock.Listener
 }
 
 func newAgent(vm *VM) *agent {
@@ -35,7 +37,7 @@ func newAgent(vm *VM) *agent {
 			grpc.MaxRecvMsgSize(wire.MaxMessage), grpc.MaxSendMsgSize(wire.MaxMessage),
 			grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10), grpc.ConnectionTimeout(10*time.Second),
 		),
-		conns: newListener("3:1024", func() {}),
+		conns: vsock.NewListener(vsock.Addr{CID: vm.spec.CID, Port: hv.AgentPort}, backlog, func() {}),
 	}
 	wire.RegisterAgentServer(a.server, a)
 	go func() { _ = a.server.Serve(a.conns) }() // ends with stop
@@ -44,7 +46,7 @@ func newAgent(vm *VM) *agent {
 
 // take serves a connection once its preface is right.
 func (a *agent) take(c *tracked) {
-	if a.vm.welcome(c) != nil || !a.conns.offer(c) {
+	if a.vm.welcome(c) != nil || !a.conns.Offer(c) {
 		_ = c.Close()
 	}
 }

@@ -6,19 +6,16 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/vsock"
 )
 
-// addr is a vsock port, as net.Addr.
-type addr string
-
-func (addr) Network() string  { return "sim" }
-func (a addr) String() string { return string(a) }
+// backlog is how many connections wait to be accepted.
+const backlog = 16
 
 // pair makes two ends of one connection.
 func pair() (host, guest *net.UnixConn, err error) {
@@ -53,69 +50,6 @@ func pair() (host, guest *net.UnixConn, err error) {
 	}
 	return ends[0], ends[1], nil
 }
-
-// listener hands out connections that were made by the other side.
-type listener struct {
-	name  addr
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-	gone  func()
-}
-
-func newListener(name addr, gone func()) *listener {
-	return &listener{name: name, conns: make(chan net.Conn, 16), done: make(chan struct{}), gone: gone}
-}
-
-// offer is refused when the listener is closed or its backlog is full.
-func (l *listener) offer(c net.Conn) bool {
-	select {
-	case <-l.done:
-		return false
-	default:
-	}
-	select {
-	case l.conns <- c:
-		return true
-	default:
-		return false
-	}
-}
-
-// Accept waits for a connection.
-func (l *listener) Accept() (net.Conn, error) {
-	select {
-	case <-l.done:
-		return nil, net.ErrClosed
-	default:
-	}
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close ends it, and the connections that nobody took.
-func (l *listener) Close() error {
-	l.once.Do(func() {
-		close(l.done)
-		l.gone()
-		for {
-			select {
-			case c := <-l.conns:
-				_ = c.Close()
-			default:
-				return
-			}
-		}
-	})
-	return nil
-}
-
-// Addr names the port.
-func (l *listener) Addr() net.Addr { return l.name }
 
 // Dial connects to a port of the guest.
 func (vm *VM) Dial(ctx context.Context, port uint32) (net.Conn, error) {
@@ -204,13 +138,10 @@ func (vm *VM) Listen(port uint32) (net.Listener, error) {
 	if vm.listeners[port] != nil {
 		return nil, fmt.Errorf("sim: listen on port %d: %w", port, syscall.EADDRINUSE)
 	}
-	var l *listener
-	l = newListener(addr(fmt.Sprintf("2:%d", port)), func() {
+	l := vsock.NewListener(vsock.Addr{CID: hv.CIDHost, Port: port}, backlog, func() {
 		vm.mu.Lock()
 		defer vm.mu.Unlock()
-		if vm.listeners[port] == l {
-			delete(vm.listeners, port)
-		}
+		delete(vm.listeners, port)
 	})
 	vm.listeners[port] = l
 	return l, nil
@@ -228,7 +159,7 @@ func (vm *VM) DialHost(port uint32) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !l.offer(host) {
+	if !l.Offer(host) {
 		vm.forgetLocked(host, guest)
 		return nil, syscall.ECONNRESET
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 	"github.com/arcboxlabs/arcbox-engine/hv"
+	"github.com/arcboxlabs/arcbox-engine/hv/vsock"
 )
 
 // EchoPort is the guest's port that echoes.
@@ -72,7 +73,7 @@ func (Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, error
 	vm := &VM{
 		spec: spec, env: env, script: script, token: token, begun: time.Now(),
 		events: make(chan hv.Event, maxEvents), ended: make(chan struct{}),
-		conns: map[net.Conn]struct{}{}, listeners: map[uint32]*listener{},
+		conns: map[net.Conn]struct{}{}, listeners: map[uint32]*vsock.Listener{},
 	}
 	if script.Console != "" {
 		_, _ = io.WriteString(env.Console, script.Console+"\n")
@@ -100,10 +101,10 @@ type VM struct {
 	mu        sync.Mutex
 	over      bool
 	timers    []*time.Timer
-	conns     map[net.Conn]struct{} // both ends of what is open
-	listeners map[uint32]*listener  // the host's
-	agent     *agent                // nil until the guest has booted
-	reboots   bool                  // by AllowReboot
+	conns     map[net.Conn]struct{}      // both ends of what is open
+	listeners map[uint32]*vsock.Listener // the host's
+	agent     *agent                     // nil until the guest has booted
+	reboots   bool                       // by AllowReboot
 	shutting  bool
 	resumed   chan struct{} // not nil = it is paused; closed when it goes on, or has ended
 }

@@ -32,15 +32,15 @@ type sockets struct {
 	mu    sync.Mutex
 	over  bool
 	conns map[*conn]struct{}
-	ports map[uint32]*listener // nil = nobody listens any more
-	ended chan struct{}        // closed with over
+	ports map[uint32]*vsock.Listener // nil = nobody listens any more
+	ended chan struct{}              // closed with over
 	fills sync.WaitGroup
 }
 
 func newSockets(m machine, cid hv.CID, stall time.Duration) *sockets {
 	return &sockets{
 		machine: m, cid: cid, stall: stall, dialing: make(chan struct{}, maxDialing),
-		conns: map[*conn]struct{}{}, ports: map[uint32]*listener{}, ended: make(chan struct{}),
+		conns: map[*conn]struct{}{}, ports: map[uint32]*vsock.Listener{}, ended: make(chan struct{}),
 	}
 }
 
@@ -141,7 +141,7 @@ func (s *sockets) end() {
 	}
 	for _, l := range ports {
 		if l != nil {
-			l.shut()
+			_ = l.Close()
 		}
 	}
 	s.fills.Wait()
@@ -150,7 +150,6 @@ func (s *sockets) end() {
 // listen takes the guest's connections to a port. The framework listens there for
 // the rest of the VM: its own listeners can't be closed while a connection comes.
 func (s *sockets) listen(port uint32) (net.Listener, error) {
-	l := &listener{s: s, port: port, conns: make(chan net.Conn, backlog), done: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, known := s.ports[port]
@@ -165,8 +164,18 @@ func (s *sockets) listen(port uint32) (net.Listener, error) {
 			return nil, fmt.Errorf("hv/vz: listen on port %d: %w", port, err)
 		}
 	}
+	l := vsock.NewListener(vsock.Addr{CID: hv.CIDHost, Port: port}, backlog, func() { s.free(port) })
 	s.ports[port] = l
 	return l, nil
+}
+
+// free lets a port be listened on again.
+func (s *sockets) free(port uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.ports[port] = nil
+	}
 }
 
 // come takes a connection of the guest, which is closed where nobody listens or
@@ -179,78 +188,7 @@ func (s *sockets) come(port uint32, st stream) {
 	s.mu.Lock()
 	l := s.ports[port]
 	s.mu.Unlock()
-	if l == nil || !l.offer(c) {
+	if l == nil || !l.Offer(c) {
 		_ = c.Close()
 	}
 }
-
-// listener is one port of the host.
-type listener struct {
-	s     *sockets
-	port  uint32
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-// offer queues a connection, unless it is closed or full.
-func (l *listener) offer(c net.Conn) bool {
-	l.s.mu.Lock() // so that none comes behind the last look of shut
-	defer l.s.mu.Unlock()
-	select {
-	case <-l.done:
-		return false
-	default:
-	}
-	select {
-	case l.conns <- c:
-		return true
-	default:
-		return false
-	}
-}
-
-// Accept waits for a connection.
-func (l *listener) Accept() (net.Conn, error) {
-	select {
-	case <-l.done:
-		return nil, l.closed()
-	case c := <-l.conns:
-		return c, nil
-	}
-}
-
-func (l *listener) closed() error {
-	return &net.OpError{Op: "accept", Net: "vsock", Addr: l.Addr(), Err: net.ErrClosed}
-}
-
-// Close lets nobody in any more.
-func (l *listener) Close() error {
-	l.s.mu.Lock()
-	if l.s.ports[l.port] == l {
-		l.s.ports[l.port] = nil
-	}
-	l.s.mu.Unlock()
-	l.shut()
-	return nil
-}
-
-// shut ends who accepts, and who waits to be.
-func (l *listener) shut() {
-	l.once.Do(func() {
-		l.s.mu.Lock()
-		close(l.done)
-		l.s.mu.Unlock()
-		for {
-			select {
-			case c := <-l.conns:
-				_ = c.Close()
-			default:
-				return
-			}
-		}
-	})
-}
-
-// Addr is the host's end.
-func (l *listener) Addr() net.Addr { return vsock.Addr{CID: hv.CIDHost, Port: l.port} }

@@ -20,7 +20,7 @@ var table = map[string]row{
 	"hv/hvtest":   {may: []string{"hv"}},
 	"hv/console":  {},
 	"hv/vsock":    {may: []string{"hv"}},
-	"hv/sim":      {may: []string{"hv", "guest/wire"}, tests: []string{"hv/hvtest"}},
+	"hv/sim":      {may: []string{"hv", "hv/vsock", "guest/wire"}, tests: []string{"hv/hvtest"}},
 	"hv/virtiofs": {may: []string{"hv"}},
 	"hv/qemu":     {may: []string{"hv", "hv/console", "hv/virtiofs", "hv/vsock"}, tests: []string{"hv/hvtest"}},
 	"hv/vz":       {may: []string{"hv", "hv/console", "hv/process", "hv/vsock"}, tests: []string{"hv/hvtest"}},
