@@ -52,9 +52,7 @@ func (b *bench) stream(ctx context.Context) error {
 	return nil
 }
 
-func throughput(d time.Duration) string {
-	return fmt.Sprintf("%.0f MB/s", float64(streamBytes)/1e6/d.Seconds())
-}
+func throughput(d time.Duration) string { return speed(streamBytes / d.Seconds()) }
 
 // pouring starts a machine with the program that writes.
 func (e *engine) pouring(ctx context.Context) error {

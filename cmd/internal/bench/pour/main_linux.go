@@ -9,6 +9,7 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -63,24 +64,29 @@ func serveVsock(port uint32) error {
 	if err != nil {
 		return err
 	}
+	return serve(l, func(c net.Conn) error {
+		var n [8]byte
+		if _, err := io.ReadFull(c, n[:]); err != nil {
+			return err
+		}
+		return pour(c, int64(binary.BigEndian.Uint64(n[:])))
+	})
+}
+
+// serve says that it listens, and answers whoever connects.
+func serve(l net.Listener, answer func(net.Conn) error) error {
 	fmt.Println("listening")
 	for {
 		c, err := l.Accept()
 		if err != nil {
 			return err
 		}
-		go serve(c)
-	}
-}
-
-func serve(c net.Conn) {
-	defer c.Close()
-	var n [8]byte
-	if _, err := io.ReadFull(c, n[:]); err != nil {
-		return
-	}
-	if err := pour(c, int64(binary.BigEndian.Uint64(n[:]))); err != nil {
-		log.Print(err)
+		go func() {
+			defer c.Close()
+			if err := answer(c); err != nil && !errors.Is(err, io.EOF) {
+				log.Print(err)
+			}
+		}()
 	}
 }
 

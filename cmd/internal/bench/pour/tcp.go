@@ -5,10 +5,8 @@ package main
 import (
 	"bufio"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"slices"
 	"time"
@@ -29,19 +27,7 @@ func serveTCP(addr string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("listening")
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		go func() {
-			defer c.Close()
-			if err := answer(c); !errors.Is(err, io.EOF) {
-				log.Print(err)
-			}
-		}()
-	}
+	return serve(l, answer)
 }
 
 // answer serves one question after the other, and tells why it ended.
