@@ -180,13 +180,6 @@ func (s *shared) copyDisk(ctx context.Context, ref Ref, say func(any)) (string, 
 	return stage, errors.Join(err, sight.Lock.Close())
 }
 
-// givingUp tells whether a copy was given up and has not ended yet, which it does
-// within one piece of the disk.
-func (m *machine) givingUp() bool {
-	w := m.odd[cloneWork]
-	return m.cloning != nil && w != nil && w.called
-}
-
 // busy is what the machine's disk is used for, "" = nothing.
 func (m *machine) busy() string {
 	switch cl := m.cloning; {
@@ -222,17 +215,6 @@ func (m *machine) copied(w *work, r copied) {
 		return
 	}
 	m.send(m.sup, cloneReady{cl, r.stage})
-}
-
-// removeCloned is a removal while the disk is copied: with force it ends that, and
-// comes again behind it.
-func (m *machine) removeCloned(c *command, force bool) error {
-	if !force {
-		return refuse(wire.Code_CODE_UNSAFE, "arcbox rm -f "+m.ref.Name, "machine %q is %s: rm needs -f, which ends that", m.ref.Name, m.busy())
-	}
-	m.stopOdd(cloneWork)
-	m.held = append(m.held, c)
-	return nil
 }
 
 // cloneMade makes this machine, which has no record yet, the clone.

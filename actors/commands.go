@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -368,13 +369,12 @@ func (m *machine) stopAgain(c *command) error {
 func (m *machine) removeIdle(c *command) error {
 	st := m.state()
 	force := c.msg.(*wire.RemoveMachine).GetForce()
-	if m.exporting != nil && !force {
-		return refuse(wire.Code_CODE_UNSAFE, "arcbox rm -f "+m.ref.Name, "machine %q is being exported by %s: rm needs -f, which ends that", m.ref.Name, m.exporting.who)
+	if m.exporting != nil {
+		return m.removeRead(c, force, "being exported by "+m.exporting.who)
 	}
 	if m.cloning != nil {
-		return m.removeCloned(c, force)
+		return m.removeRead(c, force, m.busy())
 	}
-	m.stopOdd(exportWork)
 	if st.Stray != nil && !force {
 		return refuse(wire.Code_CODE_UNSAFE, "arcbox rm -f "+m.ref.Name, "machine %q is %s, but a VM runs that should not: rm needs -f", m.ref.Name, st.State)
 	}
@@ -389,6 +389,28 @@ func (m *machine) removeIdle(c *command) error {
 	}
 	m.removeNow(force)
 	return nil
+}
+
+// removeRead is a removal while the disk is read, under the machine's lock: with force
+// it ends that, and comes again behind it.
+func (m *machine) removeRead(c *command, force bool, what string) error {
+	if !force {
+		return refuse(wire.Code_CODE_UNSAFE, "arcbox rm -f "+m.ref.Name, "machine %q is %s: rm needs -f, which ends that", m.ref.Name, what)
+	}
+	for _, name := range reads {
+		m.stopOdd(name)
+	}
+	m.held = append(m.held, c)
+	return nil
+}
+
+// reads are the workers that read the machine's disk.
+var reads = []string{cloneWork, exportWork}
+
+// givingUp tells whether one of them was told to end and has not yet, which it does
+// within one piece of the disk.
+func (m *machine) givingUp() bool {
+	return slices.ContainsFunc(reads, func(name string) bool { w := m.odd[name]; return w != nil && w.called })
 }
 
 // removeNow takes the lock, in a worker, for removed. With force it kills

@@ -127,9 +127,12 @@ func (s *shared) sendDisk(ctx context.Context, ref Ref, to net.Conn) error {
 	return errors.Join(err, sight.Lock.Close())
 }
 
-func (m *machine) exported(r exported) {
-	if m.exporting == r.e {
-		m.exporting = nil
+// exported: the disk is with the client, or it never will be.
+func (m *machine) exported(w *work, r exported) {
+	m.exporting = nil
+	if w.called {
+		r.err = refuse(wire.Code_CODE_CONFLICT, "arcbox list", "machine %q: its export was given up", m.ref.Name)
 	}
 	r.e.over <- r.err
+	m.flush()
 }

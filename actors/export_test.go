@@ -35,12 +35,13 @@ func (d *desk) issue(_ string, open func(context.Context, *net.UnixConn) error) 
 // show opens the stream of the last ticket.
 func (d *desk) show(t *testing.T) (conn net.Conn, ended <-chan error) {
 	t.Helper()
-	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var ends [2]net.Conn
 	for i, fd := range pair {
+		syscall.CloseOnExec(fd)
 		f := os.NewFile(uintptr(fd), "pair")
 		if ends[i], err = net.FileConn(f); err != nil {
 			t.Fatal(err)

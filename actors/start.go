@@ -184,7 +184,7 @@ func (m *machine) oddDone(w *work, result any) {
 	case sharesKnown:
 		m.sharesKnown(r)
 	case exported:
-		m.exported(r)
+		m.exported(w, r)
 	case copied:
 		m.copied(w, r)
 	}

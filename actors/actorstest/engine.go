@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"runtime"
 	"strings"
 	"sync"
@@ -51,6 +50,7 @@ type Engine struct {
 	acked   uint64 // the last record of which anybody was told
 	asks    int
 	answers map[string]proto.Message // by the name of the ask
+	open    stream                   // of the last ticket
 	stopped atomic.Bool
 }
 
@@ -103,7 +103,7 @@ func (e *Engine) startActors() (*actors.Engine, error) {
 		defer close(started)
 		engine, err = actors.Start(actors.Options{
 			Journal: e.journal, Clock: e.Clock, Hosts: e.World, Guests: e.World, Dirs: e.World, Owners: e.World, Provisions: e.World, Networks: e.World, Disks: e.World,
-			Tickets:   func(string, func(context.Context, *net.UnixConn) error) (string, string) { return "", "" },
+			Tickets:   e.issue,
 			Booted:    e.World.Booted,
 			Grow:      e.World.Grow,
 			CopyDisk:  e.World.CopyDisk,

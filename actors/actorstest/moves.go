@@ -73,8 +73,17 @@ func (w *World) Own(ctx context.Context, ref actors.Ref) error {
 // Drop implements actors.Disks.
 func (w *World) Drop(string) {}
 
-// Send implements actors.Disks.
-func (w *World) Send(context.Context, actors.Ref, net.Conn) error { return errGone }
+// Send implements actors.Disks. What it was told to end takes a moment to end.
+func (w *World) Send(ctx context.Context, ref actors.Ref, _ net.Conn) error {
+	err := w.Gates.Wait(ctx, ref.Name+" send")
+	w.mu.Lock()
+	if p := w.at(ref); p.lock == nil || p.vm != nil {
+		w.breach("%s: its disk is read without its lock", ref.Name)
+	}
+	w.mu.Unlock()
+	_ = w.Gates.Wait(context.WithoutCancel(ctx), ref.Name+" sent")
+	return err
+}
 
 // Receive implements actors.Disks.
 func (w *World) Receive(context.Context, net.Conn) (string, error) { return "", errGone }

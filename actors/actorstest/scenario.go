@@ -21,6 +21,7 @@ import (
 //	start NAME [timeout=D] …     stop NAME [timeout=D] [kill] [no-kill] [host] …
 //	set NAME [cpus=N] [memory=MIB] [disk=MIB] [label=TIER] [protect=yes|no] [egress=POLICY] [auto-ports=yes|no] …
 //	rename NAME to=NAME …       clone NAME to=NAME …
+//	export NAME …                asks for a ticket; fetch NAME [&] gets the disk with the last one
 //	again NAME …                 asks for its set-up once more
 //	restart NAME [kill] [start-timeout=D] …     rm NAME [force] …        wait NAME UNTIL [timeout=D]
 //	engine-stop [machines] [host]                         why NAME                 list     ports NAME
@@ -169,6 +170,8 @@ func (l line) message() proto.Message {
 		return l.set()
 	case "clone":
 		return &wire.CloneMachine{Request: l.request(), Name: l.name, NewName: l.words["to"]}
+	case "export":
+		return &wire.ExportMachine{Name: l.name}
 	case "rename":
 		return &wire.RenameMachine{Request: l.request(), Name: l.name, NewName: l.words["to"]}
 	case "again":
@@ -231,6 +234,15 @@ func (s *Scenario) Play(text string) (string, error) {
 var acts = map[string]func(*Scenario, line) error{
 	"list":     func(*Scenario, line) error { return nil },
 	"policies": func(*Scenario, line) error { return nil },
+	"fetch": func(s *Scenario, l line) error {
+		name, err := s.Fetch()
+		s.open = append(s.open, name)
+		s.names[name] = "fetch " + l.name
+		if synctestWait(); !l.later {
+			s.settle(s.Each)
+		}
+		return err
+	},
 	"network": func(s *Scenario, l line) error {
 		if l.name == "lost" {
 			s.World.LoseNetwork()

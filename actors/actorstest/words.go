@@ -36,6 +36,8 @@ func inWords(msg proto.Message) string {
 		return s
 	case *wire.Refused:
 		return strings.TrimPrefix(a.GetCode().String(), "CODE_") + ": " + strings.ReplaceAll(a.GetMessage(), "\n", " / ")
+	case *wire.Exporting:
+		return "a ticket"
 	case *wire.Machine:
 		return portsInWords(a)
 	case *wire.Why:

@@ -411,6 +411,9 @@ func (w *World) Kill(ctx context.Context, ref actors.Ref) error {
 	}
 	w.mu.Lock()
 	p := w.at(ref)
+	if p.vm == nil && p.lock != nil {
+		w.breach("%s: who holds its lock is to be killed, and that is this engine", ref.Name)
+	}
 	var exit *actors.VMExit
 	if p.vm != nil && !p.vm.Mute { // a mute one is killed by the kernel's word, and notes nothing
 		exit = &actors.VMExit{Cause: fsm.CauseKilled, Time: w.clock.Now()}
