@@ -92,7 +92,7 @@ var (
 	hostKeys     = []string{"port", "auto-ports", "socket", "volume", "block", "kernel", "initrd", "rosetta", "vsock"}
 )
 
-// archived is an archive's spec as a machine file.
+// archivedFile is an archive's spec as a machine file.
 type archivedFile struct {
 	text []byte
 	from string
@@ -128,6 +128,14 @@ func readArchived(m archive.Manifest, from string) (*archivedFile, error) {
 	text, err := json.Marshal(keys)
 	f.text = text
 	return f, err
+}
+
+// said takes out of what is left the flags that are on the command line.
+func (f *archivedFile) said(typed []string) {
+	f.left = slices.DeleteFunc(f.left, func(flag string) bool {
+		name, _, _ := strings.Cut(strings.TrimPrefix(flag, "--"), " ")
+		return slices.Contains(typed, name)
+	})
 }
 
 // flagsFor are the flags that would say what an archive says.

@@ -217,6 +217,22 @@ func TestExportAndImport(t *testing.T) {
 	}
 }
 
+// Of a machine without an image, too, only what nobody said again is told.
+func TestImportTellsWhatWasNotSaid(t *testing.T) {
+	m := newMover(t)
+	m.noDisk, m.spec.Image, m.spec.ImageName, m.spec.Disk = true, "", "", 0
+	b := moveBench(t, m, false)
+	if code := b.run(t, "export", "web", "-"); code != 0 {
+		t.Fatalf("exit %d: %s", code, &b.err)
+	}
+	in := moveBench(t, m, false)
+	in.stdin = bytes.NewReader(b.out.Bytes())
+	code := in.run(t, "import", "-", "-p", "9090:80", "--auto-ports=false")
+	if said := in.err.String(); code != 0 || strings.Contains(said, "--port") || strings.Contains(said, "--auto-ports") || !strings.Contains(said, "--volume /src:/mnt:rw") {
+		t.Errorf("exit %d: %s", code, said)
+	}
+}
+
 // sameDisk compares what two sparse files hold, and where their holes are.
 func sameDisk(t *testing.T, a, b string) {
 	t.Helper()

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"slices"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -158,6 +157,7 @@ func (x *importing) spec(cmd *cobra.Command, m archive.Manifest) (*wire.Spec, er
 		return nil, usage(cmd, err)
 	}
 	spec, err := x.flags.spec(cmd)
+	x.flags.archived.said(x.flags.typed)
 	if err != nil || m.Image == nil {
 		return spec, err
 	}
@@ -166,11 +166,6 @@ func (x *importing) spec(cmd *cobra.Command, m archive.Manifest) (*wire.Spec, er
 			message: fmt.Sprintf("%s: its image is for %.40q, and the machine would be %s", x.from, arch, here)}
 	}
 	spec.Image, spec.ImageName, spec.Disk = m.Image.Digest, m.Image.Name, int64(x.flags.disk)
-	x.flags.archived.left = slices.DeleteFunc(x.flags.archived.left, func(flag string) bool {
-		return slices.ContainsFunc(x.flags.typed, func(name string) bool {
-			return flag == "--"+name || len(flag) > len(name)+2 && flag[:len(name)+3] == "--"+name+" "
-		})
-	})
 	return spec, nil
 }
 
