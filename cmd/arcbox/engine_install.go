@@ -58,7 +58,7 @@ func (a *app) install(ctx context.Context, f installFlags) error {
 	if err != nil {
 		return err
 	}
-	system, err := a.scope(f.system, f.user)
+	system, err := a.scope("install", f.system, f.user)
 	if err != nil && !f.print {
 		return err
 	}
@@ -203,7 +203,7 @@ func newEngineUninstall(a *app) *cobra.Command {
 }
 
 func (a *app) uninstall(ctx context.Context, f installFlags) error {
-	system, err := a.scope(f.system, f.user)
+	system, err := a.scope("uninstall", f.system, f.user)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ type serviceManager interface {
 	files(c service.Config) ([]service.File, error)
 	// ready refuses, with the remedy, where it can't be asked.
 	ready(ctx context.Context) error
-	// runs tells whether it runs the engine now.
+	// runs tells whether it runs the engine now, or as soon as somebody asks.
 	runs(ctx context.Context) bool
 	// activate starts the service, now and from now on; where its files changed, anew.
 	activate(ctx context.Context, changed bool) error
@@ -80,11 +80,11 @@ func (a *app) manager(system bool) serviceManager {
 	return &systemd{app: a, system: system}
 }
 
-// scope says which services are meant: a flag says it, else who asks.
-func (a *app) scope(system, user bool) (isSystem bool, err error) {
+// scope says which services are meant by verb: a flag says it, else who asks.
+func (a *app) scope(verb string, system, user bool) (isSystem bool, err error) {
 	switch {
 	case system && a.host.uid != 0:
-		return true, &failure{code: exitUnsafe, kind: "unsafe", field: "system", hint: "sudo arcbox engine install --system\narcbox engine install --user, for your own machines",
+		return true, &failure{code: exitUnsafe, kind: "unsafe", field: "system", hint: "sudo arcbox engine " + verb + " --system\narcbox engine " + verb + " --user, for your own",
 			message: "--system: the host's services are root's to change"}
 	case user && a.host.uid == 0 && a.env("SUDO_USER") != "":
 		return false, badInput("user", "--user: as root that is root's own service, not that of %s: leave out sudo", a.env("SUDO_USER"))

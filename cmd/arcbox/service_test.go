@@ -180,7 +180,7 @@ func TestInstallRefuses(t *testing.T) {
 		"no systemd":       {"engine install", func(s *servant) { s.host.booted = func() bool { return false } }, exitConflict, []string{"not booted by systemd", "arcbox engine start", "--print"}},
 		"no session":       {"engine install", func(s *servant) { s.fails["systemctl --user show --property=Version"] = true }, exitConflict, []string{"log in anew", "linger", "refused"}},
 		"the host's":       {"engine install --system", func(*servant) {}, exitUnsafe, []string{"root's", "sudo arcbox engine install --system"}},
-		"the host's, away": {"engine uninstall --system", func(*servant) {}, exitUnsafe, []string{"root's"}},
+		"the host's, away": {"engine uninstall --system", func(*servant) {}, exitUnsafe, []string{"root's", "sudo arcbox engine uninstall --system"}},
 		"both":             {"engine install --system --user", func(*servant) {}, exitUsage, []string{"one of them"}},
 		"a bad address":    {"engine install --listen nowhere", func(*servant) {}, exitUsage, []string{"nowhere", "tcp://"}},
 		"sudo --user": {"engine install --user", func(s *servant) {
