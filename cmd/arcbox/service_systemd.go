@@ -67,18 +67,27 @@ func (s *systemd) ready(ctx context.Context) error {
 	return nil
 }
 
+// states are those of the engine and of its sockets.
+func (s *systemd) states(ctx context.Context) (engine, sockets string) {
+	said, _ := s.control(ctx, "is-active", service.EngineUnit, service.SocketUnit) // its status says the same
+	engine, sockets, _ = strings.Cut(said, "\n")
+	return engine, sockets
+}
+
+func up(state string) bool { return state == "active" || state == "reloading" }
+
 func (s *systemd) runs(ctx context.Context) bool {
-	state, _ := s.control(ctx, "is-active", service.EngineUnit) // its status says the same
-	return state == "active" || state == "reloading"
+	engine, sockets := s.states(ctx)
+	return up(engine) || engine == "inactive" && up(sockets) // one that failed is not to be called well
 }
 
 // activate starts the units. Sockets and the engine begin anew where they are to
-// be others: the machines run on. enable has systemd read all units again, which
+// be others, the sockets also while the engine is away: the machines run on. enable has systemd read all units again, which
 // takes long on a host that has much to do: it is done only where it is needed.
 func (s *systemd) activate(ctx context.Context, changed bool) error {
 	units := []string{service.SocketUnit, service.EngineUnit, service.MachinesUnit}
 	var steps [][]string
-	if changed && s.runs(ctx) {
+	if engine, sockets := s.states(ctx); changed && (up(engine) || up(sockets)) {
 		steps = append(steps, []string{"stop", service.EngineUnit, service.SocketUnit})
 	}
 	if _, err := s.control(ctx, append([]string{"is-enabled"}, units...)...); err != nil || changed {

@@ -54,6 +54,9 @@ func newServant(t *testing.T, e engine) *servant {
 	return s
 }
 
+// activeLine asks for the engine's state and that of its sockets.
+const activeLine = "systemctl --user is-active arcbox-engine.service arcbox-engine.socket"
+
 // serving is an engine of the service.
 func serving() *fakeEngine {
 	return answers(&wire.EngineInfo{Version: "1.2", Pid: 7, Machines: 3}, nil)
@@ -69,7 +72,7 @@ func (s *servant) changes() []string {
 
 func TestInstallAsAUser(t *testing.T) {
 	s := newServant(t, serving())
-	s.answers["systemctl --user is-active arcbox-engine.service"] = "active"
+	s.answers[activeLine] = "active\nactive"
 	if code := s.run(t, "engine", "install", "--allow-sim"); code != 0 {
 		t.Fatalf("exit %d: %s", code, s.err.String())
 	}
@@ -124,9 +127,32 @@ func TestInstallAsAUser(t *testing.T) {
 	}
 }
 
+// Sockets that listen for an engine that was stopped, or failed, are renewed with
+// the units; nobody says of an engine of the service that it was started by hand.
+func TestInstallRenewsSocketsOfAnEngineThatIsAway(t *testing.T) {
+	for state, byHand := range map[string]bool{"inactive\nactive": false, "failed\nactive": true} {
+		s := newServant(t, serving())
+		asked := false
+		s.connect = func(context.Context, client.Door) (engine, error) {
+			if !slices.ContainsFunc(s.ran, func(l string) bool { return strings.Contains(l, " start ") }) {
+				asked = true
+				return nil, client.ErrNoEngine
+			}
+			return serving(), nil
+		}
+		s.answers[activeLine] = state
+		if code := s.run(t, "engine", "install"); code != 0 {
+			t.Fatalf("%q: exit %d: %s", state, code, s.err.String())
+		}
+		if got := s.changes(); got[0] != "systemctl --user stop arcbox-engine.service arcbox-engine.socket" || asked != byHand {
+			t.Errorf("%q: %q, asked for one by hand: %t", state, got, asked)
+		}
+	}
+}
+
 func TestInstallLeavesEditedUnitsAlone(t *testing.T) {
 	s := newServant(t, serving())
-	s.answers["systemctl --user is-active arcbox-engine.service"] = "active"
+	s.answers[activeLine] = "active\nactive"
 	if err := os.MkdirAll(filepath.Dir(s.unit("x")), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +305,7 @@ func TestUninstall(t *testing.T) {
 	if code := s.run(t, "engine", "uninstall"); code != 0 || !strings.Contains(s.err.String(), "no service") || len(s.ran) > 0 {
 		t.Errorf("where nothing is installed: exit %d, %q: %s", code, s.ran, s.err.String())
 	}
-	s.answers["systemctl --user is-active arcbox-engine.service"] = "active"
+	s.answers[activeLine] = "active\nactive"
 	if code := s.run(t, "engine", "install"); code != 0 {
 		t.Fatal(s.err.String())
 	}
@@ -366,8 +392,7 @@ func TestStopAtShutdown(t *testing.T) {
 // doctor says how the service does.
 func TestDoctorSeesTheService(t *testing.T) {
 	s := newServant(t, serving())
-	active := "systemctl --user is-active arcbox-engine.service"
-	s.answers[active] = "active"
+	s.answers[activeLine] = "active\nactive"
 	see := func() finding { return s.seeService(t.Context()) }
 	if f := see(); f.Grade != gradeOK || !strings.Contains(f.Found, "none") {
 		t.Errorf("none: %+v", f)
@@ -388,7 +413,7 @@ func TestDoctorSeesTheService(t *testing.T) {
 	if f := see(); f.Grade != gradeOK || !strings.Contains(f.Found, s.unit(service.EngineUnit)+" runs") {
 		t.Errorf("well: %+v", f)
 	}
-	s.answers[active] = "failed"
+	s.answers[activeLine] = "failed\nactive"
 	if f := see(); f.Grade != gradeWarning || !strings.Contains(f.Found, "does not run") {
 		t.Errorf("not running: %+v", f)
 	}
