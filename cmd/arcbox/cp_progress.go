@@ -4,30 +4,56 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/arcboxlabs/arcbox-engine/guest/tree"
 )
 
 // copyProgress draws how far a copy has come.
 func (a *app) copyProgress(ctx context.Context, stats *tree.Stats) func() {
+	return a.carrying(ctx, func() carried { return copied(stats.Count()) })
+}
+
+// copied is a copy. The total is that of the files that were begun: what comes
+// behind them is not known.
+func copied(c tree.Count) carried {
+	now := carried{doing: "copying", done: c.Bytes, files: c.Files}
+	if c.Total > c.Bytes {
+		now.total = c.Total
+	}
+	return now
+}
+
+// moving draws how far a machine's way is. total 0 = nobody knows.
+func (a *app) moving(ctx context.Context, doing string, done *atomic.Int64, total int64) func() {
+	return a.carrying(ctx, func() carried { return carried{doing: doing, done: done.Load(), total: total} })
+}
+
+// carrying draws, on a terminal, how far something is.
+func (a *app) carrying(ctx context.Context, now func() carried) func() {
 	began := a.now()
 	return a.drawn(ctx, func(_ context.Context, step int) string {
-		return spinner[step%len(spinner)] + " " + copyText(stats.Count(), a.now().Sub(began).Seconds())
+		return spinner[step%len(spinner)] + " " + now().text(a.now().Sub(began).Seconds())
 	})
 }
 
-// copyText is a copy in one line. The total is that of the files that were
-// begun: what comes behind them is not known.
-func copyText(c tree.Count, seconds float64) string {
-	text := "copying  " + sizeText(c.Bytes)
-	if c.Total > c.Bytes {
-		text += fmt.Sprintf(" of %s (%.0f%%)", sizeText(c.Total), 100*float64(c.Bytes)/float64(c.Total))
+// carried is how far something is.
+type carried struct {
+	doing       string
+	done, total int64 // bytes; total 0 = nobody knows
+	files       int64 // said where they are more than one
+}
+
+func (c carried) text(seconds float64) string {
+	text := c.doing + "  " + sizeText(c.done)
+	if c.total > 0 {
+		text += fmt.Sprintf(" of %s (%.0f%%)", sizeText(c.total), 100*float64(c.done)/float64(c.total))
 	}
-	if c.Files > 1 {
-		text += fmt.Sprintf("  %d files", c.Files)
+	if c.files > 1 {
+		text += fmt.Sprintf("  %d files", c.files)
 	}
 	if seconds > 0 {
-		text += fmt.Sprintf("  %s/s", sizeText(int64(float64(c.Bytes)/seconds)))
+		text += fmt.Sprintf("  %s/s", sizeText(int64(float64(c.done)/seconds)))
 	}
 	return text
 }

@@ -243,9 +243,12 @@ func TestCopyProgress(t *testing.T) {
 		"copying  1.5 MiB of 3.0 MiB (50%)  768.0 KiB/s":        {Files: 1, Bytes: 3 << 19, Total: 3 << 20},
 		"copying  2.0 GiB of 8.0 GiB (25%)  7 files  1.0 GiB/s": {Files: 7, Bytes: 2 << 30, Total: 8 << 30},
 	} {
-		if got := copyText(c, 2); got != want {
+		if got := copied(c).text(2); got != want {
 			t.Errorf("%+v: %q, want %q", c, got, want)
 		}
+	}
+	if got := (carried{doing: "importing web", done: 1 << 20, total: 4 << 20}).text(0); got != "importing web  1.0 MiB of 4.0 MiB (25%)" {
+		t.Error(got)
 	}
 }
 

@@ -181,7 +181,9 @@ func archivedImage(i image.Image, name string) *archive.Image {
 func (x *exporting) write(ctx context.Context, to io.Writer, d *diskSource) error {
 	w, err := archive.NewWriter(to, x.m)
 	if err == nil && x.image != nil {
-		err = w.Image(counted{&untilOver{ctx, x.image}, &x.done})
+		in, done := readerUntil(ctx, x.image)
+		err = w.Image(counted{in, &x.done})
+		done()
 	}
 	if err == nil {
 		err = d.each(func(at int64, b []byte) error {

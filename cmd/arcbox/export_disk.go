@@ -207,25 +207,6 @@ func (d *diskSink) answer() (string, error) {
 	return "", f
 }
 
-// moving draws how far a machine's way is, on a terminal. total 0 = nobody knows.
-func (a *app) moving(ctx context.Context, doing string, done *atomic.Int64, total int64) func() {
-	began := a.now()
-	return a.drawn(ctx, func(_ context.Context, step int) string {
-		return spinner[step%len(spinner)] + " " + movingText(doing, done.Load(), total, a.now().Sub(began).Seconds())
-	})
-}
-
-func movingText(doing string, done, total int64, seconds float64) string {
-	text := doing + "  " + sizeText(done)
-	if total > 0 {
-		text += fmt.Sprintf(" of %s (%.0f%%)", sizeText(total), 100*float64(done)/float64(total))
-	}
-	if seconds > 0 {
-		text += fmt.Sprintf("  %s/s", sizeText(int64(float64(done)/seconds)))
-	}
-	return text
-}
-
 // counted counts what is read.
 type counted struct {
 	io.Reader
@@ -237,18 +218,4 @@ func (c counted) Read(b []byte) (int, error) {
 	n, err := c.Reader.Read(b)
 	c.n.Add(int64(n))
 	return n, err
-}
-
-// untilOver reads a file until ctx is over.
-type untilOver struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-// Read implements io.Reader.
-func (u *untilOver) Read(b []byte) (int, error) {
-	if u.ctx.Err() != nil {
-		return 0, context.Cause(u.ctx)
-	}
-	return u.r.Read(b)
 }
