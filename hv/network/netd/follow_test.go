@@ -3,16 +3,19 @@ package netd
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
 
+	"github.com/arcboxlabs/arcbox-engine/guest"
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 	"github.com/arcboxlabs/arcbox-engine/hv/network/api"
 	vmapi "github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
@@ -224,4 +227,21 @@ func TestInwards(t *testing.T) {
 	if err := d.set(*m); err == nil || !strings.Contains(err.Error(), "only a socket") {
 		t.Errorf("a port inwards: %v", err)
 	}
+}
+
+// However many keys a guest sends, few are on their way to it at once: the others wait
+// for their turn, and not for ever.
+func TestInwardsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &attached{d: &daemon{log: slog.New(slog.DiscardHandler)}, host: t.TempDir()}
+		f := &forward{a: a, ctx: t.Context(), dials: make(chan struct{}, maxDialing)}
+		for range maxDialing {
+			f.dials <- struct{}{}
+		}
+		begun := time.Now()
+		f.leadIn(guest.Key{})
+		if waited := time.Since(begun); waited != guestTime {
+			t.Errorf("it waited %s", waited)
+		}
+	})
 }

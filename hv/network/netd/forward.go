@@ -167,11 +167,17 @@ func (f *forward) lead(c net.Conn) error {
 func (f *forward) dial() (net.Conn, error) {
 	turn, cancel := context.WithTimeout(f.ctx, turnTime)
 	defer cancel()
+	return f.inTurn(turn, func() (net.Conn, error) { return f.a.dialGuest(f.ctx, f.Forward) })
+}
+
+// inTurn makes a connection to the guest when it is its turn, for which it waits as
+// long as ctx lasts.
+func (f *forward) inTurn(ctx context.Context, dial func() (net.Conn, error)) (net.Conn, error) {
 	select {
 	case f.dials <- struct{}{}:
 		defer func() { <-f.dials }()
-		return f.a.dialGuest(f.ctx, f.Forward)
-	case <-turn.Done():
-		return nil, fmt.Errorf("dial guest: %d others are on their way: %w", maxDialing, turn.Err())
+		return dial()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("dial guest: %d others are on their way: %w", maxDialing, ctx.Err())
 	}
 }

@@ -39,7 +39,7 @@ func (f *forward) serveIn() error {
 func (f *forward) leadIn(key guest.Key) {
 	ctx, cancel := context.WithTimeout(f.ctx, guestTime)
 	defer cancel()
-	g, err := guest.Take(ctx, f.a.dialAgent, key)
+	g, err := f.inTurn(ctx, func() (net.Conn, error) { return guest.Take(ctx, f.a.dialAgent, key) })
 	if err != nil {
 		f.a.d.log.Debug("forward", "machine", f.a.id, "from", f.To, "err", err)
 		return
