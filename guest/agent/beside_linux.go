@@ -126,7 +126,7 @@ func spareConsoles(units string) error {
 		return err
 	}
 	var errs []error
-	for _, console := range []string{"ttyS0", "hvc0", "hvc1"} {
+	for _, console := range []string{"ttyS0", "ttyAMA0", "hvc0", "hvc1"} {
 		err := os.Symlink("/dev/null", filepath.Join(units, "serial-getty@"+console+".service"))
 		if !errors.Is(err, os.ErrExist) {
 			errs = append(errs, err)

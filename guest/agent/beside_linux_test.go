@@ -14,7 +14,7 @@ func TestSpareConsoles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, unit := range []string{"serial-getty@ttyS0.service", "serial-getty@hvc0.service", "serial-getty@hvc1.service"} {
+	for _, unit := range []string{"serial-getty@ttyS0.service", "serial-getty@ttyAMA0.service", "serial-getty@hvc0.service", "serial-getty@hvc1.service"} {
 		if to, err := os.Readlink(filepath.Join(dir, unit)); err != nil || to != "/dev/null" {
 			t.Errorf("%s: %q, %v", unit, to, err)
 		}
