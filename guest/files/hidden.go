@@ -53,7 +53,13 @@ func renameNew(from, to string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Close(), os.Rename(from, to))
+	if err = f.Close(); err == nil {
+		err = os.Rename(from, to)
+	}
+	if err != nil {
+		_ = os.Remove(to) // ours, with nothing in it
+	}
+	return err
 }
 
 // Close lets go of the file. What Show has not named is gone.
