@@ -65,7 +65,7 @@ func anyState(f func(*machine, *command) error) map[fsm.State]func(*machine, *co
 
 // command admits a request, or refuses it.
 func (m *machine) command(c *command) {
-	if (m.unseen && c.verb != verbAwait && c.verb != verbLog) || m.start != nil || m.making != nil || m.moving != "" || m.givingUp() {
+	if m.waits(c) || m.start != nil || m.making != nil || m.moving != "" || m.givingUp() {
 		m.held = append(m.held, c) // bounded in time: a look and a start end by themselves
 		return
 	}
@@ -85,6 +85,13 @@ func (m *machine) command(c *command) {
 		return
 	}
 	m.reconcile()
+}
+
+// waits tells whether a command needs to know what the machine does, and nobody has
+// looked yet. So does one by another name, which may become the machine's by a rename
+// that waits here too: handed back, it would come again at once.
+func (m *machine) waits(c *command) bool {
+	return m.unseen && (c.verb != verbAwait && c.verb != verbLog || !m.meant(c))
 }
 
 // neverWas: its create was refused.

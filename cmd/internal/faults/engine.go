@@ -146,9 +146,9 @@ var engineFaults = []fault{
 		name:   "kill waits behind the boot",
 		breaks: "a kill overtakes a boot",
 		file:   "actors/commands.go",
-		was: `	if (m.unseen && c.verb != verbAwait && c.verb != verbLog) || m.start != nil || m.making != nil || m.moving != "" || m.givingUp() {
+		was: `	if m.waits(c) || m.start != nil || m.making != nil || m.moving != "" || m.givingUp() {
 `,
-		now: `	if (m.unseen && c.verb != verbAwait && c.verb != verbLog) || m.start != nil || m.making != nil || m.moving != "" || m.givingUp() || fsm.May(m.state().State, fsm.KindReady) {
+		now: `	if m.waits(c) || m.start != nil || m.making != nil || m.moving != "" || m.givingUp() || fsm.May(m.state().State, fsm.KindReady) {
 `,
 		pkg: "./actors/actorstest", run: "TestScenarios/kill",
 	},
