@@ -57,12 +57,13 @@ func (w *World) Forget(_ context.Context, ref actors.Ref) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	kept := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == newDisk })
+	nobodys := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == newDisk })
+	kept := nobodys
 	for _, e := range entries {
 		switch name := e.Name(); {
 		case name == provisionFile, files.Temp(name):
 			kept = true
-		case name == disk.FileName && kept: // with what marks it as nobody's
+		case name == disk.FileName && nobodys:
 		case name != api.LockFile && name != newDisk:
 			return nil
 		}

@@ -57,13 +57,15 @@ func TestForgetTakesOnlyWhatKeepLeft(t *testing.T) {
 		files []string
 		gone  bool
 	}{
-		"kept":           {[]string{provisionFile}, true},
-		"kept in part":   {[]string{".tmp-1"}, true},
-		"looked at":      {[]string{provisionFile, "lock"}, true},
-		"nothing":        {nil, false},
-		"only looked at": {[]string{"lock"}, false},
-		"was started":    {[]string{provisionFile, "lock", "token"}, false},
-		"has a disk":     {[]string{provisionFile, "data.img"}, false},
+		"kept":                                 {[]string{provisionFile}, true},
+		"kept in part":                         {[]string{".tmp-1"}, true},
+		"looked at":                            {[]string{provisionFile, "lock"}, true},
+		"nothing":                              {nil, false},
+		"only looked at":                       {[]string{"lock"}, false},
+		"was started":                          {[]string{provisionFile, "lock", "token"}, false},
+		"has a disk":                           {[]string{provisionFile, "data.img"}, false},
+		"nobody's disk":                        {[]string{newDisk, "data.img", ".tmp-1", "lock"}, true},
+		"a disk, and a write that was cut off": {[]string{".tmp-1", "data.img", "lock"}, false},
 	} {
 		w, ref, dir := keyWorld(t)
 		if err := errors.Join(os.Remove(dir), w.Forget(t.Context(), ref)); err != nil {
