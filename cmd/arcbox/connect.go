@@ -197,6 +197,12 @@ func (a *app) startEngine(ctx context.Context, h home.Home, flags []string) (eng
 	if err != nil {
 		return nil, err
 	}
+	return a.awaited(ctx, h, started)
+}
+
+// awaited is the engine that was started just now, by us or by a service manager,
+// whose child is nobody's here: it never exits.
+func (a *app) awaited(ctx context.Context, h home.Home, started *child) (engine, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, engineStartTime, &failure{
 		code: exitNoEngine, kind: "unavailable", hint: "arcbox engine status",
 		message: fmt.Sprintf("the engine was started and does not answer after %s; its log is %s", engineStartTime, h.EngineLog()),

@@ -133,7 +133,7 @@ type installedJSON struct {
 }
 
 func (a *app) printInstalled(ctx context.Context, h home.Home, m serviceManager, todo []unitChange) error {
-	e, err := a.dial(ctx, h)
+	e, err := a.awaited(ctx, h, &child{}) // launchd does not wait for it
 	if err != nil {
 		return noEngine(h, err)
 	}
