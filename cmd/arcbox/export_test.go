@@ -448,6 +448,22 @@ func TestImportFails(t *testing.T) {
 	}
 }
 
+func TestImportOfWhatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	for path, want := range map[string]struct {
+		code int
+		says string
+	}{
+		filepath.Join(dir, "none"): {exitNotFound, "no such file"},
+		dir:                        {exitGeneral, "is a directory"},
+	} {
+		b := moveBench(t, newMover(t), true)
+		if code := b.run(t, "import", path); code != want.code || !strings.Contains(b.err.String(), want.says) || !strings.Contains(b.err.String(), "hint: ls -l "+path) {
+			t.Errorf("%s: exit %d: %s", path, code, &b.err)
+		}
+	}
+}
+
 // An archive says nothing that only a person of this host may say.
 func TestArchivedKeys(t *testing.T) {
 	for _, key := range specNames {

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -129,13 +131,25 @@ func (x *importing) open(ctx context.Context, file string) (io.Reader, func(), e
 	}
 	f, err := os.Open(file) //nolint:gosec // the person's own
 	if err != nil {
-		return nil, nil, &failure{code: exitNotFound, kind: "not-found", field: "file", message: fmt.Sprintf("file %q: %v", file, rootCause(err)), hint: "ls -l " + file, cause: err}
+		return nil, nil, unreadable(file, err)
 	}
-	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+	switch info, err := f.Stat(); {
+	case err != nil, info.IsDir():
+		return nil, nil, errors.Join(unreadable(file, cmp.Or(err, error(syscall.EISDIR))), f.Close())
+	case info.Mode().IsRegular():
 		x.size = info.Size()
 	}
 	in, done := readerUntil(ctx, f)
 	return in, func() { done(); _ = f.Close() }, nil // only read
+}
+
+// unreadable is a file that can't be opened.
+func unreadable(file string, err error) error {
+	f := &failure{code: exitGeneral, kind: "failed", field: "file", message: fmt.Sprintf("file %q: %v", file, rootCause(err)), hint: "ls -l " + file, cause: err}
+	if errors.Is(err, fs.ErrNotExist) {
+		f.code, f.kind = exitNotFound, "not-found"
+	}
+	return f
 }
 
 // failed is an error of the reading.
