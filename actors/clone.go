@@ -61,26 +61,29 @@ func (s *supervisor) clone(ctx actor.Context, msg *wire.CloneMachine) {
 }
 
 // cloneReady spawns the actor of a clone that has its disk. Meanwhile another may
-// have got the name.
+// have got the name, or the same request, sent twice, may have been carried out.
 func (s *supervisor) cloneReady(ctx actor.Context, r cloneReady) {
-	id := s.NewID()
-	mem := &member{id: id, name: r.name}
-	if s.goesDown() {
+	holder, again := s.reg.named(r.name), false
+	if r.c.request != "" {
+		_, again = s.Journal.Request(r.c.principal, r.c.request)
+	}
+	switch {
+	case s.goesDown():
 		s.send(r.c.from, refused(goingDown(), nil))
-		s.dropStage(r.stage)
-		return
-	}
-	if holder, ok := s.reg.join(mem); !ok {
-		s.dropStage(r.stage)
-		if _, again := s.Journal.Request(r.c.principal, r.c.request); !again && s.durably(holder, r.name) {
-			s.send(r.c.from, refused(taken(r.name, holder.name), nil))
-			return
-		}
+	case again:
+		ctx.Send(ctx.Self(), r.c.envelope()) // answered as any repeat
+	case holder != nil && s.durably(holder, r.name):
+		s.send(r.c.from, refused(taken(r.name, holder.name), nil))
+	case holder != nil:
 		ctx.Send(holder.pid, r.c.envelope()) // this very clone, asked for twice, or a name that may yet be nobody's
+	default:
+		mem := &member{id: s.NewID(), name: r.name}
+		s.reg.join(mem)
+		s.spawn(ctx, mem, fsm.Machine{ID: mem.id, Name: mem.name, RunTag: runTag(mem.id)})
+		ctx.Send(mem.pid, r)
 		return
 	}
-	s.spawn(ctx, mem, fsm.Machine{ID: id, Name: r.name, RunTag: runTag(id)})
-	ctx.Send(mem.pid, r)
+	s.dropStage(r.stage)
 }
 
 // dropStage removes a disk that is to be nobody's, behind the scenes.

@@ -152,7 +152,7 @@ func (m *machine) repeated(c *command) (bool, error) {
 	gone := m.state().State == fsm.Removed
 	if o.Machine != m.ref.ID {
 		if _, there := m.view.ByID(o.Machine); there {
-			return true, m.passOn(c, o.Machine)
+			return true, m.passOn(c, o)
 		}
 		gone = true // its machine had this one's name before
 	}

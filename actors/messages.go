@@ -6,6 +6,7 @@ import (
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
+	"github.com/arcboxlabs/arcbox-engine/journal"
 )
 
 // Between the supervisor and the machines' actors.
@@ -36,8 +37,8 @@ type (
 	// passedOn is a request that was carried out before, for a machine which had the
 	// name then.
 	passedOn struct {
-		id string
-		c  *command
+		o journal.Outcome
+		c *command
 	}
 	// cloneReady is a clone that has its disk, if there is one, and no machine yet.
 	cloneReady struct {
@@ -120,6 +121,15 @@ func commandOf(ctx actor.Context) *command {
 		c.request = r.GetRequest().GetId()
 	}
 	return c
+}
+
+// made is the name, as it was asked for, of the machine that the command's record is
+// of: of a clone it is the new one.
+func (c *command) made() string {
+	if msg, ok := c.msg.(*wire.CloneMachine); ok {
+		return msg.GetNewName()
+	}
+	return c.msg.(named).GetName()
 }
 
 // envelope is a command as it came, to be sent on.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/fsm"
+	"github.com/arcboxlabs/arcbox-engine/journal"
 )
 
 // rename keeps the new name for a machine and lets it append renamed. Both names
@@ -79,19 +80,19 @@ func (s *shared) wasNamed(id, name string) bool {
 // passOn has a request answered by the machine that it was carried out for, which
 // had another's name then.
 func (s *supervisor) passOn(ctx actor.Context, p passedOn) {
-	if mem := s.reg.ids[p.id]; mem != nil {
+	if mem := s.reg.ids[p.o.Machine]; mem != nil {
 		ctx.Send(mem.pid, p.c.envelope())
 		return
 	}
-	s.send(p.c.from, refused(s.missing(p.c.msg.(named).GetName()), nil))
+	s.send(p.c.from, orRefused(s.doneBefore(p.c.verb, p.o, clip(p.c.made(), 80)))) // it was removed since
 }
 
 // passOn is for a request whose id is known from another machine.
-func (m *machine) passOn(c *command, id string) error {
-	if !m.wasNamed(id, c.msg.(named).GetName()) {
+func (m *machine) passOn(c *command, o journal.Outcome) error {
+	if !m.wasNamed(o.Machine, c.made()) {
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox journal --limit 20", "request id %s was used for another machine", c.request)
 	}
-	m.send(m.sup, passedOn{id, c})
+	m.send(m.sup, passedOn{o, c})
 	return nil
 }
 
