@@ -3,7 +3,6 @@ package vz
 import (
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/arcboxlabs/arcbox-engine/hv"
@@ -101,8 +100,8 @@ func check(s hv.Spec) error {
 		return fmt.Errorf("hv/vz: backend %q: this driver is %q", s.Backend, hv.BackendVZ)
 	case s.Accel != "" && s.Accel != hv.AccelAuto:
 		return fmt.Errorf("hv/vz: accel %q: the framework has one way to run a guest; allowed is %q", s.Accel, hv.AccelAuto)
-	case s.Arch != "" && string(s.Arch) != here:
-		return fmt.Errorf("hv/vz: architecture %q: the framework runs guests of this Mac's, %s", s.Arch, here)
+	case s.Architecture() != hv.HostArch:
+		return fmt.Errorf("hv/vz: architecture %q: the framework runs guests of this Mac's, %s", s.Architecture(), hv.HostArch)
 	case s.Board != "":
 		return fmt.Errorf("hv/vz: board %q: the framework has one, which has no name", s.Board)
 	case !filepath.IsAbs(s.Kernel):
@@ -143,12 +142,9 @@ func (l limits) allow(c config) error {
 }
 
 // rosettaHere refuses Rosetta where no Mac of this kind has it.
-func rosettaHere(c config, arch string) error {
-	if c.Rosetta != "" && arch != "arm64" {
+func rosettaHere(c config, arch hv.Arch) error {
+	if c.Rosetta != "" && arch != hv.ArchARM64 {
 		return fmt.Errorf("hv/vz: rosetta: only Macs with Apple silicon have it, this one is %s: %w", arch, hv.ErrUnsupported)
 	}
 	return nil
 }
-
-// here is the processor of this build.
-const here = runtime.GOARCH

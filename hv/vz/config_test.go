@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func sampleSpec() hv.Spec {
 	return hv.Spec{
-		Version: hv.SpecVersion, Machine: "01939d5e-7c00-7000-8000-000000000001", Name: "default",
+		Version: hv.SpecVersionArch, Arch: hv.HostArch, Machine: "01939d5e-7c00-7000-8000-000000000001", Name: "default",
 		Launch: "l", CID: 3, Backend: hv.BackendVZ, Accel: hv.AccelAuto, CPUs: 2, Memory: 4096 << 20,
 		Kernel: "/boot/Image", Initrd: "/m/initrd", Cmdline: "arcbox.name=default",
 		TokenFile: "/m/token", Dir: "/m", RunDir: "/run/m",
@@ -25,7 +25,7 @@ func sampleSpec() hv.Spec {
 }
 
 func full(s *hv.Spec) {
-	s.Version, s.Rosetta = hv.SpecVersionRosetta, true
+	s.Rosetta = true
 	s.Disks = []hv.Disk{{Path: "/i/0f3a.erofs", ReadOnly: true, Serial: "arcbox-root"}, {Path: `/m, "x"/data.img`, Serial: "arcbox-data"}}
 	s.NIC = &hv.NIC{MAC: "52:00:00:00:00:01", MTU: 65520, Socket: "/run/m/n.sock"}
 	s.Shares = []hv.Share{{Tag: "share1", Path: "/Users/me/src"}, {Tag: "share2", Path: "/Users/me/out", Writable: true}}
@@ -72,15 +72,15 @@ func TestConfigRefuses(t *testing.T) {
 	for want, change := range map[string]func(*hv.Spec){
 		`this driver is "vz"`:              func(s *hv.Spec) { s.Backend = hv.BackendQEMU },
 		`accel "kvm"`:                      func(s *hv.Spec) { s.Accel = hv.AccelKVM },
-		`architecture "`:                   func(s *hv.Spec) { s.Version, s.Arch = hv.SpecVersionArch, otherArch() },
-		`board "q35"`:                      func(s *hv.Spec) { s.Version, s.Board = hv.SpecVersionBoards, hv.BoardQ35 },
+		`architecture "`:                   func(s *hv.Spec) { s.Arch = otherArch() },
+		`the framework has one`:            func(s *hv.Spec) { s.Board = boardHere() },
 		`kernel "Image": an absolute`:      func(s *hv.Spec) { s.Kernel = "Image" },
 		`initrd "x": an absolute`:          func(s *hv.Spec) { s.Initrd = "x" },
 		"one line without NUL":             func(s *hv.Spec) { s.Cmdline = "a\nb" },
 		"at most 2047":                     func(s *hv.Spec) { s.Cmdline = strings.Repeat("x", 2048) },
 		"mtu 576: 1500 to 65535":           func(s *hv.Spec) { full(s); s.NIC.MTU = 576 },
 		`disk "/dev/disk9": a block`:       func(s *hv.Spec) { full(s); s.Disks[0] = hv.Disk{Path: "/dev/disk9", Device: true, Serial: "b"} },
-		"version 6 says what that is":      func(s *hv.Spec) { full(s); s.Version = hv.SpecVersionShares },
+		"version 6 says what that is":      func(s *hv.Spec) { full(s); s.Version, s.Arch = hv.SpecVersionShares, "" },
 		`rosetta: backend "qemu" has none`: func(s *hv.Spec) { full(s); s.Backend = hv.BackendQEMU },
 		`spec share tag "rosetta"`:         func(s *hv.Spec) { full(s); s.Shares[0].Tag = "rosetta" },
 	} {
@@ -103,7 +103,7 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", c, err, want)
 		}
 	}
-	for arch, works := range map[string]bool{"arm64": true, "amd64": false} {
+	for arch, works := range map[hv.Arch]bool{hv.ArchARM64: true, hv.ArchAMD64: false} {
 		if err := rosettaHere(config{Rosetta: rosettaTag}, arch); (err == nil) != works {
 			t.Errorf("rosetta on %s: %v", arch, err)
 		}
@@ -114,8 +114,9 @@ func TestKernels(t *testing.T) {
 	dir := t.TempDir()
 	zboot := append([]byte("MZ\x00\x00zimg"), make([]byte, 4096)...)
 	for _, k := range []struct {
-		arch, want string
-		text       []byte
+		arch hv.Arch
+		want string
+		text []byte
 	}{
 		{"arm64", "", image("arm64")},
 		{"amd64", "", image("amd64")},
@@ -135,7 +136,7 @@ func TestKernels(t *testing.T) {
 		}
 	}
 	good := filepath.Join(dir, "good")
-	if err := os.WriteFile(good, image(here), 0o600); err != nil {
+	if err := os.WriteFile(good, image(hv.HostArch), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for want, c := range map[string]config{
@@ -143,7 +144,7 @@ func TestKernels(t *testing.T) {
 		`initrd "` + dir + `/no"`: {Kernel: good, Initrd: dir + "/no"},
 		`disk "` + dir + `/no"`:   {Kernel: good, Disks: []diskConfig{{Path: dir + "/no"}}},
 	} {
-		if err := checkFiles(c, here); err == nil || !strings.Contains(err.Error(), want) {
+		if err := checkFiles(c, hv.HostArch); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
@@ -151,8 +152,25 @@ func TestKernels(t *testing.T) {
 
 // otherArch is what this build is not for.
 func otherArch() hv.Arch {
-	if here == "arm64" {
+	if hv.HostArch == hv.ArchARM64 {
 		return hv.ArchAMD64
 	}
 	return hv.ArchARM64
+}
+
+// boardHere is one that guests of this build's architecture have elsewhere.
+func boardHere() hv.Board {
+	if hv.HostArch == hv.ArchARM64 {
+		return hv.BoardVirt
+	}
+	return hv.BoardQ35
+}
+
+// A spec that names no architecture is of amd64, also on Macs that are not.
+func TestSpecWithoutArchitecture(t *testing.T) {
+	s := sampleSpec()
+	s.Version, s.Arch = hv.SpecVersion, ""
+	if _, err := configure(s); (err == nil) != (hv.HostArch == hv.ArchAMD64) {
+		t.Error(err)
+	}
 }

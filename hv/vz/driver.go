@@ -21,7 +21,6 @@ type Options struct {
 // Driver runs VMs with Virtualization.framework.
 type Driver struct {
 	framework framework
-	arch      string
 	program   string // our own, for a person to sign
 	start     time.Duration
 	stall     time.Duration
@@ -33,7 +32,7 @@ var _ hv.Driver = (*Driver)(nil)
 func New(o Options) *Driver { return newDriver(o, ofThisMac()) }
 
 func newDriver(o Options, f framework) *Driver {
-	d := &Driver{framework: f, arch: here, program: "arcbox-vmhost", start: o.StartTimeout, stall: o.StallTime}
+	d := &Driver{framework: f, program: "arcbox-vmhost", start: o.StartTimeout, stall: o.StallTime}
 	if path, err := os.Executable(); err == nil {
 		d.program = path
 	}
@@ -70,9 +69,9 @@ func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, er
 		return nil, err
 	}
 	for _, refuse := range []func() error{
-		func() error { return rosettaHere(c, d.arch) },
+		func() error { return rosettaHere(c, hv.HostArch) },
 		func() error { return d.framework.Limits().allow(c) },
-		func() error { return checkFiles(c, d.arch) },
+		func() error { return checkFiles(c, hv.HostArch) },
 	} {
 		if err := refuse(); err != nil {
 			return nil, err

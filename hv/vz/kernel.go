@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/arcboxlabs/arcbox-engine/hv"
 )
 
 // kernelHead is how much of a kernel says what it is.
@@ -14,7 +16,7 @@ const kernelHead = 0x206
 
 // checkFiles refuses a kernel or an initramfs that would only make the framework
 // say that its boot loader is invalid, or a guest that never speaks.
-func checkFiles(c config, arch string) error {
+func checkFiles(c config, arch hv.Arch) error {
 	head, err := headOf(c.Kernel)
 	if err == nil {
 		err = kernelFits(head, arch)
@@ -62,7 +64,7 @@ func headOf(path string) ([]byte, error) {
 
 // kernelFits tells whether the framework's boot loader starts a kernel: it
 // unpacks none, and an Image that is packed just never runs.
-func kernelFits(head []byte, arch string) error {
+func kernelFits(head []byte, arch hv.Arch) error {
 	at := func(i int, magic string) bool {
 		return len(head) >= i+len(magic) && string(head[i:i+len(magic)]) == magic
 	}
@@ -71,9 +73,9 @@ func kernelFits(head []byte, arch string) error {
 		return errors.New("it is packed with gzip, which this boot loader does not unpack: gunzip it first")
 	case at(0, "MZ") && at(4, "zimg"):
 		return errors.New("it is a packed EFI image (zboot), which this boot loader does not unpack: take the Image that is in it")
-	case arch == "arm64" && at(0x38, "ARM\x64"):
+	case arch == hv.ArchARM64 && at(0x38, "ARM\x64"):
 		return nil
-	case arch == "arm64":
+	case arch == hv.ArchARM64:
 		return errors.New("it is no Image of an arm64 kernel (arch/arm64/boot/Image)")
 	case at(0x202, "HdrS") && binary.LittleEndian.Uint16(head[0x1fe:]) == 0xaa55:
 		return nil

@@ -25,9 +25,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // image is the head of a kernel that the boot loader of a processor takes.
-func image(arch string) []byte {
+func image(arch hv.Arch) []byte {
 	head := make([]byte, 4096)
-	if arch == "arm64" {
+	if arch == hv.ArchARM64 {
 		copy(head[0x38:], "ARM\x64")
 		return head
 	}
@@ -49,10 +49,10 @@ func specOf(t *testing.T) hv.Spec {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(run) })
 	s := hv.Spec{
-		Version: hv.SpecVersion, Machine: "m", Name: "n", Launch: "l", CID: 3, Backend: hv.BackendVZ, Accel: hv.AccelAuto,
+		Version: hv.SpecVersionArch, Arch: hv.HostArch, Machine: "m", Name: "n", Launch: "l", CID: 3, Backend: hv.BackendVZ, Accel: hv.AccelAuto,
 		CPUs: 2, Memory: 256 << 20, Kernel: filepath.Join(dir, "kernel"), Dir: dir, RunDir: run,
 	}
-	if err := os.WriteFile(s.Kernel, image(here), 0o600); err != nil {
+	if err := os.WriteFile(s.Kernel, image(hv.HostArch), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -335,7 +335,6 @@ func TestListenAgain(t *testing.T) {
 func TestLink(t *testing.T) {
 	r, f := newRig(t, nil)
 	s := specOf(t)
-	s.Version = hv.SpecVersionNIC
 	s.NIC = &hv.NIC{MAC: "52:00:00:00:00:01", MTU: 65520, Socket: filepath.Join(s.RunDir, "n.sock")}
 	v := begin(t, f, s, hv.Env{})
 	guest, err := net.FileConn(r.wires.Network)
