@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/client"
@@ -21,6 +22,10 @@ func (a *app) stopAtShutdown(ctx context.Context, manager string, machines bool,
 	if !machines {
 		return badInput("machines", "--at-shutdown is about machines: --machines is needed")
 	}
+	if a.contextFlag != "" && !strings.EqualFold(a.contextFlag, localContext) {
+		return badInput("context", "--context %q: --at-shutdown is about this host's engine", shorten(a.contextFlag, 80))
+	}
+	a.contextFlag = localContext // whatever context use chose: machines of another host stay up
 	s := &systemd{app: a, system: manager == "system"}
 	down, err := s.goingDown(ctx)
 	if err != nil {

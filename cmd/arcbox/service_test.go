@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -384,11 +385,32 @@ func TestStopAtShutdown(t *testing.T) {
 			t.Errorf("%s: exit %d: %s", name, code, s.err.String())
 		}
 	}
-	for _, args := range []string{"--machines --at-shutdown host", "--at-shutdown system"} {
+	for _, args := range []string{"--machines --at-shutdown host", "--at-shutdown system", "--machines --at-shutdown system --context lab"} {
 		s := newServant(t, nil)
 		if code := s.run(t, strings.Fields("engine stop "+args)...); code != exitUsage {
 			t.Errorf("%s: exit %d: %s", args, code, s.err.String())
 		}
+	}
+}
+
+// What shuts down is this host, or a session of it: an engine of another host, which
+// the user chose for commands, keeps its machines.
+func TestShutdownLeavesOtherHostsAlone(t *testing.T) {
+	s := newServant(t, nil)
+	if code := s.run(t, "context", "add", "lab", "ssh://lab"); code != 0 {
+		t.Fatal(s.err.String())
+	}
+	was := s.env
+	s.env = func(n string) string { return cmp.Or(map[string]string{contextVar: "lab"}[n], was(n)) }
+	s.answers["systemctl --user is-system-running"] = "stopping"
+	var doors []string
+	s.connect = func(_ context.Context, d client.Door) (engine, error) {
+		doors = append(doors, d.String())
+		return nil, client.ErrNoEngine
+	}
+	s.replace = func(string, []string, []string) error { return nil }
+	if code := s.run(t, "engine", "stop", "--machines", "--at-shutdown", "user"); code != 0 || len(doors) != 1 || !strings.Contains(doors[0], "/a/run/engine.sock") {
+		t.Errorf("exit %d: %q was asked: %s", code, doors, s.err.String())
 	}
 }
 
