@@ -168,6 +168,37 @@ func TestIdentityOfACopy(t *testing.T) {
 	}
 }
 
+// TestRenewIsFinished: what could not be renewed is renewed at the next boot, and what
+// the machine removed of its image does not come back.
+func TestRenewIsFinished(t *testing.T) {
+	const key = "etc/ssh/ssh_host_ed25519_key"
+	i := aRoot(t, map[string]string{key: "k", key + ".pub": "p", "etc/machine-id": "uninitialized\n"})
+	i.given, i.of = filepath.Join(i.root, "given"), givenIdentity{"db", "0190aabbccddeeff0190aabbccdd0000"}
+	for _, name := range []string{key, key + ".pub", "etc/ssh/ssh_host_ecdsa_key"} { // the last is a whiteout
+		path := filepath.Join(i.upper, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inTheWay := filepath.Join(i.root, key+".arcbox")
+	if err := os.Mkdir(inTheWay, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.write(); err == nil {
+		t.Error("a key that was not made is no fault")
+	}
+	i.has(t, map[string]string{key: "k"})
+	if err := errors.Join(os.Remove(inTheWay), i.write()); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(i.root, key)); err != nil || !strings.Contains(string(text), "PRIVATE KEY") {
+		t.Errorf("%q, %v", text, err)
+	}
+	if _, err := os.Lstat(filepath.Join(i.root, "etc/ssh/ssh_host_ecdsa_key")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was removed is back: %v", err)
+	}
+}
+
 func TestHostsWith(t *testing.T) {
 	const local = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 	for text, want := range map[string]string{

@@ -49,13 +49,16 @@ func (i identity) renew() error {
 	return errors.Join(errs...)
 }
 
+// renewFile takes a file away. A key that is made anew takes the place of the old one,
+// so that one that could not be made is made at the next boot.
 func (i identity) renewFile(path string) error {
-	if err := os.Remove(filepath.Join(i.root, path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err // one that the image had and the machine removed is not there
+	full := filepath.Join(i.root, path)
+	if _, err := os.Lstat(full); errors.Is(err, fs.ErrNotExist) {
+		return nil // the image had it, and the machine removed it
 	}
 	generate := sshKeys[path]
 	if generate == nil {
-		return nil
+		return os.Remove(full)
 	}
 	key, err := generate()
 	if err != nil {
