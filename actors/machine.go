@@ -101,9 +101,7 @@ func (m *machine) Receive(ctx actor.Context) {
 		m.lookFirst()
 	case networkSaid:
 		m.networkSaid(msg.state)
-	case stopForEngine:
-		m.command(msg.c)
-	case renaming:
+	case bidden:
 		m.command(msg.c)
 	case cloneReady:
 		m.cloneMade(msg)
@@ -147,10 +145,20 @@ func (m *machine) end() {
 func (m *machine) broken(ctx actor.Context, r any) {
 	m.Log.Error("machine's actor panicked", "machine", m.ref.Name, "panic", r, "stack", string(debug.Stack()))
 	err := fmt.Errorf("machine %q: a bug in the engine: %v", m.ref.Name, r)
-	if ctx.Sender() != nil {
-		m.send(ctx.Sender(), refused(err, nil))
+	to := ctx.Sender()
+	switch msg := ctx.Message().(type) {
+	case bidden:
+		to = msg.c.from
+	case cloneReady:
+		to = msg.c.from
+	}
+	if to != nil {
+		m.send(to, refused(err, nil))
 	}
 	for _, w := range m.waiters {
+		if w.c.from == to {
+			w.c.from = nil // has heard: the supervisor counts answers
+		}
 		m.dismiss(w, refused(err, nil))
 	}
 	for _, c := range m.held {

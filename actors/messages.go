@@ -28,12 +28,11 @@ type (
 	nameFreed struct{ id string }
 	// cleaned: a removed machine's directory is gone, its actor may go.
 	cleaned struct{ id string }
-	// stopForEngine asks a machine to stop with the engine.
-	stopForEngine struct{ c *command }
-	// renaming asks a machine to take the name that the supervisor keeps for it;
-	// renamed says what it is called now, and no longer wants.
-	renaming struct{ c *command }
-	renamed  struct{ id, name string }
+	// bidden is a command that is the supervisor's own, or of which it knows more than
+	// the message says.
+	bidden struct{ c *command }
+	// renamed is the end of a promise: what the machine is called by now.
+	renamed struct{ id, name string }
 	// passedOn is a request that was carried out before, for a machine which had the
 	// name then.
 	passedOn struct {

@@ -39,7 +39,7 @@ func (s *supervisor) rename(ctx actor.Context, msg *wire.RenameMachine) {
 		s.reg.promise(mem, name)
 		c := commandOf(ctx)
 		c.promised = true
-		ctx.Send(mem.pid, renaming{c})
+		ctx.Send(mem.pid, bidden{c})
 	}
 }
 

@@ -327,7 +327,7 @@ func (s *supervisor) stopEngine(ctx actor.Context, msg *wire.StopEngine) {
 		for _, id := range slices.Sorted(maps.Keys(s.reg.ids)) {
 			mem := s.reg.ids[id]
 			s.stopping.left++
-			ctx.Send(mem.pid, stopForEngine{&command{
+			ctx.Send(mem.pid, bidden{&command{
 				verb: verbStop, from: ctx.Self(), principal: c.principal, reason: why.machines,
 				msg: &wire.StopMachine{TimeoutNanos: msg.GetTimeoutNanos()},
 			}})

@@ -168,4 +168,44 @@ func TestPanicOfAMachine(t *testing.T) {
 	}
 }
 
+// TestPanicIsAnswered: also where the supervisor is in between.
+func TestPanicIsAnswered(t *testing.T) {
+	for name, msg := range map[string]proto.Message{
+		"rename": &wire.RenameMachine{Name: "a", NewName: "c", Request: &wire.Request{Id: "r"}},
+		"clone":  &wire.CloneMachine{Name: "a", NewName: "c", Request: &wire.Request{Id: "r"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := startTestEngine(t)
+			e.ask(t, create("a"))
+			e.trips.Store(1)
+			if r, ok := e.ask(t, msg).(*wire.Refused); !ok || !strings.Contains(r.GetMessage(), "a bug in the engine") {
+				t.Errorf("answered with %v", r)
+			}
+			if d, ok := e.ask(t, msg).(*wire.Done); !ok || !d.GetRepeated() || d.GetMachine().GetName() != "c" {
+				t.Errorf("again: %v", d)
+			}
+			if err := e.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestPanicOfAStop: an engine that is to end with its machines ends, whatever becomes
+// of one of them.
+func TestPanicOfAStop(t *testing.T) {
+	stopped := make(chan struct{})
+	e := startTestEngineWith(t, func(o *Options) { o.Stopped = func() { close(stopped) } })
+	e.ask(t, create("a"))
+	e.ask(t, create("b"))
+	e.trips.Store(1)
+	if d, ok := e.ask(t, &wire.StopEngine{Machines: true}).(*wire.Done); !ok {
+		t.Error(d)
+	}
+	<-stopped
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 var _ io.Writer = (*lines)(nil)
