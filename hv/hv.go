@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -208,6 +209,20 @@ type Env struct {
 	Console, AgentLog interface{ Write([]byte) (int, error) }
 	// Logf reports what a person may want to read after a failure.
 	Logf func(format string, args ...any)
+}
+
+// Quiet is the same, with something in the place of what takes text and was not lent.
+func (e Env) Quiet() Env {
+	if e.Logf == nil {
+		e.Logf = func(string, ...any) {}
+	}
+	if e.Console == nil {
+		e.Console = io.Discard
+	}
+	if e.AgentLog == nil {
+		e.AgentLog = io.Discard
+	}
+	return e
 }
 
 // ExitCause is why a VM ended, as its driver saw it.

@@ -3,7 +3,6 @@ package qemu
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -65,15 +64,7 @@ var (
 )
 
 func newVM(d *Driver, spec hv.Spec, env hv.Env) *vm {
-	if env.Logf == nil {
-		env.Logf = func(string, ...any) {}
-	}
-	if env.Console == nil {
-		env.Console = io.Discard
-	}
-	if env.AgentLog == nil {
-		env.AgentLog = io.Discard
-	}
+	env = env.Quiet()
 	v := &vm{
 		driver: d, env: env, accel: spec.Accel, note: spec.AccelNote, board: boardOf(spec), disks: spec.Disks, nic: spec.NIC,
 		shares:  &shares{},

@@ -15,9 +15,6 @@ const baseCmdline = "console=hvc0 quiet panic=0 random.trust_cpu=on cryptomgr.no
 // maxCmdline is the longest command line that an x86 or arm64 kernel reads.
 const maxCmdline = 2047
 
-// rosettaTag is by which the guest finds Rosetta.
-const rosettaTag = hv.RosettaTag
-
 // minMTU and maxMTU are the framework's.
 const (
 	minMTU = 1500
@@ -79,7 +76,7 @@ func configure(s hv.Spec) (config, error) {
 		c.Shares = append(c.Shares, shareConfig{Tag: sh.Tag, Path: sh.Path, ReadOnly: !sh.Writable})
 	}
 	if s.Rosetta {
-		c.Rosetta = rosettaTag
+		c.Rosetta = hv.RosettaTag
 	}
 	return c, nil
 }

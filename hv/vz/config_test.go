@@ -104,7 +104,7 @@ func TestLimits(t *testing.T) {
 		}
 	}
 	for arch, works := range map[hv.Arch]bool{hv.ArchARM64: true, hv.ArchAMD64: false} {
-		if err := rosettaHere(config{Rosetta: rosettaTag}, arch); (err == nil) != works {
+		if err := rosettaHere(config{Rosetta: hv.RosettaTag}, arch); (err == nil) != works {
 			t.Errorf("rosetta on %s: %v", arch, err)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -149,18 +148,4 @@ func shareable(path string) error {
 		err = errors.New(path + ": not a directory")
 	}
 	return err
-}
-
-// quiet fills in what the VM host did not lend.
-func quiet(env hv.Env) hv.Env {
-	if env.Logf == nil {
-		env.Logf = func(string, ...any) {}
-	}
-	if env.Console == nil {
-		env.Console = io.Discard
-	}
-	if env.AgentLog == nil {
-		env.AgentLog = io.Discard
-	}
-	return env
 }

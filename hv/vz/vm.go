@@ -50,7 +50,7 @@ var (
 )
 
 func newVM(d *Driver, env hv.Env) *vm {
-	env = quiet(env)
+	env = env.Quiet()
 	return &vm{
 		driver: d, env: env, console: console.NewWatch(env.Console),
 		events: make(chan hv.Event, maxEvents), stops: make(chan struct{}, 1), over: make(chan struct{}), done: make(chan struct{}),
@@ -151,10 +151,10 @@ func (v *vm) clear() {
 	}
 	v.sockets.end()
 	v.abandon()
-	v.streams.Wait()
 }
 
-// abandon closes the wires, and lets what is in the consoles be read.
+// abandon closes the wires, lets what is in the consoles be read, and waits for all
+// that served the VM.
 func (v *vm) abandon() {
 	if v.ends != nil {
 		_ = v.ends.console.SetReadDeadline(time.Now().Add(lastBytes))
