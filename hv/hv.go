@@ -119,7 +119,7 @@ type Spec struct {
 	Console    int64  `json:"console_max"`          // bytes of one console file; two are kept
 	QEMU       string `json:"qemu,omitempty"`       // path of the QEMU binary; "" = by PATH
 	Script     string `json:"script,omitempty"`     // of a sim VM
-	VsockSock  bool   `json:"vsock_sock,omitempty"` // serve the CONNECT socket
+	VsockSock  bool   `json:"vsock_sock,omitempty"` // serve the CONNECT socket (VsockSocket)
 	Disks      []Disk `json:"disks,omitempty"`      // in the order in which the guest finds them
 	// NIC is the guest's network interface; nil = it has none.
 	NIC *NIC `json:"nic,omitempty"`
@@ -182,6 +182,10 @@ const (
 	MaxShares = 12
 	maxTag    = 32
 )
+
+// VsockSocket is the name in RunDir of the CONNECT socket, by which other programs dial
+// the guest.
+const VsockSocket = "v.sock"
 
 // RosettaTag is the tag of the share that Rosetta is.
 const RosettaTag = "rosetta"

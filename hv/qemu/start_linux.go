@@ -17,12 +17,8 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/hv"
 )
 
-// vsockSocket is the CONNECT socket's name in a run directory, and maxSunPath
-// the longest path that a unix socket can have.
-const (
-	vsockSocket = "v.sock"
-	maxSunPath  = 107
-)
+// maxSunPath is the longest path that a unix socket can have.
+const maxSunPath = 107
 
 // Start runs a VM: QEMU is up, its QMP answers, and the guest's CPUs run.
 func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, error) {
@@ -234,7 +230,7 @@ func checkFile(field, path string) error {
 
 // listenVsock makes the CONNECT socket.
 func listenVsock(dir string) (net.Listener, error) {
-	l, err := listenAt(filepath.Join(dir, vsockSocket))
+	l, err := listenAt(filepath.Join(dir, hv.VsockSocket))
 	if err != nil {
 		return nil, err // no nil of a type in an interface
 	}

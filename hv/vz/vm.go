@@ -173,12 +173,9 @@ func (v *vm) abandon() {
 	}
 }
 
-// vsockSocket is the CONNECT socket's name in a run directory.
-const vsockSocket = "v.sock"
-
 // connector serves the CONNECT socket, by which other programs dial the guest.
 func (v *vm) connector(dir string) error {
-	l, err := process.Listen(dir, vsockSocket)
+	l, err := process.Listen(dir, hv.VsockSocket)
 	if err != nil {
 		return fmt.Errorf("hv/vz: %w", err)
 	}

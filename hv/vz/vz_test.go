@@ -253,7 +253,7 @@ func TestConnectSocket(t *testing.T) {
 	s := specOf(t)
 	s.VsockSock = true
 	v := begin(t, f, s, hv.Env{})
-	path := filepath.Join(s.RunDir, vsockSocket)
+	path := filepath.Join(s.RunDir, hv.VsockSocket)
 	dial := func(line string) (net.Conn, string) {
 		c, err := net.Dial("unix", path)
 		if err != nil {

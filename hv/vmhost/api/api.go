@@ -22,7 +22,7 @@ const (
 	ErrFile      = "host.err"
 
 	HostSocket  = "h.sock"
-	VsockSocket = "v.sock" // CONNECT <port>, for other programs
+	VsockSocket = hv.VsockSocket
 	LinkSocket  = "n.sock" // where the hypervisor takes the network's frames
 )
 
