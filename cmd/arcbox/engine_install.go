@@ -74,6 +74,11 @@ func (a *app) install(ctx context.Context, f installFlags) error {
 	if f.print {
 		return a.printUnits(want)
 	}
+	if system {
+		if err := rootsOwn(c.Engine, c.CLI); err != nil {
+			return err
+		}
+	}
 	if err := m.ready(ctx); err != nil {
 		return err
 	}

@@ -13,7 +13,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
 	"github.com/arcboxlabs/arcbox-engine/cmd/internal/service"
@@ -121,10 +120,7 @@ func (a *app) serviceConfig(system bool, flags []string) (home.Home, service.Con
 		System: system, Engine: engine, CLI: cli, Flags: flags, Env: a.serviceEnv(h, system),
 		Socket: h.Socket(), Tickets: h.Tickets(), Log: h.EngineLog(), Version: buildVersion(),
 	}
-	if system {
-		err = rootsOwn(engine, cli)
-	}
-	return h, c, err
+	return h, c, nil
 }
 
 // serviceEnv carries over what says where things are: a service manager knows
@@ -150,54 +146,6 @@ func (a *app) serviceEnv(h home.Home, system bool) []service.Var {
 		out = append(out, service.Var{Name: "PATH", Value: "/opt/homebrew/bin:/usr/local/bin:/opt/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"})
 	}
 	return out
-}
-
-// ownPath is where this command lies, by the name it was called by: a link that
-// an upgrade moves on is to be followed then, not now.
-func ownPath() (string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("where arcbox lies: %w", err)
-	}
-	called, err := exec.LookPath(os.Args[0])
-	if err != nil {
-		return self, nil
-	}
-	if called, err = filepath.Abs(called); err != nil {
-		return self, nil
-	}
-	same, errSame := os.Stat(called)
-	mine, errMine := os.Stat(self)
-	if errSame != nil || errMine != nil || !os.SameFile(same, mine) {
-		return self, nil
-	}
-	return called, nil
-}
-
-// rootsOwn refuses programs that somebody else could replace: root would run
-// them at each boot.
-func rootsOwn(paths ...string) error {
-	for _, path := range paths {
-		real, err := filepath.EvalSymlinks(path)
-		if err != nil {
-			return fmt.Errorf("look at %s: %w", path, err)
-		}
-		for _, p := range []string{real, filepath.Dir(real)} {
-			info, err := os.Stat(p)
-			if err != nil {
-				return fmt.Errorf("look at %s: %w", p, err)
-			}
-			st, ok := info.Sys().(*syscall.Stat_t)
-			if ok && st.Uid == 0 && info.Mode().Perm()&0o022 == 0 {
-				continue
-			}
-			return &failure{
-				code: exitUnsafe, kind: "unsafe", hint: "sudo install -m 755 " + filepath.Dir(real) + "/arcbox* /usr/local/bin/, and /usr/local/bin/arcbox engine install --system",
-				message: fmt.Sprintf("%s can be changed by others than root (%v), and root would run it at each boot", p, info.Mode()),
-			}
-		}
-	}
-	return nil
 }
 
 // What is done to a unit.

@@ -65,6 +65,13 @@ func serving() *fakeEngine {
 
 func (s *servant) unit(name string) string { return filepath.Join(s.dir, ".config/systemd/user", name) }
 
+// openToOthers lets everybody write to the engine's program.
+func (s *servant) openToOthers() {
+	if err := os.Chmod(filepath.Join(s.dir, "bin", engineName), 0o757); err != nil { //nolint:gosec // that is what it is about
+		panic(err)
+	}
+}
+
 func (s *servant) changes() []string {
 	return slices.DeleteFunc(slices.Clone(s.ran), func(line string) bool {
 		return strings.Contains(line, " show ") || strings.Contains(line, "is-active") || strings.Contains(line, "is-enabled") || strings.Contains(line, "show-user")
@@ -208,8 +215,12 @@ func TestInstallRefuses(t *testing.T) {
 		"no session":       {"engine install", func(s *servant) { s.fails["systemctl --user show --property=Version"] = true }, exitConflict, []string{"log in anew", "linger", "refused"}},
 		"the host's":       {"engine install --system", func(*servant) {}, exitUnsafe, []string{"root's", "sudo arcbox engine install --system"}},
 		"the host's, away": {"engine uninstall --system", func(*servant) {}, exitUnsafe, []string{"root's", "sudo arcbox engine uninstall --system"}},
-		"both":             {"engine install --system --user", func(*servant) {}, exitUsage, []string{"one of them"}},
-		"a bad address":    {"engine install --listen nowhere", func(*servant) {}, exitUsage, []string{"nowhere", "tcp://"}},
+		"the host's, that others can write to": {"engine install --system", func(s *servant) {
+			s.host.uid = 0
+			s.openToOthers()
+		}, exitUnsafe, []string{"can be changed by others than root", "/usr/local/bin"}},
+		"both":          {"engine install --system --user", func(*servant) {}, exitUsage, []string{"one of them"}},
+		"a bad address": {"engine install --listen nowhere", func(*servant) {}, exitUsage, []string{"nowhere", "tcp://"}},
 		"sudo --user": {"engine install --user", func(s *servant) {
 			s.host.uid = 0
 			was := s.env
@@ -246,6 +257,16 @@ func TestRootRunsNothingOfOthers(t *testing.T) {
 	if f.code != exitUnsafe || !strings.Contains(f.message, path) || !strings.Contains(f.hint, "/usr/local/bin") {
 		t.Errorf("%+v", f)
 	}
+	open := filepath.Join(dir, "open")
+	link := filepath.Join(dir, "link")
+	if err := errors.Join(os.Mkdir(open, 0o700), os.Chmod(open, 0o777), os.Symlink("/bin/sh", filepath.Join(open, "sh")), os.Symlink("open/sh", link)); err != nil { //nolint:gosec // that is what it is about
+		t.Fatal(err)
+	}
+	for _, path := range []string{filepath.Join(open, "sh"), link} {
+		if f := understood(rootsOwn(path)); f.code != exitUnsafe || !strings.Contains(f.message, dir) {
+			t.Errorf("a link that others can replace: %+v", f)
+		}
+	}
 	if err := rootsOwn("/bin/sh"); err != nil {
 		t.Errorf("the host's own: %v", err)
 	}
@@ -258,6 +279,7 @@ func TestPrintAsksNobody(t *testing.T) {
 	} {
 		s := newServant(t, nil)
 		s.host.goos = goos
+		s.openToOthers() // nobody runs what is only printed
 		if code := s.run(t, "engine", "install", "--system", "--print"); code != 0 || len(s.ran) > 0 {
 			t.Errorf("%s: exit %d, %q: %s", goos, code, s.ran, s.err.String())
 		}
