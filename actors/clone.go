@@ -41,12 +41,11 @@ type (
 // already.
 func (s *supervisor) clone(ctx actor.Context, msg *wire.CloneMachine) {
 	name := msg.GetNewName()
-	if err := checkName(name); err != nil {
-		s.reply(ctx, refused(err, nil))
+	if s.goesDown() {
+		s.reply(ctx, refused(goingDown(), nil))
 		return
 	}
-	if o, ok := s.knows(ctx, msg); ok {
-		s.before(ctx, o, fsm.KindCreated)
+	if s.early(ctx, msg, name, fsm.KindCreated) {
 		return
 	}
 	mem, holder := s.find(msg.GetName()), s.reg.named(name)
@@ -169,18 +168,27 @@ func clonedSpec(m fsm.Machine) (s fsm.Spec, note string) {
 }
 
 // copyDisk copies a machine's disk under its lock.
-func (s *shared) copyDisk(ctx context.Context, ref Ref, say func(any)) (string, error) {
+func (s *shared) copyDisk(ctx context.Context, ref Ref, say func(any)) (stage string, err error) {
+	err = s.underLock(ctx, ref, func() (err error) {
+		stage, err = s.CopyDisk(ctx, ref, func(done, all int64) { say(copying{done, all}) })
+		return err
+	})
+	return stage, err
+}
+
+// underLock does something with the disk of a machine, of which a VM would be the
+// only user otherwise. The lock is free again when it returns.
+func (s *shared) underLock(ctx context.Context, ref Ref, do func() error) error {
 	limited, cancel := within(ctx, s.Clock, lookTime)
 	sight, err := s.Hosts.Look(limited, ref, "")
 	cancel()
 	if err != nil {
-		return "", err
+		return err
 	}
 	if sight.Lock == nil {
-		return "", refuse(wire.Code_CODE_UNSAFE, "arcbox journal why "+ref.Name, "machine %q: %v", ref.Name, ErrLockHeld)
+		return refuse(wire.Code_CODE_UNSAFE, "arcbox journal why "+ref.Name, "machine %q: %v", ref.Name, ErrLockHeld)
 	}
-	stage, err := s.CopyDisk(ctx, ref, func(done, all int64) { say(copying{done, all}) })
-	return stage, errors.Join(err, sight.Lock.Close())
+	return errors.Join(do(), sight.Lock.Close())
 }
 
 // busy is what the machine's disk is used for, "" = nothing.
@@ -222,32 +230,12 @@ func (m *machine) copied(w *work, r copied) {
 
 // cloneMade makes this machine, which has no record yet, the clone.
 func (m *machine) cloneMade(r cloneReady) {
-	mk := &making{c: r.c, spec: r.spec, release: func() {}, disk: r.stage != "", of: &r.of, note: r.note}
-	err := m.roomOnDisk()
-	if err == nil && r.spec.Image != "" {
-		mk.release, err = m.HoldImage(r.spec.Image)
-	}
-	if err == nil && !mk.disk {
-		defer mk.release()
-		err = m.created(mk)
-	}
-	if err != nil {
+	mk := &making{c: r.c, spec: r.spec, of: &r.of, note: r.note}
+	if err := m.makeWith(mk, nil, r.stage); err != nil {
 		m.neverWas()
 		m.answer(r.c, refused(err, nil))
 		m.dropStage(r.stage)
 		return
 	}
-	if !mk.disk {
-		m.reconcile()
-		return
-	}
-	m.making = mk
-	s, ref := m.shared, m.ref
-	m.runOdd("adopt", func(ctx context.Context, _ func(any)) any {
-		limited, cancel := within(ctx, s.Clock, keepTime)
-		defer cancel()
-		err := s.Disks.Adopt(limited, ref, r.stage, r.spec.Disk)
-		s.Disks.Drop(r.stage)
-		return kept{err}
-	})
+	m.reconcile()
 }

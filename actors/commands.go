@@ -197,24 +197,30 @@ func (m *machine) create(c *command) error {
 	if spec.Ports, err = m.freePorts(spec.Ports); err != nil {
 		return err
 	}
-	if err := m.roomOnDisk(); err != nil {
+	return m.makeWith(&making{c: c, spec: spec}, msg.GetSpec().GetProvision().GetText(), msg.GetStage())
+}
+
+// makeWith makes this machine, which has no record yet: at once, or when the script
+// that is to set it up is kept, or the disk is its own that came before it.
+func (m *machine) makeWith(mk *making, script []byte, stage string) (err error) {
+	if err = m.roomOnDisk(); err != nil {
 		return err
 	}
-	release := func() {}
-	if spec.Image != "" { // nobody removes it before it is known to be used
-		if release, err = m.HoldImage(spec.Image); err != nil {
+	mk.release, mk.disk = func() {}, stage != ""
+	if mk.spec.Image != "" { // nobody removes it before it is known to be used
+		if mk.release, err = m.HoldImage(mk.spec.Image); err != nil {
 			return err
 		}
 	}
-	if spec.Provision != nil {
-		return m.keepFirst(&making{c: c, spec: spec, release: release}, msg.GetSpec().GetProvision().GetText())
-	}
-	if msg.GetStage() != "" {
-		m.adoptFirst(&making{c: c, spec: spec, release: release, disk: true}, msg.GetStage())
+	switch {
+	case mk.spec.Provision != nil:
+		return m.keepFirst(mk, script)
+	case stage != "":
+		m.adoptFirst(mk, stage)
 		return nil
 	}
-	defer release()
-	return m.created(&making{c: c, spec: spec})
+	defer mk.release()
+	return m.created(mk)
 }
 
 // created appends the record that makes the machine, and with it that it has a disk

@@ -108,23 +108,8 @@ func (m *machine) exportBegun(e *exporting) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(e.ctx, cancel)()
-		return exported{e, s.sendDisk(ctx, ref, e.conn)}
+		return exported{e, s.underLock(ctx, ref, func() error { return s.Disks.Send(ctx, ref, e.conn) })}
 	})
-}
-
-// sendDisk reads a machine's disk under its lock.
-func (s *shared) sendDisk(ctx context.Context, ref Ref, to net.Conn) error {
-	limited, cancel := within(ctx, s.Clock, lookTime)
-	sight, err := s.Hosts.Look(limited, ref, "")
-	cancel()
-	if err != nil {
-		return err
-	}
-	if sight.Lock == nil {
-		return refuse(wire.Code_CODE_UNSAFE, "arcbox journal why "+ref.Name, "machine %q: %v", ref.Name, ErrLockHeld)
-	}
-	err = s.Disks.Send(ctx, ref, to)
-	return errors.Join(err, sight.Lock.Close())
 }
 
 // exported: the disk is with the client, or it never will be.

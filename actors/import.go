@@ -74,7 +74,11 @@ func (m *machine) adoptFirst(mk *making, stage string) {
 	m.runOdd("adopt", func(ctx context.Context, _ func(any)) any {
 		limited, cancel := within(ctx, s.Clock, keepTime)
 		defer cancel()
-		return kept{s.Disks.Adopt(limited, ref, stage, mk.spec.Disk)}
+		err := s.Disks.Adopt(limited, ref, stage, mk.spec.Disk)
+		if mk.of != nil { // one that came goes with its connection
+			s.Disks.Drop(stage)
+		}
+		return kept{err}
 	})
 }
 

@@ -14,12 +14,7 @@ import (
 // lead to it until it says which one it has; nobody else is given either.
 func (s *supervisor) rename(ctx actor.Context, msg *wire.RenameMachine) {
 	name := msg.GetNewName()
-	if err := checkName(name); err != nil {
-		s.reply(ctx, refused(err, nil))
-		return
-	}
-	if o, ok := s.knows(ctx, msg); ok {
-		s.before(ctx, o, fsm.KindRenamed)
+	if s.early(ctx, msg, name, fsm.KindRenamed) {
 		return
 	}
 	mem := s.find(msg.GetName())

@@ -195,12 +195,7 @@ func (s *supervisor) create(ctx actor.Context, msg *wire.CreateMachine) {
 		s.reply(ctx, refused(goingDown(), nil))
 		return
 	}
-	if err := checkName(msg.GetName()); err != nil {
-		s.reply(ctx, refused(err, nil))
-		return
-	}
-	if o, ok := s.knows(ctx, msg); ok {
-		s.createdBefore(ctx, o)
+	if s.early(ctx, msg, msg.GetName(), fsm.KindCreated) {
 		return
 	}
 	id := s.NewID()
@@ -209,7 +204,7 @@ func (s *supervisor) create(ctx actor.Context, msg *wire.CreateMachine) {
 		if !s.durably(holder, msg.GetName()) {
 			ctx.Forward(holder.pid)
 		} else if o, ok := s.knows(ctx, msg); ok { // since just now
-			s.createdBefore(ctx, o)
+			s.before(ctx, o, fsm.KindCreated)
 		} else {
 			s.reply(ctx, refused(taken(msg.GetName(), holder.name), nil))
 		}
@@ -227,9 +222,18 @@ func (s *supervisor) knows(ctx actor.Context, msg requester) (journal.Outcome, b
 	return s.Journal.Request(principalOf(ctx), msg.GetRequest().GetId())
 }
 
-// createdBefore answers a create that was carried out before.
-func (s *supervisor) createdBefore(ctx actor.Context, o journal.Outcome) {
-	s.before(ctx, o, fsm.KindCreated)
+// early answers a request for a name that leads to a record of this kind, where no
+// machine is needed for that: the name is none, or it was carried out before.
+func (s *supervisor) early(ctx actor.Context, msg requester, name string, k fsm.Kind) bool {
+	if err := checkName(name); err != nil {
+		s.reply(ctx, refused(err, nil))
+		return true
+	}
+	o, known := s.knows(ctx, msg)
+	if known {
+		s.before(ctx, o, k)
+	}
+	return known
 }
 
 // before answers a request that led to a record of this kind, if it did: by its
