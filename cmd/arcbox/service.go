@@ -117,7 +117,7 @@ func (a *app) serviceConfig(system bool, flags []string) (home.Home, service.Con
 		return h, service.Config{}, err
 	}
 	c := service.Config{
-		System: system, Engine: engine, CLI: cli, Flags: flags, Env: a.serviceEnv(h, system),
+		System: system, Engine: beside(cli, engine), CLI: cli, Flags: flags, Env: a.serviceEnv(h, system),
 		Socket: h.Socket(), Tickets: h.Tickets(), Log: h.EngineLog(), Version: buildVersion(),
 	}
 	return h, c, nil

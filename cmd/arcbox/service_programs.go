@@ -23,12 +23,25 @@ func ownPath() (string, error) {
 	if called, err = filepath.Abs(called); err != nil {
 		return self, nil
 	}
-	same, errSame := os.Stat(called)
-	mine, errMine := os.Stat(self)
-	if errSame != nil || errMine != nil || !os.SameFile(same, mine) {
+	if !sameFile(called, self) {
 		return self, nil
 	}
 	return called, nil
+}
+
+// beside is the engine by its name beside this command's, where that leads to the
+// same file: it, too, may be a link that an upgrade moves on.
+func beside(cli, engine string) string {
+	if linked := filepath.Join(filepath.Dir(cli), engineName); sameFile(linked, engine) {
+		return linked
+	}
+	return engine
+}
+
+func sameFile(a, b string) bool {
+	one, errOne := os.Stat(a)
+	other, errOther := os.Stat(b)
+	return errOne == nil && errOther == nil && os.SameFile(one, other)
 }
 
 // rootsOwn refuses programs that somebody else than root can replace: the files,

@@ -272,6 +272,21 @@ func TestRootRunsNothingOfOthers(t *testing.T) {
 	}
 }
 
+// A unit names programs as a link does that leads to them, and that an upgrade moves.
+func TestServiceFollowsLinks(t *testing.T) {
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "1.0", engineName), filepath.Join(dir, "bin", engineName)
+	if err := errors.Join(os.Mkdir(filepath.Dir(real), 0o700), os.Mkdir(filepath.Dir(link), 0o700), os.WriteFile(real, nil, 0o700), os.Symlink(real, link)); err != nil {
+		t.Fatal(err)
+	}
+	if got := beside(filepath.Join(dir, "bin", "arcbox"), real); got != link {
+		t.Errorf("%s, want %s", got, link)
+	}
+	if got := beside(filepath.Join(dir, "arcbox"), real); got != real {
+		t.Errorf("where none is beside it: %s, want %s", got, real)
+	}
+}
+
 func TestPrintAsksNobody(t *testing.T) {
 	for goos, want := range map[string][]string{
 		"linux":  {"==> /etc/systemd/system/arcbox-engine.service", "ProtectSystem=full", `ExecStop="`, "--at-shutdown system"},
