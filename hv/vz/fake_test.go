@@ -33,7 +33,7 @@ type rig struct {
 	hold   map[deed]chan int // what a deed waits for
 	held   chan deed         // a deed that waits
 	refuse map[deed]error
-	mute   bool // Connect never answers
+	mute   bool // Connect and Accept never answer
 	quit   chan int
 }
 
@@ -190,8 +190,16 @@ func (r *rig) Connect(port uint32) (stream, error) {
 }
 
 func (r *rig) Accept(port uint32, take func(stream)) error {
+	if r.mute {
+		r.held <- "accept"
+		<-r.quit
+		return errState
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.refuse["accept"]; err != nil {
+		return err
+	}
 	if r.takes[port] != nil {
 		return errors.New("a port was listened on twice")
 	}

@@ -150,30 +150,45 @@ func (s *sockets) end() {
 // listen takes the guest's connections to a port. The framework listens there for
 // the rest of the VM: its own listeners can't be closed while a connection comes.
 func (s *sockets) listen(port uint32) (net.Listener, error) {
+	l, known, err := s.reserve(port)
+	switch {
+	case err != nil:
+		return nil, err
+	case known:
+		return l, nil
+	}
+	// Not under the lock: nothing else may wait for the framework.
+	if err := s.machine.Accept(port, func(st stream) { s.come(port, st) }); err != nil {
+		s.mu.Lock()
+		delete(s.ports, port)
+		s.mu.Unlock()
+		_ = l.Close()
+		return nil, fmt.Errorf("hv/vz: listen on port %d: %w", port, err)
+	}
+	return l, nil
+}
+
+// reserve makes a port's listener. It is known where the framework listens there.
+func (s *sockets) reserve(port uint32) (l *vsock.Listener, known bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, known := s.ports[port]
 	switch {
 	case s.over:
-		return nil, fmt.Errorf("hv/vz: listen: %w", hv.ErrGone)
+		return nil, false, fmt.Errorf("hv/vz: listen: %w", hv.ErrGone)
 	case old != nil:
-		return nil, fmt.Errorf("hv/vz: listen on port %d: %w", port, syscall.EADDRINUSE)
+		return nil, false, fmt.Errorf("hv/vz: listen on port %d: %w", port, syscall.EADDRINUSE)
 	}
-	if !known {
-		if err := s.machine.Accept(port, func(st stream) { s.come(port, st) }); err != nil {
-			return nil, fmt.Errorf("hv/vz: listen on port %d: %w", port, err)
-		}
-	}
-	l := vsock.NewListener(vsock.Addr{CID: hv.CIDHost, Port: port}, backlog, func() { s.free(port) })
+	l = vsock.NewListener(vsock.Addr{CID: hv.CIDHost, Port: port}, backlog, func() { s.free(port, l) })
 	s.ports[port] = l
-	return l, nil
+	return l, known, nil
 }
 
 // free lets a port be listened on again.
-func (s *sockets) free(port uint32) {
+func (s *sockets) free(port uint32, l *vsock.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.over {
+	if s.ports[port] == l {
 		s.ports[port] = nil
 	}
 }

@@ -247,6 +247,49 @@ func TestDialOfAMuteGuest(t *testing.T) {
 	exitOf(t, v)
 }
 
+// A framework that never answers a listener holds up nobody else, nor the VM's end.
+func TestListenOfAMuteFramework(t *testing.T) {
+	r, f := newRig(t, func(r *rig) { r.mute = true })
+	v := begin(t, f, specOf(t), hv.Env{})
+	go func() { _, _ = v.Listen(5000) }()
+	<-r.held
+	if _, err := v.Listen(5000); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("listen twice: %v", err)
+	}
+	if err := v.Kill(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if x, _ := exitOf(t, v); x.Cause != hv.ExitKilled {
+		t.Errorf("%+v", x)
+	}
+}
+
+// A port that the framework refused can be listened on later.
+func TestListenThatIsRefused(t *testing.T) {
+	r, f := newRig(t, func(r *rig) { r.refuse = map[deed]error{"accept": errState} })
+	v := begin(t, f, specOf(t), hv.Env{})
+	if _, err := v.Listen(5000); !errors.As(err, new(*fault)) {
+		t.Errorf("%v", err)
+	}
+	r.mu.Lock()
+	r.refuse = nil
+	r.mu.Unlock()
+	l, err := v.Listen(5000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.dialHost(5000); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Accept(); err != nil {
+		t.Error(err)
+	}
+	if err := v.Kill(t.Context()); err != nil {
+		t.Error(err)
+	}
+	exitOf(t, v)
+}
+
 // Other programs dial the guest by the CONNECT socket, until the VM has ended.
 func TestConnectSocket(t *testing.T) {
 	_, f := newRig(t, nil)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -73,14 +74,19 @@ const (
 // datagrams is a pair of connected sockets that carry a frame each. Their buffers
 // are as large as the system lets them be, and no smaller than a frame.
 func datagrams(frame int) (*net.UnixConn, *os.File, error) {
+	syscall.ForkLock.RLock()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
 	ours, theirs := os.NewFile(uintptr(fds[0]), "network"), os.NewFile(uintptr(fds[1]), "network")
 	defer func() { _ = ours.Close() }()
 	for _, fd := range fds {
-		unix.CloseOnExec(fd)
 		err = errors.Join(err, buffer(fd, unix.SO_SNDBUF, sendBytes, frame), buffer(fd, unix.SO_RCVBUF, receiveBytes, frame))
 	}
 	var c net.Conn
