@@ -170,8 +170,9 @@ func query(s *shared, msg *wire.QueryJournal) (any, error) {
 		return nil, fmt.Errorf("query: %w", err)
 	}
 	out, size := &wire.Records{Last: last, More: len(entries) == q.Limit}, 0
+	then := namesThen{s, map[string]called{}}
 	for i, e := range entries {
-		r := recordOnWire(s, e)
+		r := then.recordOnWire(e)
 		out.Records = append(out.Records, r)
 		if size += proto.Size(r); msg.GetForward() && size >= pageBytes && i < len(entries)-1 {
 			out.More = true // who asks goes on behind the last one
@@ -290,9 +291,9 @@ func (h *historian) feed(f *follower) {
 			f.query.After = max(f.query.After, last)
 			return
 		}
-		out := &wire.Followed{Last: last}
+		out, then := &wire.Followed{Last: last}, namesThen{h.shared, map[string]called{}}
 		for _, e := range entries {
-			out.Records = append(out.Records, recordOnWire(h.shared, e))
+			out.Records = append(out.Records, then.recordOnWire(e))
 		}
 		f.query.After = entries[len(entries)-1].Seq
 		f.credit -= uint64(len(entries))
@@ -300,30 +301,18 @@ func (h *historian) feed(f *follower) {
 	}
 }
 
-// nameThen is the name that a machine had behind a record.
-func (s *shared) nameThen(m fsm.Machine, seq uint64) string {
-	if seq >= m.Renamed {
-		return m.Name
-	}
-	next, err := s.Journal.Query(journal.Query{Machine: m.ID, After: seq, Kinds: []fsm.Kind{fsm.KindRenamed}, Limit: 1})
-	if err != nil || len(next) == 0 || next[0].Unreadable != nil {
-		return m.Name
-	}
-	return next[0].Fact.(*fsm.RenamedFact).From
-}
-
 // recordOnWire is one record as clients see it, with the machine's name where
 // it is known.
-func recordOnWire(s *shared, e journal.Entry) *wire.Record {
+func (n namesThen) recordOnWire(e journal.Entry) *wire.Record {
 	out := &wire.Record{
 		Seq: e.Seq, UnixNanos: nanos(e.Time), Machine: e.Machine, Name: e.Name, Kind: string(e.Kind), To: string(e.To),
 		Cid: e.CID, Principal: e.Principal, Reason: string(e.Reason), Request: e.Request, Launch: e.Launch,
 	}
 	if out.Name == "" && e.Machine != "" {
-		if m, ok := s.view.ByID(e.Machine); ok {
-			out.Name = s.nameThen(m.Machine, e.Seq)
-		} else if m, ok := s.Journal.Machine(e.Machine); ok {
-			out.Name = s.nameThen(m, e.Seq)
+		if m, ok := n.view.ByID(e.Machine); ok {
+			out.Name = n.at(m.Machine, e.Seq)
+		} else if m, ok := n.Journal.Machine(e.Machine); ok {
+			out.Name = n.at(m, e.Seq)
 		}
 	}
 	if e.Unreadable != nil {

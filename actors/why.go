@@ -27,8 +27,9 @@ func why(s *shared, name string) (any, error) {
 		return nil, fmt.Errorf("why: %w", err)
 	}
 	out := &wire.Why{Machine: machineOnWire(s, m, true), Sentence: t.tell(), Can: can(m), Advice: t.advice()}
+	then := namesThen{s, map[string]called{}}
 	for _, e := range t.chain {
-		out.Chain = append(out.Chain, recordOnWire(s, e))
+		out.Chain = append(out.Chain, then.recordOnWire(e))
 	}
 	return out, nil
 }
