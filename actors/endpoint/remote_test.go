@@ -390,7 +390,8 @@ func TestRemoteAttacks(t *testing.T) {
 			}
 			return errServed
 		},
-		"too many strangers": func(_ *testing.T, d *door, id client.Identity) error {
+		"too many strangers": func(t *testing.T, d *door, id client.Identity) error {
+			eventually(t, "who has joined is a stranger no more", func() bool { return d.strangers() == 0 })
 			for range 8 {
 				c, err := net.Dial("tcp", d.address) //nolint:noctx // this host
 				if err != nil {
@@ -430,6 +431,13 @@ func unsafeOnly(err error) error {
 		return fmt.Errorf("%w: %w", errServed, errors.Join(err))
 	}
 	return err
+}
+
+// strangers are the connections that the door has not let in yet.
+func (d *door) strangers() int {
+	d.remote.mu.Lock()
+	defer d.remote.mu.Unlock()
+	return len(d.remote.strangers)
 }
 
 // speak says something over TLS, and is refused where nothing but an error comes back.
