@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -461,34 +460,5 @@ func TestImportOfWhatCannotBeRead(t *testing.T) {
 		if code := b.run(t, "import", path); code != want.code || !strings.Contains(b.err.String(), want.says) || !strings.Contains(b.err.String(), "hint: ls -l "+path) {
 			t.Errorf("%s: exit %d: %s", path, code, &b.err)
 		}
-	}
-}
-
-// An archive says nothing that only a person of this host may say.
-func TestArchivedKeys(t *testing.T) {
-	for _, key := range specNames {
-		known := slices.Contains(archivedKeys, key) || slices.Contains(hostKeys, key)
-		if !known && !slices.Contains(notImported, key) {
-			t.Errorf("what becomes of the key %s?", key)
-		}
-	}
-	for _, p := range []*wire.Port{
-		{Protocol: "tcp", Listen: "127.0.0.1:8080", To: "80"}, {Protocol: "udp", Listen: "[::1]:53", To: "53"},
-		{Protocol: "unix", Listen: "/a", To: "/b"}, {Protocol: "unix", Listen: "/a", To: "/b", In: true},
-	} {
-		for _, list := range archivedLists(&wire.Spec{Ports: []*wire.Port{p}}) {
-			if back, err := parseForward(list[0], false); err != nil || !proto.Equal(p, back) {
-				t.Errorf("%v is %q, and back %v, %v", p, list, back, err)
-			}
-		}
-	}
-	for n, text := range map[int64]string{1 << 30: "1G", 64<<20 + 1: "", 1: "", 1536: ""} {
-		got := exactSize(n)
-		if back, err := parseSize(got); err != nil || back != n || text != "" && got != text {
-			t.Errorf("%d is %s, %d, %v", n, got, back, err)
-		}
-	}
-	if got := fmt.Sprint(flagsFor("port", []byte(`["1:2","3:4/udp"]`)), flagsFor("kernel", []byte(`"/k"`)), flagsFor("kernel", []byte(`7`))); got != "[--port 1:2 --port 3:4/udp] [--kernel /k] [--kernel]" {
-		t.Error(got)
 	}
 }
