@@ -227,6 +227,49 @@ func TestCommandThatCuts(t *testing.T) {
 	}
 }
 
+// TestCommandWithoutAnEngine: one whose engine was lost says that it waits, and gives
+// up in time. Who comes back before that is asked again.
+func TestCommandWithoutAnEngine(t *testing.T) {
+	socket := socketOf(t)
+	asked := make(chan struct{}, 16)
+	mute := func(ctx actor.Context) {
+		if _, ok := ctx.Message().(*wire.StartMachine); ok {
+			asked <- struct{}{}
+		}
+	}
+	type outcome struct {
+		done *wire.Done
+		err  error
+	}
+	ended, waits := make(chan outcome, 1), make(chan struct{}, 16)
+	tell := client.TellAfter(time.Millisecond, func() { waits <- struct{}{} })
+	command := func(most time.Duration) {
+		d, err := client.Command(t.Context(), client.Socket(socket), &wire.StartMachine{Name: "web"}, client.GiveUpAfter(most), tell)
+		ended <- outcome{d, err}
+	}
+	e := startEngine(t, socket, newHistory(0), mute)
+	go command(50 * time.Millisecond)
+	<-asked
+	e.stop()
+	if o := <-ended; !errors.Is(o.err, client.ErrAway) || !strings.Contains(o.err.Error(), "50ms; what was asked may have been carried out") || len(waits) != 1 {
+		t.Errorf("ended with %v, told %d times", o.err, len(waits))
+	}
+	<-waits
+	e = startEngine(t, socket, newHistory(0), mute)
+	go command(patience)
+	<-asked
+	e.stop()
+	<-waits
+	startEngine(t, socket, newHistory(0), func(ctx actor.Context) {
+		if _, ok := ctx.Message().(*wire.StartMachine); ok {
+			ctx.Respond(&wire.Done{Seq: 9})
+		}
+	})
+	if o := <-ended; o.err != nil || o.done.GetSeq() != 9 {
+		t.Errorf("ended with %v, %v", o.done, o.err)
+	}
+}
+
 // onceDoor lets in once.
 type onceDoor struct {
 	cutDoor

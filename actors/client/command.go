@@ -14,18 +14,19 @@ import (
 
 // Command carries out one command over a connection of its own. It gives the
 // command a request id, where it has none; cut off from the engine it connects
-// again and sends it again, until ctx is over or it was cut off maxSent times: the
-// engine knows the id, and does nothing twice. StopEngine is not sent again, since it would stop the
-// next engine. Where no engine runs to begin with the error is ErrNoEngine.
-func Command(ctx context.Context, door Door, msg proto.Message) (*wire.Done, error) {
+// again and sends it again, until ctx is over, no engine came back in time (opts), or it
+// was cut off maxSent times: the engine knows the id, and does nothing twice. StopEngine is
+// not sent again, since it would stop the next engine. Where no engine runs to begin with
+// the error is ErrNoEngine.
+func Command(ctx context.Context, door Door, msg proto.Message, opts ...Option) (*wire.Done, error) {
 	msg, err := identified(ctx, msg)
 	if err != nil {
 		return nil, err
 	}
-	wait := newBackoff()
+	wait, away := newBackoff(), absent(opts)
 	c, err := Dial(ctx, door)
 	if errors.Is(err, ErrDisconnected) { // an engine that is going down
-		c, err = redial(ctx, door, wait)
+		c, err = away.redial(ctx, door, wait)
 	}
 	for sent := 1; err == nil; sent++ {
 		done, asked := Call[*wire.Done](ctx, c, msg)
@@ -36,8 +37,8 @@ func Command(ctx context.Context, door Door, msg proto.Message) (*wire.Done, err
 		if sent == maxSent {
 			return nil, fmt.Errorf("%w, each of the %d times that this was asked; it may have been carried out", asked, sent)
 		}
-		if c, err = redial(ctx, door, wait); err != nil {
-			err = fmt.Errorf("%w; it may have been carried out", errors.Join(asked, err))
+		if c, err = away.redial(ctx, door, wait); err != nil {
+			err = fmt.Errorf("%w; what was asked may have been carried out", err)
 		}
 	}
 	return nil, err

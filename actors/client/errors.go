@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 )
@@ -14,6 +15,8 @@ var (
 	// ErrDisconnected means that the connection ended before the reply. Whether
 	// the request was carried out is not known.
 	ErrDisconnected = errors.New("client: the connection to the engine was lost")
+	// ErrAway is an ErrDisconnected after which no engine answered in time.
+	ErrAway = fmt.Errorf("%w, and none answered", ErrDisconnected)
 	// ErrShut means that an engine of another host lets this client in no more.
 	ErrShut = errors.New("client: the engine does not let this client in")
 )

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -14,31 +13,20 @@ import (
 // credit is how many records may be on their way.
 const credit = 256
 
-// FollowOption changes how Follow goes on.
-type FollowOption func(*follower)
-
-// GiveUpAfter ends Follow with ErrDisconnected where no engine answers for so
-// long. Without it Follow waits until its ctx is over.
-func GiveUpAfter(d time.Duration) FollowOption { return func(f *follower) { f.patience = d } }
-
 // follower is one Follow, over all its connections.
 type follower struct {
-	query    *wire.QueryJournal
-	each     func([]*wire.Record) error
-	patience time.Duration
-	seen     uint64 // the last record that was handed over
-	started  bool   // an engine has taken the query
+	query   *wire.QueryJournal
+	each    func([]*wire.Record) error
+	seen    uint64 // the last record that was handed over
+	started bool   // an engine has taken the query
 }
 
 // Follow hands every record that matches and comes after q.After to each, in
 // order, none missed and none twice, also when the engine is started anew in
-// between. It ends when ctx is over, when each returns an error, or when the
-// engine refuses; the error says which.
-func (c *Client) Follow(ctx context.Context, q *wire.QueryJournal, each func([]*wire.Record) error, opts ...FollowOption) error {
-	f := &follower{query: proto.CloneOf(q), each: each, seen: q.GetAfter()}
-	for _, o := range opts {
-		o(f)
-	}
+// between. It ends when ctx is over, when each returns an error, when the engine
+// refuses, or when none came back in time (opts); the error says which.
+func (c *Client) Follow(ctx context.Context, q *wire.QueryJournal, each func([]*wire.Record) error, opts ...Option) error {
+	f, away := &follower{query: proto.CloneOf(q), each: each, seen: q.GetAfter()}, absent(opts)
 	cur := c
 	for {
 		err := f.run(ctx, cur)
@@ -48,13 +36,7 @@ func (c *Client) Follow(ctx context.Context, q *wire.QueryJournal, each func([]*
 		if !errors.Is(err, ErrDisconnected) && !f.between(err) {
 			return err
 		}
-		again, cancel := ctx, context.CancelFunc(func() {})
-		if f.patience > 0 {
-			again, cancel = context.WithTimeoutCause(ctx, f.patience, err)
-		}
-		cur, err = redial(again, c.door, newBackoff())
-		cancel()
-		if err != nil {
+		if cur, err = away.redial(ctx, c.door, newBackoff()); err != nil {
 			return fmt.Errorf("client: follow: %w", err)
 		}
 	}

@@ -101,7 +101,7 @@ func TestFollowEnds(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 	err = c.Follow(t.Context(), &wire.QueryJournal{}, func([]*wire.Record) error { e.stop(); return nil }, client.GiveUpAfter(1))
-	if !errors.Is(err, client.ErrDisconnected) {
+	if !errors.Is(err, client.ErrDisconnected) || !errors.Is(err, client.ErrAway) {
 		t.Errorf("given up: %v", err)
 	}
 }

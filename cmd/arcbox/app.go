@@ -64,11 +64,13 @@ type app struct {
 }
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
-	return &app{
+	a := &app{
 		stdin: stdin, stdout: stdout, stderr: stderr,
-		env: os.Getenv, environ: os.Environ, now: time.Now, connect: dialEngine, launch: launchEngine,
+		env: os.Getenv, environ: os.Environ, now: time.Now, launch: launchEngine,
 		replace: syscall.Exec, signals: notify, host: thisHost(),
 	}
+	a.connect = a.dialEngine
+	return a
 }
 
 func notify(which ...os.Signal) (<-chan os.Signal, func()) {

@@ -39,7 +39,7 @@ func (a *app) engine(ctx context.Context) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := a.dial(ctx, h)
+	e, err := a.patiently(ctx, h)
 	if !errors.Is(err, client.ErrNoEngine) || a.noAutostart {
 		return e, noEngine(h, err)
 	}
@@ -115,7 +115,7 @@ func (a *app) running(ctx context.Context) (engine, error) {
 }
 
 func (a *app) dial(ctx context.Context, h home.Home) (engine, error) {
-	dialCtx, cancel := context.WithTimeoutCause(ctx, dialTime, errMute)
+	dialCtx, cancel := context.WithTimeoutCause(ctx, dialTime, errSilent)
 	defer cancel()
 	e, err := a.connect(dialCtx, client.Socket(h.Socket()))
 	// An engine that is just dying takes the connection and resets it: a moment

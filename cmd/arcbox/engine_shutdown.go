@@ -40,7 +40,7 @@ func (a *app) stopAtShutdown(ctx context.Context, manager string, machines bool,
 		defer e.Close()
 		err = a.stopEngine(ctx, e, &wire.StopEngine{Request: request(), Machines: true, TimeoutNanos: int64(limit), Reason: hostShutdown})
 	}
-	if !errors.Is(err, client.ErrNoEngine) && !errors.Is(err, client.ErrDisconnected) && !errors.Is(err, client.ErrMute) && !errors.Is(err, errMute) {
+	if !errors.Is(err, client.ErrNoEngine) && !errors.Is(err, client.ErrDisconnected) && !muteEngine(err) && !errors.Is(err, errMute) {
 		return err
 	}
 	// By now no engine is started for us, and its sockets are systemd's until the end.

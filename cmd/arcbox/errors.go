@@ -148,6 +148,8 @@ func understood(err error) *failure {
 		return &failure{code: exitInterrupted}
 	case errors.Is(err, client.ErrShut):
 		return &failure{code: exitNoEngine, kind: "unavailable", message: err.Error(), hint: "arcbox engine invite, on the engine's host, then arcbox engine join here"}
+	case errors.Is(err, client.ErrAway):
+		return &failure{code: exitNoEngine, kind: "unavailable", message: err.Error(), hint: "arcbox engine start"}
 	case errors.Is(err, client.ErrNoEngine), errors.Is(err, client.ErrMute), errors.Is(err, client.ErrDisconnected):
 		return &failure{code: exitNoEngine, kind: "unavailable", message: err.Error(), hint: "arcbox engine status"}
 	case errors.Is(err, context.DeadlineExceeded):

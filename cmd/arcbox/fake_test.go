@@ -103,7 +103,7 @@ func newBench(t *testing.T, e engine) *bench {
 	b.launch = func(context.Context, home.Home, []string) (*child, error) {
 		return nil, errors.New("an engine was started")
 	}
-	b.host = host{goos: "linux", uid: 1000, booted: func() bool { return false }, run: func(_ context.Context, name string, args ...string) (string, error) {
+	b.host = host{goos: "linux", uid: 1000, booted: func() bool { return false }, holds: func(string) bool { return false }, run: func(_ context.Context, name string, args ...string) (string, error) {
 		return "", fmt.Errorf("%s %v was run", name, args)
 	}}
 	b.replace = func(string, []string, []string) error { return errors.New("another program was run") }

@@ -32,7 +32,8 @@ func newJournal(a *app) *cobra.Command {
 	cmd.Short = "Show the history of machines"
 	cmd.Long = "Show the journal's records, oldest first: what happened to machines and who asked\n" +
 		"for it. Where no engine runs, the journal is read from the disk, and nothing is\n" +
-		"changed. --format json prints one array, with --follow one object a line."
+		"changed. --format json prints one array, with --follow one object a line.\n" +
+		"--follow goes on over restarts of the engine; exit 6 where none is there for a minute."
 	cmd.Example = "  arcbox journal --machine web --since 1h\n  arcbox journal -f --format json\n  arcbox journal why web\n  arcbox journal at \"10 minutes ago\""
 	cmd.AddCommand(newJournalList(a, "list"), newJournalWhy(a), newJournalAt(a), newJournalTimeline(a), newJournalStats(a), newJournalExport(a), newJournalBackup(a), newJournalRestore(a), newJournalVerify(a), newJournalRecover(a))
 	unknown := group(&cobra.Command{Use: "journal"}).Args // a word that it does not know is no argument

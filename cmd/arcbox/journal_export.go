@@ -17,7 +17,8 @@ func newJournalExport(a *app) *cobra.Command {
 		Long: "Print records as JSON, one a line, oldest first; docs/journal.md describes the\n" +
 			"fields. --follow goes on with what comes: with --since, and the number of the last\n" +
 			"record that was handled, it is an event stream without a gap, also over restarts\n" +
-			"of the engine. A record that can't be read is a line as well.",
+			"of the engine; exit 6 where none is there for a minute. A record that can't be read\n" +
+			"is a line as well.",
 		Example: "  arcbox journal export > journal.jsonl\n  arcbox journal export --follow --since 4711\n" +
 			"  arcbox journal export --machine web --kind exited,repaired --since 1d",
 		Args: noArgs,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -15,16 +16,17 @@ import (
 type liveEngine struct {
 	c    *client.Client
 	door client.Door
+	told func(string) // what a person is told meanwhile
 }
 
 var _ engine = (*liveEngine)(nil)
 
-func dialEngine(ctx context.Context, door client.Door) (engine, error) {
+func (a *app) dialEngine(ctx context.Context, door client.Door) (engine, error) {
 	c, err := client.Dial(ctx, door)
 	if err != nil {
 		return nil, err
 	}
-	return &liveEngine{c, door}, nil
+	return &liveEngine{c, door, a.telling()}, nil
 }
 
 // Ask implements engine.
@@ -35,7 +37,11 @@ func (e *liveEngine) Ask(ctx context.Context, question proto.Message) (proto.Mes
 // Command implements engine. It has a connection of its own, since it outlives
 // the engine that it began with.
 func (e *liveEngine) Command(ctx context.Context, command proto.Message) (*wire.Done, error) {
-	return client.Command(ctx, e.door, command)
+	var own time.Duration
+	if limited, ok := command.(interface{ GetTimeoutNanos() int64 }); ok {
+		own = time.Duration(limited.GetTimeoutNanos())
+	}
+	return client.Command(ctx, e.door, command, e.away(own)...)
 }
 
 // Open implements engine.
@@ -43,9 +49,10 @@ func (e *liveEngine) Open(ctx context.Context, t *wire.Ticket) (net.Conn, error)
 	return e.c.OpenTicket(ctx, t)
 }
 
-// Follow implements engine. It goes on over restarts of the engine.
+// Follow implements engine. It goes on over restarts of the engine, and waits for
+// none that stays away.
 func (e *liveEngine) Follow(ctx context.Context, q *wire.QueryJournal, each func([]*wire.Record) error) error {
-	return e.c.Follow(ctx, q, each)
+	return e.c.Follow(ctx, q, each, e.away(0)...)
 }
 
 // Close implements engine. What was asked has been answered or given up, so
@@ -82,11 +89,18 @@ func askLong[R proto.Message](ctx context.Context, e engine, question proto.Mess
 	return r, nil
 }
 
-// errMute is an engine that takes connections and answers nothing.
-var errMute error = &failure{
-	code: exitNoEngine, kind: "unavailable", hint: "arcbox engine status",
-	message: fmt.Sprintf("the engine took the question and did not answer within %s", askTime),
-}
+// errMute is an engine that takes questions and answers nothing, errSilent one that
+// takes connections and does not say hello.
+var (
+	errMute error = &failure{
+		code: exitNoEngine, kind: "unavailable", hint: "arcbox engine status",
+		message: fmt.Sprintf("the engine took the question and did not answer within %s", askTime),
+	}
+	errSilent error = &failure{
+		code: exitNoEngine, kind: "unavailable", hint: "arcbox engine status",
+		message: fmt.Sprintf("the engine took the connection and said nothing within %s", dialTime),
+	}
+)
 
 // command asks for a change and waits until its outcome is on disk.
 func command(ctx context.Context, e engine, msg proto.Message) (*wire.Done, error) {

@@ -45,12 +45,14 @@ type host struct {
 	goos   string
 	uid    int
 	booted func() bool // systemd is process 1
-	run    func(ctx context.Context, name string, args ...string) (string, error)
+	// holds tells whether a service manager listens at a socket, and starts who is asked.
+	holds func(socket string) bool
+	run   func(ctx context.Context, name string, args ...string) (string, error)
 }
 
 func thisHost() host {
 	return host{
-		goos: runtime.GOOS, uid: os.Geteuid(), run: runProgram,
+		goos: runtime.GOOS, uid: os.Geteuid(), run: runProgram, holds: heldByManager,
 		booted: func() bool { // as sd_booted(3) does
 			info, err := os.Lstat("/run/systemd/system")
 			return err == nil && info.IsDir()
