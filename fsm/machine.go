@@ -8,7 +8,7 @@ import (
 
 // Machine is the fold of one machine's records: all that is durably known of
 // it. It is a value: Apply returns a new one, and what the pointers in it lead
-// to is never changed.
+// to is never changed, not by Add either.
 type Machine struct {
 	ID      string          `cbor:"1,keyasint" json:"id"`
 	Name    string          `cbor:"2,keyasint" json:"name"`
@@ -131,17 +131,25 @@ func (m Machine) LaunchSpec() Spec {
 // and the machine stays as it was. A damaged machine takes the state that the
 // record says.
 func (m Machine) Apply(r Record) (Machine, error) {
-	next, err := Next(m.State, r.Kind)
+	err := m.Add(r)
+	return m, err
+}
+
+// Add is Apply in place, for who has a machine for himself and folds many records
+// into it: an Apply leaves as much garbage as a machine is large.
+func (m *Machine) Add(r Record) error {
+	rows := rows[r.Kind]
+	next, err := step(rows, m.State, r.Kind)
 	if err != nil {
-		if !m.Damaged || (Moves(r.Kind) && r.To == None) {
-			return m, fmt.Errorf("machine %s, record %d: %w", r.Machine, r.Seq, err)
+		if !m.Damaged || (moves(rows) && r.To == None) {
+			return fmt.Errorf("machine %s, record %d: %w", r.Machine, r.Seq, err)
 		}
 		next = m.State
-		if Moves(r.Kind) {
+		if moves(rows) {
 			next = r.To
 		}
 	}
-	if Moves(r.Kind) {
+	if moves(rows) {
 		m.Since, m.StateAt = r.Time, r.Seq
 		if m.Damaged {
 			m.Name = r.Name
@@ -149,9 +157,9 @@ func (m Machine) Apply(r Record) (Machine, error) {
 	}
 	m.ID, m.State, m.Seq = r.Machine, next, r.Seq
 	if fold := folds[r.Kind]; fold != nil {
-		fold(&m, r)
+		fold(m, r)
 	}
-	return m, nil
+	return nil
 }
 
 // folds says what each kind of record changes beside the state.

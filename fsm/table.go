@@ -53,8 +53,11 @@ var ErrIllegal = errors.New("fsm: the lifecycle forbids this record")
 
 // Next is the state that a record of this kind leads to from a state, or an
 // ErrIllegal.
-func Next(from State, k Kind) (State, error) {
-	for _, t := range rows[k] {
+func Next(from State, k Kind) (State, error) { return step(rows[k], from, k) }
+
+// step is Next by the rows of the kind.
+func step(rows []Transition, from State, k Kind) (State, error) {
+	for _, t := range rows {
 		if !slices.Contains(t.From, from) {
 			continue
 		}
@@ -68,9 +71,9 @@ func Next(from State, k Kind) (State, error) {
 
 // Moves tells whether records of this kind move a state, even where they lead
 // back to the same one.
-func Moves(k Kind) bool {
-	return len(rows[k]) > 0 && rows[k][0].To != Stay
-}
+func Moves(k Kind) bool { return moves(rows[k]) }
+
+func moves(rows []Transition) bool { return len(rows) > 0 && rows[0].To != Stay }
 
 // Claims tells whether records of this kind say which name and CID a machine has
 // from there on.

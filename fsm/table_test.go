@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"os"
@@ -390,4 +391,35 @@ func TestBootedIsOwedAgain(t *testing.T) {
 	if m.Launch.Reboots != 0 {
 		t.Errorf("a new launch has %d reboots", m.Launch.Reboots)
 	}
+}
+
+// Add is Apply in place; what others were given of the machine before stays theirs.
+func TestAddEqualsApply(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var m, own Machine
+		for i := range rapid.IntRange(1, 60).Draw(t, "records") {
+			r := recordOf(rapid.SampledFrom(Transitions).Draw(t, "kind").Kind, m, uint64(i+1))
+			before, text := own, all(own)
+			next, err := m.Apply(r)
+			if got := own.Add(r); (got == nil) != (err == nil) {
+				t.Fatalf("%s: %v in place, %v otherwise", r.Kind, got, err)
+			}
+			m = next
+			if all(own) != all(m) {
+				t.Fatalf("%s made it %s in place, %s otherwise", r.Kind, all(own), all(m))
+			}
+			if all(before) != text {
+				t.Fatalf("%s changed what was given away before: %s, it was %s", r.Kind, all(before), text)
+			}
+		}
+	})
+}
+
+// all is all of a machine, what its pointers lead to as well.
+func all(m Machine) string {
+	b, err := json.Marshal(m)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
 }

@@ -87,7 +87,7 @@ func newAge(t testing.TB, name string, fs *vfs.MemFS, j *Journal) age {
 		}
 	}
 	for id, m := range f.machines {
-		if a.machines[id], err = encodeSnapshot(m); err != nil {
+		if a.machines[id], err = encodeSnapshot(*m); err != nil {
 			t.Fatal(err)
 		}
 	}

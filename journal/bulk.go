@@ -126,7 +126,7 @@ func (b *bulk) finish() error {
 	j := b.j
 	for id, m := range b.fold.machines {
 		if m.State != fsm.Removed {
-			j.machines[id], j.w.now[id] = &m, &m
+			j.machines[id], j.w.now[id] = m, m
 		}
 	}
 	j.durable.Store(j.w.seq)

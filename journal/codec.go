@@ -222,11 +222,16 @@ func timeOf(v []byte) time.Time {
 
 func encodeSnapshot(m fsm.Machine) ([]byte, error) {
 	var buf bytes.Buffer
+	err := writeSnapshot(&m, &buf)
+	return buf.Bytes(), err
+}
+
+func writeSnapshot(m *fsm.Machine, buf *bytes.Buffer) error {
 	buf.WriteByte(versionSnapshot)
-	if err := encMode.MarshalToBuffer(&m, &buf); err != nil {
-		return nil, fmt.Errorf("encode the fold of machine %s: %w", m.ID, err)
+	if err := encMode.MarshalToBuffer(m, buf); err != nil {
+		return fmt.Errorf("encode the fold of machine %s: %w", m.ID, err)
 	}
-	return buf.Bytes(), nil
+	return nil
 }
 
 func decodeSnapshot(k machineKey, v []byte) (fsm.Machine, error) {

@@ -7,41 +7,55 @@ import (
 // fold is what records add up to: opening, verifying and recovering share it.
 // It keeps removed machines, so that nothing follows an end unnoticed.
 type fold struct {
-	machines map[string]fsm.Machine
+	machines map[string]*fsm.Machine     // nobody else's: records change them in place
 	changed  func(id string, seq uint64) // nil, or told of each machine that a record changed
 	orphans  bool                        // records are lost of which nobody knows whose they were
 }
 
-func newFold() *fold { return &fold{machines: map[string]fsm.Machine{}} }
+func newFold() *fold { return &fold{machines: map[string]*fsm.Machine{}} }
 
 // record adds a record. One that Table 1 forbids marks its machine as damaged:
 // what led to it is not there. Its error says so.
 func (f *fold) record(r fsm.Record) error {
 	m := f.machines[r.Machine]
+	if m == nil {
+		m = &fsm.Machine{}
+	}
 	if r.Machine == "" || r.Seq <= m.Seq {
 		return nil
 	}
-	next, err := m.Apply(r)
+	err := m.Add(r)
 	if err != nil {
 		if f.orphans && m.ID == "" {
 			err = nil // the lost ones were its first
 		}
 		m.ID, m.Damaged = r.Machine, true
-		var still error
-		if next, still = m.Apply(r); still != nil {
-			next = m
-			next.Seq = r.Seq
+		if m.Add(r) != nil {
+			m.Seq = r.Seq
 		}
 	}
-	f.set(next, r.Seq)
+	f.set(m, r.Seq)
 	return err
+}
+
+// machine is what the records of one add up to by now; the zero one where there
+// are none.
+func (f *fold) machine(id string) fsm.Machine {
+	if m := f.machines[id]; m != nil {
+		return *m
+	}
+	return fsm.Machine{}
 }
 
 // lose adds a record that can't be read. Where even its machine is not known,
 // it may be any of them.
 func (f *fold) lose(seq uint64, id string, known bool) {
 	if known {
-		if m := f.machines[id]; id != "" && m.State != fsm.Removed && m.Seq < seq {
+		m := f.machines[id]
+		if m == nil {
+			m = &fsm.Machine{}
+		}
+		if id != "" && m.State != fsm.Removed && m.Seq < seq {
 			m.ID, m.Seq, m.Damaged = id, seq, true
 			f.set(m, seq)
 		}
@@ -56,7 +70,7 @@ func (f *fold) lose(seq uint64, id string, known bool) {
 	}
 }
 
-func (f *fold) set(m fsm.Machine, seq uint64) {
+func (f *fold) set(m *fsm.Machine, seq uint64) {
 	f.machines[m.ID] = m
 	if f.changed != nil {
 		f.changed(m.ID, seq)

@@ -78,7 +78,7 @@ func FuzzSnapshot(f *testing.F) {
 		r := recordOf(fact)
 		r.Seq, r.Machine = uint64(i+1), id(1)
 		_ = m.record(r)
-		v, err := encodeSnapshot(m.machines[id(1)])
+		v, err := encodeSnapshot(m.machine(id(1)))
 		if err != nil {
 			f.Fatal(err)
 		}

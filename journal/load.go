@@ -31,7 +31,7 @@ func (j *Journal) load() error {
 	j.w.mark = j.lastCheckpoint(e.seq).seq
 	for id, m := range f.machines {
 		if m.State != fsm.Removed {
-			j.machines[id], j.w.now[id] = &m, &m
+			j.machines[id], j.w.now[id] = m, m
 		} else if !j.w.stale.in[id] {
 			j.w.stale.bury(id, e.seq)
 		}

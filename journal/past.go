@@ -81,7 +81,7 @@ func (j *Journal) At(seq uint64) (Past, error) {
 	}
 	for _, m := range f.machines {
 		if m.State != fsm.Removed {
-			p.Machines = append(p.Machines, m)
+			p.Machines = append(p.Machines, *m)
 		}
 	}
 	slices.SortFunc(p.Machines, func(a, b fsm.Machine) int { return strings.Compare(a.ID, b.ID) })
@@ -103,7 +103,7 @@ func (src source) foldAt(seq uint64) (f *fold, from uint64) {
 				return nil
 			}
 			m, err := decodeSnapshot(id, v)
-			f.machines[m.ID] = m
+			f.machines[m.ID] = &m
 			n++
 			return err
 		})
@@ -131,7 +131,7 @@ func (j *Journal) MachineAt(id string, seq uint64) (fsm.Machine, bool, error) {
 	if c := j.lastCheckpoint(seq); c.seq > 0 { // else it came later, or had gone
 		if v, err := j.get(keyKept(c.seq, k)); err == nil {
 			if m, err := decodeSnapshot(k, v); err == nil {
-				f.machines[id], behind = m, c.seq
+				f.machines[id], behind = &m, c.seq
 			}
 		}
 	}
@@ -140,8 +140,8 @@ func (j *Journal) MachineAt(id string, seq uint64) (fsm.Machine, bool, error) {
 		return fsm.Machine{}, false, fmt.Errorf("fold machine %s up to record %d: %w", id, seq, err)
 	}
 	j.foldEntries(f, id, seqs)
-	m, ok := f.machines[id]
-	return m, ok, nil
+	_, ok := f.machines[id]
+	return f.machine(id), ok, nil
 }
 
 // foldEntries folds records of one machine.

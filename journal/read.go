@@ -64,7 +64,7 @@ func (j *Journal) refold(k machineKey) (fsm.Machine, error) {
 	f, id := newFold(), machineID(k)
 	seqs, err := j.index(k, 0, j.durable.Load())
 	j.foldEntries(f, id, seqs)
-	return f.machines[id], err
+	return f.machine(id), err
 }
 
 // ByName is every machine that ever had a name, compared without case, removed

@@ -64,7 +64,7 @@ func (src source) loadSnapshots(f *fold, last uint64) error {
 		if err != nil {
 			return fmt.Errorf("snapshot of %s: %w", machineID(machineKey(k[2:])), err)
 		}
-		f.machines[m.ID] = m
+		f.machines[m.ID] = &m
 		return nil
 	})
 }

@@ -178,7 +178,7 @@ func (v *verification) record(s *item) {
 	if err := v.fold.record(r); err != nil {
 		v.fault(r.Seq, r.Machine, "%v", err)
 	}
-	if fsm.Claims(r.Kind) || v.fold.machines[r.Machine].Damaged { // nothing else claims or gives up
+	if fsm.Claims(r.Kind) || v.fold.machine(r.Machine).Damaged { // nothing else claims or gives up
 		v.claim(r)
 	}
 	if v.due[r.Seq] {
@@ -202,7 +202,7 @@ func (v *verification) claim(r fsm.Record) {
 	if r.Machine == "" {
 		return
 	}
-	for what, other := range v.claims.set(v.fold.machines[r.Machine]) {
+	for what, other := range v.claims.set(v.fold.machine(r.Machine)) {
 		v.fault(r.Seq, r.Machine, "%s is machine %s's already", what, other)
 	}
 }

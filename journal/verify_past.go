@@ -43,7 +43,7 @@ func (v *verification) compareDates(c checkpoint) {
 // compareCheckpoint holds the folds of a checkpoint against those of all records
 // up to there.
 func (v *verification) compareCheckpoint(c checkpoint) error {
-	n := uint32(0)
+	n, now := uint32(0), bytes.Buffer{}
 	err := v.each(keyCheckpoint(c.seq), func(k, val []byte) error {
 		id, _, kind := keyOf(k)
 		if kind != keptKey {
@@ -58,7 +58,8 @@ func (v *verification) compareCheckpoint(c checkpoint) error {
 		if m.Damaged {
 			return nil // it may have been folded before the damage
 		}
-		if now, err := encodeSnapshot(m); err != nil || !bytes.Equal(now, val) {
+		now.Reset()
+		if err := writeSnapshot(m, &now); err != nil || !bytes.Equal(now.Bytes(), val) {
 			v.fault(c.seq, m.ID, "the checkpoint is not what its records add up to")
 		}
 		return v.ctx.Err()

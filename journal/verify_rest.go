@@ -40,7 +40,7 @@ func (v *verification) compare(k machineKey, seq uint64) {
 		return
 	}
 	delete(v.snapshots, id)
-	m := v.fold.machines[id]
+	m := v.fold.machine(id)
 	if was, err := decodeSnapshot(k, s.value); err == nil && m.Damaged && !was.Damaged {
 		return // it was folded before the damage
 	}
@@ -66,7 +66,7 @@ func (v *verification) opened() error {
 	all := maps.Clone(f.machines)
 	maps.Copy(all, v.fold.machines)
 	for id := range all {
-		is, want := f.machines[id], v.fold.machines[id]
+		is, want := f.machine(id), v.fold.machine(id)
 		gone := want.State == fsm.Removed && (is.ID == "" || is.State == fsm.Removed)
 		if gone || is.ID != "" && want.Damaged && !is.Damaged { // its snapshot is older than the damage
 			continue
@@ -99,7 +99,7 @@ func (v *verification) nameKey(id, key string) {
 		delete(v.names, key)
 		return
 	}
-	if m := v.fold.machines[id]; m.Damaged || m.ID == "" && v.rep.Records < v.end.seq {
+	if m := v.fold.machine(id); m.Damaged || m.ID == "" && v.rep.Records < v.end.seq {
 		return // the record that gave it the name is lost
 	}
 	v.fault(0, id, "the index of names has one that it never had: %s", key)
