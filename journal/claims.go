@@ -11,42 +11,75 @@ import (
 // claims are the names and CIDs that machines hold at one point of a history.
 // Those of damaged machines are not among them: what they gave up may be lost.
 type claims struct {
-	holder map[string]string   // of each name and CID
-	held   map[string][]string // by each machine
+	holder map[claim]string // of each name and CID
+	held   map[string]held  // by each machine
 }
 
-func newClaims() claims { return claims{map[string]string{}, map[string][]string{}} }
+func newClaims() claims { return claims{map[claim]string{}, map[string]held{}} }
 
-// set makes a machine hold what its fold says, and returns who else holds the
-// same. It tells of each once.
-func (c claims) set(m fsm.Machine) (others map[string]string) {
-	var all []string
+// claim is a name, in lower case, or a CID.
+type claim struct {
+	name string
+	cid  uint32 // 0 = it is a name
+}
+
+func (c claim) String() string {
+	if c.cid != 0 {
+		return fmt.Sprintf("the CID %d", c.cid)
+	}
+	return "the name " + c.name
+}
+
+// held is what one machine holds: a name as its fold says it, and a CID unless
+// it is 0. The zero value is nothing.
+type held struct {
+	any  bool
+	name string
+	cid  uint32
+}
+
+// add lists it behind what is in the list.
+func (h held) add(to []claim) []claim {
+	if h.any {
+		to = append(to, claim{name: strings.ToLower(h.name)})
+	}
+	if h.cid != 0 {
+		to = append(to, claim{cid: h.cid})
+	}
+	return to
+}
+
+// set makes a machine hold what its fold says, and tells f of whatever another
+// one holds as well, once of each.
+func (c claims) set(m *fsm.Machine, f func(what claim, other string)) {
+	var now held
 	if m.State != fsm.Removed && !m.Damaged {
-		all = append(all, "the name "+strings.ToLower(m.Name))
-		if m.Launch != nil && m.Launch.CID != 0 {
-			all = append(all, fmt.Sprintf("the CID %d", m.Launch.CID))
+		now.any, now.name = true, m.Name
+		if m.Launch != nil {
+			now.cid = m.Launch.CID
 		}
 	}
-	before := c.held[m.ID]
-	if slices.Equal(before, all) {
-		return nil
+	was := c.held[m.ID]
+	if was == now {
+		return
 	}
 	c.drop(m.ID)
-	others = map[string]string{}
-	for _, what := range all {
+	var a, b [2]claim
+	before := was.add(a[:0])
+	for _, what := range now.add(b[:0]) {
 		if other, ok := c.holder[what]; !ok {
 			c.holder[what] = m.ID
 		} else if !slices.Contains(before, what) {
-			others[what] = other
+			f(what, other)
 		}
 	}
-	c.held[m.ID] = all
-	return others
+	c.held[m.ID] = now
 }
 
 // drop makes a machine hold nothing.
 func (c claims) drop(id string) {
-	for _, what := range c.held[id] {
+	var room [2]claim
+	for _, what := range c.held[id].add(room[:0]) {
 		if c.holder[what] == id {
 			delete(c.holder, what)
 		}

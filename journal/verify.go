@@ -178,8 +178,8 @@ func (v *verification) record(s *item) {
 	if err := v.fold.record(r); err != nil {
 		v.fault(r.Seq, r.Machine, "%v", err)
 	}
-	if fsm.Claims(r.Kind) || v.fold.machine(r.Machine).Damaged { // nothing else claims or gives up
-		v.claim(r)
+	if m := v.fold.machines[r.Machine]; m != nil && (fsm.Claims(r.Kind) || m.Damaged) { // nothing else claims or gives up
+		v.claim(r.Seq, m)
 	}
 	if v.due[r.Seq] {
 		v.compare(k, r.Seq)
@@ -198,13 +198,10 @@ func (v *verification) record(s *item) {
 
 // claim holds the name and the CID of a record's machine against those of the
 // others.
-func (v *verification) claim(r fsm.Record) {
-	if r.Machine == "" {
-		return
-	}
-	for what, other := range v.claims.set(v.fold.machine(r.Machine)) {
-		v.fault(r.Seq, r.Machine, "%s is machine %s's already", what, other)
-	}
+func (v *verification) claim(seq uint64, m *fsm.Machine) {
+	v.claims.set(m, func(what claim, other string) {
+		v.fault(seq, m.ID, "%s is machine %s's already", what, other)
+	})
 }
 
 func (v *verification) unreadable(s stored) {
