@@ -115,9 +115,16 @@ func causeOfState(m fsm.Machine) fsm.Cause {
 	return ""
 }
 
-// record enters the state that a record leads to.
+// record enters the state that a record leads to. A machine goes by the last
+// name that it had.
 func (t *drawing) record(e journal.Entry) error {
-	if e.Unreadable != nil || !fsm.Moves(e.Kind) {
+	if e.Unreadable != nil {
+		return nil
+	}
+	if l := t.lives[e.Machine]; e.Kind == fsm.KindRenamed && l != nil {
+		l.Name = e.Name
+	}
+	if !fsm.Moves(e.Kind) {
 		return nil
 	}
 	var cause fsm.Cause

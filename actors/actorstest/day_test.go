@@ -18,6 +18,8 @@ type day struct {
 	t     *testing.T
 	rand  *rand.Rand
 	saved []save
+
+	engines int
 }
 
 type save struct {
@@ -47,7 +49,7 @@ func (d *day) play(line string) {
 // something happens.
 func (d *day) something() {
 	name := fmt.Sprint("m", d.rand.IntN(4))
-	switch d.rand.IntN(12) {
+	switch d.rand.IntN(16) {
 	case 0:
 		d.play("rm " + name + " force")
 	case 1:
@@ -66,7 +68,12 @@ func (d *day) something() {
 	case 7:
 		d.play("script " + name + " boot=" + []string{"", "hangs-once"}[d.rand.IntN(2)])
 	case 8:
+		d.engines++
 		d.play("crash " + []string{"", "reboot"}[d.rand.IntN(2)])
+	case 9, 10, 11:
+		d.play(fmt.Sprintf("rename %s to=m%d", name, d.rand.IntN(6)))
+	case 12:
+		d.play(fmt.Sprintf("clone %s to=m%d", name, d.rand.IntN(6)))
 	default:
 		d.play("start " + name)
 	}
@@ -101,6 +108,27 @@ func TestAtEqualsSavedLists(t *testing.T) {
 	})
 }
 
+// gone counts the machines of the saved lists that are not in the last one, and
+// those that were listed by several names.
+func (d *day) gone() (removed, renamed int) {
+	last := d.saved[len(d.saved)-1].list.GetMachines()
+	names := map[string]map[string]bool{}
+	for _, s := range d.saved {
+		for _, m := range s.list.GetMachines() {
+			if names[m.GetId()] == nil {
+				names[m.GetId()] = map[string]bool{}
+			}
+			names[m.GetId()][m.GetName()] = true
+		}
+	}
+	for _, had := range names {
+		if len(had) > 1 {
+			renamed++
+		}
+	}
+	return len(names) - len(last), renamed
+}
+
 func (d *day) compare() {
 	machines := 0
 	for i, s := range d.saved {
@@ -121,8 +149,9 @@ func (d *day) compare() {
 	}
 	d.compareTimeline()
 	d.compareStats()
-	d.t.Logf("%d lists of %d machines, %d records", len(d.saved), machines, d.journal.Last())
-	if len(d.saved) < 100 || machines < 100 {
+	removed, renamed := d.gone()
+	d.t.Logf("%d lists of %d machines, %d of them removed since and %d renamed, %d engines, %d records", len(d.saved), machines, removed, renamed, d.engines, d.journal.Last())
+	if len(d.saved) < 100 || machines < 100 || removed < 5 || renamed < 2 || d.engines < 10 {
 		d.t.Errorf("too little happened")
 	}
 }
@@ -152,10 +181,31 @@ func (d *day) compareTimeline() {
 			}
 		}
 	}
-	one := d.saved[len(d.saved)-1].list.GetMachines()[0].GetName()
-	for _, l := range d.ask(&wire.DrawTimeline{Names: []string{one}}).(*wire.Timeline).GetLives() {
-		if l.GetName() != one {
-			d.t.Errorf("asked for %s, drawn is %s", one, l.GetName())
+	d.compareNames()
+}
+
+// compareNames: a timeline of one name has every machine that was ever listed by
+// it, and each goes by the last name that it was listed by.
+func (d *day) compareNames() {
+	for _, one := range []string{"m0", "m1", "m5"} {
+		had, last := map[string]bool{}, map[string]string{}
+		for _, s := range d.saved {
+			for _, m := range s.list.GetMachines() {
+				last[m.GetId()] = m.GetName()
+				had[m.GetId()] = had[m.GetId()] || m.GetName() == one
+			}
+		}
+		for _, l := range d.ask(&wire.DrawTimeline{Names: []string{one}}).(*wire.Timeline).GetLives() {
+			id := l.GetMachine()
+			if name := last[id]; name != "" && name != l.GetName() {
+				d.t.Errorf("asked for %s, drawn as %s is %s", one, l.GetName(), name)
+			}
+			delete(had, id)
+		}
+		for id, is := range had {
+			if is {
+				d.t.Errorf("%s was listed as %s, and is not drawn", id, one)
+			}
 		}
 	}
 }
