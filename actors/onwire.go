@@ -73,9 +73,7 @@ func machineOnWire(s *shared, m *Seen, whole bool) *wire.Machine {
 	}
 	out.Provisioned = provisionedOnWire(m.Provisioned, whole)
 	launchOnWire(out, m.Launch, whole)
-	if m.State.Live() && out.HostVersion != "" && out.HostVersion != s.Version {
-		out.OutdatedBy = s.Version
-	}
+	outdatedOnWire(s, out, m)
 	exitOnWire(out, m.Exit, whole)
 	if whole {
 		out.Dir, out.RunDir = s.Dirs.Path(refOf(m.Machine))
@@ -84,6 +82,23 @@ func machineOnWire(s *shared, m *Seen, whole bool) *wire.Machine {
 		out.Shares = sharesOnWire(m)
 	}
 	return out
+}
+
+// outdatedOnWire says what a machine that runs would have of another build after its
+// next start: its VM host, its agent.
+func outdatedOnWire(s *shared, out *wire.Machine, m *Seen) {
+	if !m.State.Live() {
+		return
+	}
+	if out.HostVersion != "" && out.HostVersion != s.Version {
+		out.OutdatedBy = s.Version
+	}
+	if s.AgentOf == nil || out.AgentVersion == "" {
+		return
+	}
+	if now := s.AgentOf(m.LaunchSpec(), out.Kernel); now != out.AgentVersion {
+		out.AgentOutdatedBy = now
+	}
 }
 
 func launchOnWire(out *wire.Machine, l *fsm.Launch, whole bool) {

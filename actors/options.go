@@ -52,7 +52,11 @@ type Options struct {
 	// Grow makes the own disk of a machine that runs as large as size, and its file
 	// system with it; what was done is done again without harm. nil = no disk grows
 	// before its machine's next start.
-	Grow     func(ctx context.Context, ref Ref, size int64) error
+	Grow func(ctx context.Context, ref Ref, size int64) error
+	// AgentOf is the build of the agent that a machine would be given today, launched as
+	// that spec says and with a kernel of that name; "" = nobody knows. It waits for
+	// nobody. nil = nobody knows of any.
+	AgentOf  func(spec fsm.Spec, kernel string) string
 	Limits   Limits
 	AllowSim bool
 	Version  string

@@ -23,3 +23,29 @@ func TestOutdatedBy(t *testing.T) {
 		}
 	}
 }
+
+// So it is while its agent is of another build than the next start's, where that is
+// known.
+func TestAgentOutdatedBy(t *testing.T) {
+	s := &shared{Options: Options{Version: "2", AgentOf: func(spec fsm.Spec, kernel string) string {
+		if spec.Initrd != "" {
+			return ""
+		}
+		return "new-" + kernel
+	}}}
+	for _, c := range []struct {
+		state         fsm.State
+		agent, initrd string
+		want          string
+	}{
+		{fsm.Running, "old", "", "new-k"}, {fsm.Stopping, "dev", "", "new-k"}, {fsm.Running, "new-k", "", ""},
+		{fsm.Running, "old", "/its/own", ""}, {fsm.Starting, "", "", ""}, {fsm.Stopped, "old", "", ""},
+	} {
+		launch := &fsm.Launch{Launched: &fsm.LaunchedFact{Version: "2", Kernel: "k"}, Ready: &fsm.ReadyFact{AgentVersion: c.agent}}
+		m := &Seen{Machine: fsm.Machine{State: c.state, Spec: fsm.Spec{Initrd: c.initrd}, Launch: launch}}
+		got := machineOnWire(s, m, false)
+		if got.GetAgentOutdatedBy() != c.want || got.GetOutdatedBy() != "" {
+			t.Errorf("%s with agent %q and initramfs %q: outdated by %q and %q, want %q", c.state, c.agent, c.initrd, got.GetAgentOutdatedBy(), got.GetOutdatedBy(), c.want)
+		}
+	}
+}

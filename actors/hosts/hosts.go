@@ -53,6 +53,8 @@ type World struct {
 
 	making sync.Mutex
 	made   map[string]made // by kernel
+
+	agents agents
 }
 
 // The faces of the world.

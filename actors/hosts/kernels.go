@@ -78,6 +78,7 @@ func (w *World) kernel(ctx context.Context, spec fsm.Spec) (booted, error) {
 		}
 		return booted{}, &actors.Refusal{Code: wire.Code_CODE_LACKING, Hint: hint, Message: err.Error()}
 	}
+	w.agents.saw(agentsFor{arch, false}, a.Agent)
 	if filepath.IsAbs(spec.Kernel) {
 		return booted{Assets: a}, nil
 	}
@@ -159,6 +160,7 @@ func (w *World) assetsOf(ctx context.Context, b kernel.Bundle) (boot.Assets, err
 	if err != nil {
 		return boot.Assets{}, err
 	}
+	w.agents.saw(agentsFor{hv.Arch(b.Arch), true}, a.Agent)
 	w.made[b.Name] = made{now, a}
 	return a, nil
 }

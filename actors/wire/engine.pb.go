@@ -2364,12 +2364,15 @@ type Machine struct {
 	Shares          []*ShareState    `protobuf:"bytes,70,rep,name=shares,proto3" json:"shares,omitempty"`           // as the VM has them
 	Provisioned     *Provisioned     `protobuf:"bytes,60,opt,name=provisioned,proto3" json:"provisioned,omitempty"` // of its spec's set-up, the last time
 	// Of the engine, where the VM host is of another: the next start gets one of this.
-	OutdatedBy    string `protobuf:"bytes,90,opt,name=outdated_by,json=outdatedBy,proto3" json:"outdated_by,omitempty"`
-	CloneOf       string `protobuf:"bytes,81,opt,name=clone_of,json=cloneOf,proto3" json:"clone_of,omitempty"` // the name of the machine that it is a clone of, as it was then
-	CloneOfId     string `protobuf:"bytes,82,opt,name=clone_of_id,json=cloneOfId,proto3" json:"clone_of_id,omitempty"`
-	Busy          string `protobuf:"bytes,83,opt,name=busy,proto3" json:"busy,omitempty"` // what its disk is used for, in words
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	OutdatedBy string `protobuf:"bytes,90,opt,name=outdated_by,json=outdatedBy,proto3" json:"outdated_by,omitempty"`
+	// The build of the agent that the next start gets, where the one that runs is of
+	// another; "" also where nobody knows.
+	AgentOutdatedBy string `protobuf:"bytes,91,opt,name=agent_outdated_by,json=agentOutdatedBy,proto3" json:"agent_outdated_by,omitempty"`
+	CloneOf         string `protobuf:"bytes,81,opt,name=clone_of,json=cloneOf,proto3" json:"clone_of,omitempty"` // the name of the machine that it is a clone of, as it was then
+	CloneOfId       string `protobuf:"bytes,82,opt,name=clone_of_id,json=cloneOfId,proto3" json:"clone_of_id,omitempty"`
+	Busy            string `protobuf:"bytes,83,opt,name=busy,proto3" json:"busy,omitempty"` // what its disk is used for, in words
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Machine) Reset() {
@@ -2713,6 +2716,13 @@ func (x *Machine) GetProvisioned() *Provisioned {
 func (x *Machine) GetOutdatedBy() string {
 	if x != nil {
 		return x.OutdatedBy
+	}
+	return ""
+}
+
+func (x *Machine) GetAgentOutdatedBy() string {
+	if x != nil {
+		return x.AgentOutdatedBy
 	}
 	return ""
 }
@@ -5385,7 +5395,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\n" +
 	"unrepaired\x18\f \x01(\rR\n" +
 	"unrepaired\x12\x18\n" +
-	"\adamaged\x18\r \x01(\rR\adamaged\"\xd8\r\n" +
+	"\adamaged\x18\r \x01(\rR\adamaged\"\x84\x0e\n" +
 	"\aMachine\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -5438,7 +5448,8 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x06shares\x18F \x03(\v2\x1c.arcbox.engine.v1.ShareStateR\x06shares\x12?\n" +
 	"\vprovisioned\x18< \x01(\v2\x1d.arcbox.engine.v1.ProvisionedR\vprovisioned\x12\x1f\n" +
 	"\voutdated_by\x18Z \x01(\tR\n" +
-	"outdatedBy\x12\x19\n" +
+	"outdatedBy\x12*\n" +
+	"\x11agent_outdated_by\x18[ \x01(\tR\x0fagentOutdatedBy\x12\x19\n" +
 	"\bclone_of\x18Q \x01(\tR\acloneOf\x12\x1e\n" +
 	"\vclone_of_id\x18R \x01(\tR\tcloneOfId\x12\x12\n" +
 	"\x04busy\x18S \x01(\tR\x04busy\x1a9\n" +

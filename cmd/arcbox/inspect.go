@@ -210,14 +210,19 @@ func (a *app) facts(m *wire.Machine) []fact {
 		{"boot phases", phasesText(m.GetBootPhases())},
 		{"init", m.GetInit()},
 		{"reboots", number(int64(m.GetReboots()))},
-		{"agent", m.GetAgentVersion()},
-		{"vm host", m.GetHostVersion() + ifSet(m.GetOutdatedBy() != "", ", outdated: arcbox restart "+m.GetName()+" gives it one of "+m.GetOutdatedBy())},
+		{"agent", m.GetAgentVersion() + outdatedText(m, m.GetAgentOutdatedBy())},
+		{"vm host", m.GetHostVersion() + outdatedText(m, m.GetOutdatedBy())},
 		{"guest boot", m.GetGuestBoot()},
 		{"launch", m.GetLaunch()},
 		{"directory", m.GetDir()},
 		{"sockets", m.GetRunDir()},
 		{"record", number(int64(m.GetSeq()))}, //nolint:gosec // for people
 	}
+}
+
+// outdatedText says what a machine's next start gives it instead, "" = no other.
+func outdatedText(m *wire.Machine, by string) string {
+	return ifSet(by != "", ", outdated: arcbox restart "+m.GetName()+" gives it one of "+by)
 }
 
 // nowHas says what a VM has instead of what its machine will have from the next start on.

@@ -23,7 +23,8 @@ func newList(a *app) *cobra.Command {
 		Long: "List machines, sorted by name. Nothing is probed for it: a machine that hangs delays no\n" +
 			"list, and one that is broken hides no other. HEALTH (sim) marks a machine in which\n" +
 			"nothing really runs, (outdated) one whose VM host is of another version than the\n" +
-			"engine: its next start changes that. -q prints names only, --format json one array,\n" +
+			"engine, or whose agent is of another build than the one that machines get now: its next\n" +
+			"start changes that. -q prints names only, --format json one array,\n" +
 			"and a template a line for each, with the names of the JSON. Of filters with one key\n" +
 			"any must hold, of different keys, and of labels, all.",
 		Example: "  arcbox list --filter state=running --filter 'name=web*'\n  arcbox list --sort -mem --columns name,mem,image\n" +

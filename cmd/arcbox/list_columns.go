@@ -71,7 +71,7 @@ func hasLabel(m *wire.Machine, w wanted) bool {
 
 // hasHealth finds a machine by how it does, and by whether it is outdated.
 func hasHealth(m *wire.Machine, w wanted) bool {
-	return w.is(m.GetHealth()) || w.is(healthWhy(m)) || m.GetOutdatedBy() != "" && w.is(outdated)
+	return w.is(m.GetHealth()) || w.is(healthWhy(m)) || isOutdated(m) && w.is(outdated)
 }
 
 func protectedText(m *wire.Machine) string {
@@ -87,7 +87,7 @@ func healthCell(m *wire.Machine) string {
 	if isSim(m) {
 		marks = append(marks, "sim")
 	}
-	if m.GetOutdatedBy() != "" {
+	if isOutdated(m) {
 		marks = append(marks, outdated)
 	}
 	text := healthText(m)
@@ -97,8 +97,11 @@ func healthCell(m *wire.Machine) string {
 	return text
 }
 
-// outdated marks a machine whose VM host is of another version than the engine.
+// outdated marks a machine whose VM host is of another version than the engine, or
+// whose agent is of another build than the next start's.
 const outdated = "outdated"
+
+func isOutdated(m *wire.Machine) bool { return m.GetOutdatedBy() != "" || m.GetAgentOutdatedBy() != "" }
 
 // causeCell is the cause of the last end; of one that runs it would be of an earlier life.
 func causeCell(m *wire.Machine) string {

@@ -56,7 +56,7 @@ type machineJSON struct {
 	Init           string           `json:"init,omitempty"`
 	AgentVersion   string           `json:"agent_version,omitempty"`
 	HostVersion    string           `json:"host_version,omitempty"`
-	Outdated       bool             `json:"outdated,omitempty"` // its VM host is of another version than the engine
+	Outdated       bool             `json:"outdated,omitempty"` // its VM host, or its agent, is of another build than the next start's
 	GuestBoot      string           `json:"guest_boot,omitempty"`
 	Reboots        uint32           `json:"reboots,omitempty"`
 	Attempt        uint32           `json:"attempt,omitempty"`
@@ -108,7 +108,7 @@ func machineView(m *wire.Machine) machineJSON {
 		ExitStatus: m.GetExitStatus(), ConsoleTail: m.GetConsoleTail(), CID: m.GetCid(), Launch: m.GetLaunch(),
 		Booted: wireTime(m.GetBootedUnixNanos()), BootPhases: m.GetBootPhases(), Init: m.GetInit(),
 		Ready: wireTime(m.GetReadyUnixNanos()), Phases: m.GetPhases(), AgentVersion: m.GetAgentVersion(),
-		HostVersion: m.GetHostVersion(), Outdated: m.GetOutdatedBy() != "", GuestBoot: m.GetGuestBoot(), Reboots: m.GetReboots(), Attempt: m.GetAttempt(),
+		HostVersion: m.GetHostVersion(), Outdated: isOutdated(m), GuestBoot: m.GetGuestBoot(), Reboots: m.GetReboots(), Attempt: m.GetAttempt(),
 		NotBefore: wireTime(m.GetNotBeforeUnixNanos()), Resting: m.GetResting(), Stray: m.GetStray(), Damaged: m.GetDamaged(), CloneOf: m.GetCloneOf(), CloneOfID: m.GetCloneOfId(), Busy: m.GetBusy(),
 		Dir: m.GetDir(), RunDir: m.GetRunDir(), Seq: m.GetSeq(), Owed: owedView(m.GetOwed()), LaunchedWith: sizesView(m.GetLaunchedWith()),
 		Labels: s.GetLabels(), Protected: s.GetProtected(), Network: networkView(m), Shares: sharesView(m), Provision: provisionView(m),

@@ -52,7 +52,7 @@ type cliJSON struct {
 type runningJSON struct {
 	Version  string   `json:"version"`
 	Machines []string `json:"machines"`
-	Outdated bool     `json:"outdated,omitempty"` // another than the engine's
+	Outdated bool     `json:"outdated,omitempty"` // another than the engine's, or than the next start's
 }
 
 func newVersion(a *app) *cobra.Command {
@@ -62,7 +62,8 @@ func newVersion(a *app) *cobra.Command {
 		Long: "Print the versions of the CLI, of the engine if it runs, and of the VM hosts and agents\n" +
 			"of its machines that run. Machines go on in VM hosts of the version that they were\n" +
 			"started with, whatever the engine is by now; such a machine is outdated, and its next\n" +
-			"start changes that.",
+			"start changes that. An agent's version is a digest of its build: one that is not of the\n" +
+			"build that machines boot from now is outdated as well.",
 		Example: "  arcbox version\n  arcbox version --format json",
 		Args:    noArgs,
 		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, _ []string) error {
@@ -75,11 +76,12 @@ func newVersion(a *app) *cobra.Command {
 				view := engineView(all.GetEngine())
 				out.Engine = &view
 				ms := byName(all.GetMachines())
-				out.VMHosts = byVersion(ms, (*wire.Machine).GetHostVersion)
-				out.Agents = byVersion(ms, (*wire.Machine).GetAgentVersion)
-				for i := range out.VMHosts {
-					out.VMHosts[i].Outdated = out.VMHosts[i].Version != view.Version
-				}
+				out.VMHosts = byVersion(ms, func(m *wire.Machine) (string, bool) {
+					return m.GetHostVersion(), m.GetHostVersion() != view.Version
+				})
+				out.Agents = byVersion(ms, func(m *wire.Machine) (string, bool) {
+					return m.GetAgentVersion(), m.GetAgentOutdatedBy() != ""
+				})
 			}
 			if a.json() {
 				return a.printJSON(out)
@@ -103,17 +105,21 @@ func (a *app) printVersions(v versionJSON, why error) error {
 		"arcbox-engine  " + engine,
 	}
 	for _, h := range v.VMHosts {
-		line := fmt.Sprintf("arcbox-vmhost  %s (%s)", printable(h.Version), someOf(h.Machines))
-		if h.Outdated {
-			line += ", outdated: arcbox restart " + printable(strings.Join(h.Machines[:min(len(h.Machines), namesShown)], " "))
-		}
-		lines = append(lines, line)
+		lines = append(lines, "arcbox-vmhost  "+h.text())
 	}
 	for _, g := range v.Agents {
-		lines = append(lines, fmt.Sprintf("arcbox-agent   %s (%s)", printable(g.Version), someOf(g.Machines)))
+		lines = append(lines, "arcbox-agent   "+g.text())
 	}
 	_, err := fmt.Fprintln(a.stdout, strings.Join(lines, "\n"))
 	return err
+}
+
+func (r runningJSON) text() string {
+	text := fmt.Sprintf("%s (%s)", printable(r.Version), someOf(r.Machines))
+	if r.Outdated {
+		text += ", outdated: arcbox restart " + printable(strings.Join(r.Machines[:min(len(r.Machines), namesShown)], " "))
+	}
+	return text
 }
 
 // namesShown is how many machines are named in a sentence.
@@ -127,23 +133,24 @@ func someOf(names []string) string {
 	return printable(strings.Join(names, ", "))
 }
 
-// byVersion puts the machines that run together by a version of theirs. The
-// newest is not known: versions need no order.
-func byVersion(ms []*wire.Machine, version func(*wire.Machine) string) []runningJSON {
+// byVersion puts the machines that run together by a version of theirs, those that
+// are outdated apart from others of it. The newest is not known: versions need no
+// order.
+func byVersion(ms []*wire.Machine, version func(*wire.Machine) (v string, outdated bool)) []runningJSON {
 	out := []runningJSON{}
 	for _, m := range ms {
-		v := version(m)
+		v, outdated := version(m)
 		if v == "" || !slices.Contains([]string{"Starting", "Running", "Stopping"}, m.GetState()) {
 			continue
 		}
-		i := slices.IndexFunc(out, func(r runningJSON) bool { return r.Version == v })
+		i := slices.IndexFunc(out, func(r runningJSON) bool { return r.Version == v && r.Outdated == outdated })
 		if i < 0 {
 			i = len(out)
-			out = append(out, runningJSON{Version: v})
+			out = append(out, runningJSON{Version: v, Outdated: outdated})
 		}
 		out[i].Machines = append(out[i].Machines, m.GetName())
 	}
-	slices.SortFunc(out, func(x, y runningJSON) int { return cmp.Compare(x.Version, y.Version) })
+	slices.SortStableFunc(out, func(x, y runningJSON) int { return cmp.Compare(x.Version, y.Version) })
 	return out
 }
 

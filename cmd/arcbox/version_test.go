@@ -23,6 +23,7 @@ func upgraded(_ context.Context, msg proto.Message) (proto.Message, error) {
 		{Name: "c", State: "Starting", Health: "ok", HostVersion: "2.0", Spec: &wire.Spec{}},
 		old,
 		{Name: "b", State: "Running", Health: "degraded", HealthWhy: "it hangs", HostVersion: "1.0", AgentVersion: "g2\x1b[2J", OutdatedBy: "2.0", Spec: &wire.Spec{}},
+		{Name: "e", State: "Running", Health: "ok", HostVersion: "2.0", AgentVersion: "g1", AgentOutdatedBy: "g3", Spec: &wire.Spec{}},
 		{Name: "d", State: "Stopped", Health: "ok", HostVersion: "0.9", AgentVersion: "g0", Spec: &wire.Spec{}},
 	}}, nil
 }
@@ -34,10 +35,10 @@ func TestVersion(t *testing.T) {
 	}
 	lines := strings.Split(strings.TrimSpace(b.out.String()), "\n")
 	want := []string{
-		"arcbox-engine  2.0 (pid 7)", "arcbox-vmhost  1.0 (a, b), outdated: arcbox restart a b", "arcbox-vmhost  2.0 (c)",
-		"arcbox-agent   g1 (a)", "arcbox-agent   g2\uFFFD[2J (b)",
+		"arcbox-engine  2.0 (pid 7)", "arcbox-vmhost  1.0 (a, b), outdated: arcbox restart a b", "arcbox-vmhost  2.0 (c, e)",
+		"arcbox-agent   g1 (a)", "arcbox-agent   g1 (e), outdated: arcbox restart e", "arcbox-agent   g2\uFFFD[2J (b)",
 	}
-	if len(lines) != 6 || strings.Join(lines[1:], "\n") != strings.Join(want, "\n") {
+	if len(lines) != 7 || strings.Join(lines[1:], "\n") != strings.Join(want, "\n") {
 		t.Errorf("%s\nwant\n%s", b.out.String(), strings.Join(want, "\n"))
 	}
 
@@ -49,7 +50,7 @@ func TestVersion(t *testing.T) {
 	if err := json.Unmarshal(b.out.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if len(got.VMHosts) != 2 || !got.VMHosts[0].Outdated || got.VMHosts[1].Outdated || len(got.Agents) != 2 || got.Engine.Version != "2.0" {
+	if len(got.VMHosts) != 2 || !got.VMHosts[0].Outdated || got.VMHosts[1].Outdated || len(got.Agents) != 3 || !got.Agents[1].Outdated || got.Agents[2].Outdated || got.Engine.Version != "2.0" {
 		t.Errorf("%+v", got)
 	}
 	for _, key := range []string{`"cli"`, `"engine"`, `"vm_hosts"`, `"agents"`, `"machines"`, `"outdated"`} {
@@ -71,9 +72,9 @@ func TestManyMachinesOfAVersionAreCounted(t *testing.T) {
 
 func TestOutdatedIsShown(t *testing.T) {
 	for args, want := range map[string]string{
-		"list --columns name,health":                           "a ok (sim, outdated)\nb degraded: it hangs (outdated)\nc ok\nd -",
-		"list --columns name,health --filter health=outdated":  "a ok (sim, outdated)\nb degraded: it hangs (outdated)",
-		"list --format {{.name}},{{.outdated}}":                "a,true\nb,true\nc,false\nd,false",
+		"list --columns name,health":                           "a ok (sim, outdated)\nb degraded: it hangs (outdated)\nc ok\nd -\ne ok (outdated)",
+		"list --columns name,health --filter health=outdated":  "a ok (sim, outdated)\nb degraded: it hangs (outdated)\ne ok (outdated)",
+		"list --format {{.name}},{{.outdated}}":                "a,true\nb,true\nc,false\nd,false\ne,true",
 		"list --columns name,health --filter health=degraded*": "b degraded: it hangs (outdated)",
 	} {
 		b := newBench(t, &fakeEngine{answer: upgraded})

@@ -21,6 +21,11 @@ func TestFirstMachine(t *testing.T) {
 		t.Errorf("exec: exit %d, %q", r.code, r.out)
 	}
 	boot := b.bootID("a")
+	// The agent in there is of the build that lies here, by its own word.
+	agent := b.beginProgram("arcbox-agent", "--version").wait()
+	if said, want := b.ok("version"), "arcbox-agent   "+strings.TrimSpace(agent.out)+" (a)"; agent.code != 0 || !strings.Contains(said, want) || strings.Contains(said, "outdated") {
+		t.Errorf("no %q in %s", want, said)
+	}
 
 	b.killEngine()
 	if again := b.bootID("a"); again != boot {

@@ -5,10 +5,14 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/arcboxlabs/arcbox-engine/guest/buildid"
+	"github.com/arcboxlabs/arcbox-engine/guest/files"
 )
 
 // Archs are the architectures that guests may have, as Go names them.
@@ -30,6 +34,26 @@ func archDir(dir, arch string) string {
 		return dir
 	}
 	return filepath.Join(dir, arch)
+}
+
+// AgentBuild is the name of the build of an agent's file; "" = it has none.
+func AgentBuild(path string) string {
+	program, err := files.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = program.Close() }() // only read
+	return build(program)
+}
+
+// build is the name of a program's build. Whatever else may be an agent: another
+// linker's has none.
+func build(program io.ReaderAt) string {
+	name, err := buildid.Of(program)
+	if err != nil {
+		return ""
+	}
+	return name
 }
 
 // AgentPath is where the agent for an architecture is, given where the host's is.

@@ -34,6 +34,7 @@ type Assets struct {
 	Vmlinux bool     `json:"vmlinux"` // Kernel is an ELF with a PVH entry
 	Modules []string `json:"modules"` // in load order
 	Missing []string `json:"missing,omitempty"`
+	Agent   string   `json:"agent,omitempty"` // the name of its build (package guest/buildid); "" = unknown
 
 	KernelBytes int64 `json:"kernel_bytes"`
 	InitrdBytes int64 `json:"initrd_bytes"`

@@ -203,7 +203,7 @@ func (o *PrepareOptions) build(ctx context.Context, in inputs, digest, dir strin
 		return fmt.Errorf("boot assets: %w", err)
 	}
 	defer os.RemoveAll(stage)
-	a := Assets{Layout: layout, Digest: digest, Release: in.release, Kernel: "kernel", Initrd: "initrd", Root: "root", Share: "share", Tree: "modules", TreeDigest: in.tree}
+	a := Assets{Layout: layout, Digest: digest, Release: in.release, Kernel: "kernel", Initrd: "initrd", Root: "root", Share: "share", Tree: "modules", TreeDigest: in.tree, Agent: build(bytes.NewReader(in.agent))}
 
 	image := in.bzImage
 	vmlinux, err := extractVmlinux(in.bzImage)

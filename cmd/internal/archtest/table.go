@@ -48,8 +48,9 @@ var table = map[string]row{
 	"guest":               {may: []string{"guest/tree", "guest/wire"}, tests: []string{"guest/agent"}},
 	"guest/agent/early":   {},
 	"guest/agent":         {may: []string{"guest/agent/early", "guest/files", "guest/tree", "guest/wire"}},
-	"guest/boot":          {may: []string{"guest/boot/modindex", "guest/files", "guest/image/erofs", "guest/packed"}, tests: []string{"guest/image/erofs/erofstest"}},
+	"guest/boot":          {may: []string{"guest/boot/modindex", "guest/buildid", "guest/files", "guest/image/erofs", "guest/packed"}, tests: []string{"guest/image/erofs/erofstest"}},
 	"guest/boot/modindex": {pure: true},
+	"guest/buildid":       {pure: true},
 	"guest/files":         {},
 	"guest/packed":        {},
 	"guest/disk":          {may: []string{"guest/files"}},
@@ -105,7 +106,7 @@ var table = map[string]row{
 	}},
 	"cmd/arcbox-netd":   {may: []string{"hv/network/netd"}},
 	"cmd/arcbox-vmhost": {may: []string{"hv", "hv/qemu", "hv/sim", "hv/virtiofs", "hv/vmhost", "hv/vz"}},
-	"cmd/arcbox-agent":  {may: []string{"guest/agent"}},
+	"cmd/arcbox-agent":  {may: []string{"guest/agent", "guest/buildid"}},
 
 	// Tests of the built binaries. They import nothing of ours but the clients, the
 	// model of what many clients may see, what serves images, and what reads documents.
