@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/hv/network"
@@ -20,11 +21,13 @@ type daemon struct {
 	end     context.CancelFunc
 	running sync.WaitGroup
 	idle    chan struct{} // closed when there has been nothing to do for a while
+	turns   atomic.Uint64 // connections of engines so far
 
 	mu       sync.Mutex
 	closed   bool
 	machines map[string]*attached
 	now      *session
+	entered  uint64      // the newest turn that has been now
 	timer    *time.Timer // to the end of the idle time; nil = busy
 	served   bool        // an engine was there
 	alone    bool        // what the timer counts: no engine, instead of no machine

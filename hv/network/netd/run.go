@@ -95,8 +95,9 @@ func serve(ctx context.Context, cfg Config, c api.Config, log *slog.Logger) erro
 			_ = c.Close()
 			return
 		}
+		s := d.newSession(c)
 		go func() {
-			if err := d.session(c); err != nil {
+			if err := s.serve(); err != nil {
 				log.Info("session", "err", err)
 			}
 		}()

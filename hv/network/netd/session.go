@@ -22,15 +22,21 @@ const (
 // session is one engine's connection.
 type session struct {
 	d    *daemon
+	turn uint64     // the newest is the session
 	mu   sync.Mutex // of writing
 	conn net.Conn
 	done chan struct{} // it says nothing more
 	gone chan struct{} // and another may be the session
 }
 
-// session serves an engine until it goes, or a newer one comes.
-func (d *daemon) session(c net.Conn) error {
-	s := &session{d: d, conn: c, done: make(chan struct{}), gone: make(chan struct{})}
+// newSession takes a connection's turn.
+func (d *daemon) newSession(c net.Conn) *session {
+	return &session{d: d, turn: d.turns.Add(1), conn: c, done: make(chan struct{}), gone: make(chan struct{})}
+}
+
+// serve serves an engine until it goes, or a newer one comes.
+func (s *session) serve() error {
+	d, c := s.d, s.conn
 	defer func() { _ = c.Close() }()
 	if err := s.write(api.Line{Hello: &api.Hello{Version: d.version, Started: d.started}}); err != nil {
 		return err
@@ -49,21 +55,22 @@ func (d *daemon) session(c net.Conn) error {
 }
 
 // enter makes s the session, once the older one has ended: of what that one's
-// engine has said, nothing is carried out behind what s says.
+// engine has said, nothing is carried out behind what s says. One that a newer one
+// has overtaken on the way here is none.
 func (d *daemon) enter(s *session) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for d.now != nil {
+	for d.now != nil && d.now.turn < s.turn {
 		old := d.now
 		_ = old.conn.Close()
 		d.mu.Unlock()
 		<-old.gone
 		d.mu.Lock()
 	}
-	if d.closed {
+	if d.closed || s.turn < d.entered {
 		return false
 	}
-	d.now, d.served = s, true
+	d.now, d.entered, d.served = s, s.turn, true
 	for id := range d.machines {
 		d.note(id)
 	}

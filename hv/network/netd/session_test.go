@@ -28,10 +28,10 @@ func testDaemon(t *testing.T) *daemon {
 func begin(t *testing.T, d *daemon) (net.Conn, *api.Lines) {
 	t.Helper()
 	here, there := net.Pipe()
-	over := make(chan struct{})
+	s, over := d.newSession(there), make(chan struct{})
 	go func() {
 		defer close(over)
-		_ = d.session(there)
+		_ = s.serve()
 	}()
 	t.Cleanup(func() {
 		_ = here.Close()
