@@ -41,7 +41,7 @@ func (w *World) Send(ctx context.Context, ref actors.Ref, to net.Conn) error {
 	defer context.AfterFunc(ctx, func() { _ = to.SetDeadline(time.Unix(1, 0)) })() // unblocks
 	sink := tree.Into(to)
 	err := tree.Send(ctx, path, func(p *guestwire.CopyPart) error {
-		if err := to.SetWriteDeadline(time.Now().Add(moveIdle)); err != nil {
+		if err := patient(ctx, to.SetWriteDeadline); err != nil {
 			return err
 		}
 		return sink(p)
@@ -59,7 +59,7 @@ func (w *World) Receive(ctx context.Context, from net.Conn) (string, error) {
 	err := os.MkdirAll(dir, 0o700)
 	if err == nil {
 		defer context.AfterFunc(ctx, func() { _ = from.SetDeadline(time.Unix(1, 0)) })()
-		err = receive(filepath.Join(dir, disk.FileName), from)
+		err = receive(ctx, filepath.Join(dir, disk.FileName), from)
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -79,12 +79,18 @@ func newStage() string {
 
 func (w *World) stage(name string) string { return filepath.Join(w.Stages, name) }
 
+// patient gives the other side its time for one more step. Where ctx ended just
+// before, the deadline that said so is overwritten: therefore it is asked behind that.
+func patient(ctx context.Context, limit func(time.Time) error) error {
+	return errors.Join(limit(time.Now().Add(moveIdle)), context.Cause(ctx))
+}
+
 // receive writes a disk, synced. Two machines' disks never have one identity.
-func receive(path string, from net.Conn) error {
+func receive(ctx context.Context, path string, from net.Conn) error {
 	next := tree.From(from)
 	unseen := int64(spaceStep) // bytes since the last look at the space that is left
 	err := tree.Receive(tree.Target{Path: path}, func() (*guestwire.CopyPart, error) {
-		if err := from.SetReadDeadline(time.Now().Add(moveIdle)); err != nil {
+		if err := patient(ctx, from.SetReadDeadline); err != nil {
 			return nil, err
 		}
 		p, err := next()
