@@ -58,8 +58,10 @@ func (m *machine) handOver() error {
 		return fmt.Errorf("start the agent beside %s: %w", m.init.path, err)
 	}
 	if m.init.kind == initSystemd {
-		if err := spareConsoles(systemUnits); err != nil {
-			m.log.Warn("set up", "what", "the agent's console", "err", err)
+		for what, set := range map[string]func(string) error{"the agent's console": spareConsoles, "halt": haltPowersOff} {
+			if err := set(systemUnits); err != nil {
+				m.log.Warn("set up", "what", what, "err", err)
+			}
 		}
 	}
 	m.log.Info("handing over", "init", m.init.path, "kind", m.init.kind, "phases", m.phases.all())
@@ -133,6 +135,19 @@ func spareConsoles(units string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// haltPowersOff makes systemd's halt its poweroff, as a busybox init's is: a halted
+// kernel answers nobody, and nobody can tell it from one that hangs.
+func haltPowersOff(units string) error {
+	if err := os.MkdirAll(units, 0o755); err != nil {
+		return err
+	}
+	err := os.Symlink("/lib/systemd/system/poweroff.target", filepath.Join(units, "halt.target"))
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	return err
 }
 
 // Beside is the agent beside the distribution's init, for as long as that lets it

@@ -1,16 +1,17 @@
 package agent
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 )
 
-// TestSpareConsoles: what is masked is masked for this boot, and once more is no fault.
-func TestSpareConsoles(t *testing.T) {
+// TestUnitsOfThisBoot: login prompts are masked, halt is poweroff; once more is no fault.
+func TestUnitsOfThisBoot(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "systemd/system")
 	for range 2 {
-		if err := spareConsoles(dir); err != nil {
+		if err := errors.Join(spareConsoles(dir), haltPowersOff(dir)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -18,5 +19,8 @@ func TestSpareConsoles(t *testing.T) {
 		if to, err := os.Readlink(filepath.Join(dir, unit)); err != nil || to != "/dev/null" {
 			t.Errorf("%s: %q, %v", unit, to, err)
 		}
+	}
+	if to, err := os.Readlink(filepath.Join(dir, "halt.target")); err != nil || filepath.Base(to) != "poweroff.target" {
+		t.Errorf("halt is %q, %v", to, err)
 	}
 }

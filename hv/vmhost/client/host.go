@@ -185,8 +185,11 @@ func (h *Host) call(ctx context.Context, req api.Request, f *os.File) (*conn, er
 	}
 	_ = u.Close()
 	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil && (req.Op == api.OpDial || req.Op == api.OpBridge):
+		// The VM host answers when the guest has: who of them is silent can't be told.
+		return nil, fmt.Errorf("port %d of the guest does not answer: %w", req.Port, context.Cause(ctx))
 	case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil:
-		return nil, fmt.Errorf("%w: %s: %w", ErrMute, req.Op, ctx.Err())
+		return nil, fmt.Errorf("%w: %s: %w", ErrMute, req.Op, context.Cause(ctx))
 	case cutOff(err):
 		return nil, fmt.Errorf("%w: %s: %w", ErrGone, req.Op, err)
 	}
