@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -102,6 +103,30 @@ func TestCloseSendsWhatWasSaid(t *testing.T) {
 	}
 }
 
+// A socket that somebody else put in the place of ours is not ours to remove.
+func TestCloseLeavesTheNextSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a", "b.sock")
+	first, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	next, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := net.Dial("unix", path); err != nil {
+		t.Errorf("the next one is gone: %v", err)
+	} else if err := errors.Join(c.Close(), next.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestListen(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a", "b.sock")
@@ -117,8 +142,7 @@ func TestListen(t *testing.T) {
 	if _, err := Listen(path); !errors.Is(err, ErrInUse) {
 		t.Errorf("a served socket: %v, want ErrInUse", err)
 	}
-	lis.(*net.UnixListener).SetUnlinkOnClose(false)
-	if err := lis.Close(); err != nil {
+	if err := lis.(*ownSocket).UnixListener.Close(); err != nil { // as if it had died
 		t.Fatal(err)
 	}
 	lis, err = Listen(path) // a stale one is replaced
@@ -127,6 +151,9 @@ func TestListen(t *testing.T) {
 	}
 	if err := lis.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a closed socket is there still: %v", err)
 	}
 }
 

@@ -34,14 +34,37 @@ func Listen(path string) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	lis, err := net.Listen("unix", path)
+	lis, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("endpoint: listen: %w", err)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("endpoint: listen: %w", err), lis.Close())
 	}
-	return lis, nil
+	made, err := os.Lstat(path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("endpoint: listen: %w", err), lis.Close())
+	}
+	lis.SetUnlinkOnClose(false)
+	return &ownSocket{lis, path, made}, nil
+}
+
+// ownSocket takes its file away when it is closed, and no other: a service manager
+// may have put a socket in its place.
+type ownSocket struct {
+	*net.UnixListener
+	path string
+	made fs.FileInfo
+}
+
+// Close implements net.Listener.
+func (s *ownSocket) Close() error {
+	if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.made) {
+		if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(fmt.Errorf("endpoint: close: %w", err), s.UnixListener.Close())
+		}
+	}
+	return s.UnixListener.Close()
 }
 
 // privateDir makes a directory 0700. It never tightens a shared one such as

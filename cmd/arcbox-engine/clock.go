@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +28,7 @@ func (realClock) AfterFunc(d time.Duration, f func()) func() bool { return time.
 // lockHome makes this the only engine of its data directory, for as long as
 // the returned file is open. Where there is one already, next is the command to try.
 func lockHome(h home.Home, next string) (*os.File, error) {
-	path := filepath.Join(h.Data, "engine.lock")
+	path := h.Lock()
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)

@@ -51,6 +51,9 @@ func serve(ctx context.Context, h home.Home, s settings) (err error) {
 		}
 	}
 	lock, err := lockHome(h, "arcbox engine status")
+	if err != nil && handOver(h.Lock(), log) {
+		lock, err = lockHome(h, "arcbox engine status")
+	}
 	if err != nil {
 		return err
 	}

@@ -129,3 +129,39 @@ func TestService(t *testing.T) {
 		return list["a"].State == "Running" && list["b"].State == "Running"
 	})
 }
+
+// TestServiceAfterAnEngineByHand: as a host boots, a command may start an engine before
+// the service manager has its sockets in place. That engine gives way to the
+// service's, takes nothing of it along, and machines run on.
+func TestServiceAfterAnEngineByHand(t *testing.T) {
+	b := newBed(t)
+	b.ok("engine", "start", "--allow-sim")
+	b.ok("create", "a", "--backend", "sim")
+	b.ok("start", "a")
+	byHand, boot := b.engine().PID, b.bootID("a")
+	for _, name := range []string{"engine.sock", "tickets.sock"} { // as systemd does where one is in its way
+		if err := os.Remove(filepath.Join(b.home, "run", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := newKeeper(b)
+	service := k.start()
+	k.hear("READY=1")
+	if now := b.engine(); now.PID == byHand {
+		t.Errorf("the engine that was started by hand, %d, still answers", byHand)
+	}
+	if again := b.bootID("a"); again != boot {
+		t.Errorf("boot id %s, before: %s", again, boot)
+	}
+	other := k.start() // the service's own gives way to nobody
+	if r := other.wait(); r.code != 4 || !strings.Contains(r.err, "an engine runs already") {
+		t.Errorf("a second engine of the service: exit %d, %s", r.code, r.err)
+	}
+	if err := service.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	service.wait()
+	for _, f := range k.sockets { // else nobody would start the next one
+		_ = f.Close()
+	}
+}

@@ -102,7 +102,7 @@ var table = map[string]row{
 		"actors/client", "actors/wire", "cmd/internal/home", "cmd/internal/service", "guest", "guest/archive", "guest/boot", "guest/disk", "guest/files", "guest/image", "guest/image/pull", "guest/image/rootfs", "guest/kernel", "guest/tree", "guest/wire",
 	}},
 	"cmd/arcbox-engine": {tests: []string{"actors/client"}, may: []string{
-		"actors", "actors/endpoint", "actors/endpoint/trust", "actors/hosts", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "guest/image", "guest/kernel", "hv", "journal",
+		"actors", "actors/endpoint", "actors/endpoint/trust", "actors/hosts", "actors/wire", "cmd/internal/home", "fsm", "guest/boot", "guest/image", "guest/kernel", "hv", "hv/process", "journal",
 	}},
 	"cmd/arcbox-netd":   {may: []string{"hv/network/netd"}},
 	"cmd/arcbox-vmhost": {may: []string{"hv", "hv/qemu", "hv/sim", "hv/virtiofs", "hv/vmhost", "hv/vz"}},

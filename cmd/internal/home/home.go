@@ -112,6 +112,9 @@ func (h Home) Socket() string { return filepath.Join(h.Run, "engine.sock") }
 // Tickets is where one-time tickets are turned into connections.
 func (h Home) Tickets() string { return filepath.Join(h.Run, "tickets.sock") }
 
+// Lock is the file that an engine holds locked.
+func (h Home) Lock() string { return filepath.Join(h.Data, "engine.lock") }
+
 // Journal is the journal's directory.
 func (h Home) Journal() string { return filepath.Join(h.Data, "journal") }
 

@@ -1,16 +1,15 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/arcboxlabs/arcbox-engine/hv/process"
 )
 
 // holdPause is between two looks at who holds the lock. A process that is
@@ -124,16 +123,12 @@ func killHolders(ctx context.Context, p Place, before error) (bool, error) {
 	if err := unix.Lstat(p.lockPath(), &lock); err != nil {
 		return false, errors.Join(before, fmt.Errorf("lock: %w", err))
 	}
-	entries, err := os.ReadDir("/proc")
+	holders, err := process.Holders(&lock)
 	if err != nil {
 		return false, errors.Join(before, err)
 	}
 	pidfds := map[int]int{}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid <= 1 || pid == os.Getpid() || !holds(pid, &lock) {
-			continue
-		}
+	for _, pid := range holders {
 		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
 			pidfds[pid] = fd
 			defer func() { _ = unix.Close(fd) }()
@@ -147,32 +142,11 @@ func killHolders(ctx context.Context, p Place, before error) (bool, error) {
 	}
 	killed := false
 	for pid, fd := range pidfds {
-		if !holds(pid, &lock) {
+		if !process.Holds(pid, &lock) {
 			continue
 		}
 		ok, err := kill(ctx, fd)
 		killed, before = killed || ok, errors.Join(before, err)
 	}
 	return killed, before
-}
-
-// holds tells whether a process has the lock file open through a descriptor
-// that has the lock. Who only reads the file is left alone.
-func holds(pid int, lock *unix.Stat_t) bool {
-	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	fds, err := os.ReadDir(filepath.Join(dir, "fd"))
-	if err != nil {
-		return false // another user's, or gone
-	}
-	for _, fd := range fds {
-		info, err := os.ReadFile(filepath.Join(dir, "fdinfo", fd.Name()))
-		if err != nil || !bytes.Contains(info, []byte("FLOCK")) {
-			continue
-		}
-		var st unix.Stat_t
-		if unix.Stat(filepath.Join(dir, "fd", fd.Name()), &st) == nil && st.Dev == lock.Dev && st.Ino == lock.Ino {
-			return true
-		}
-	}
-	return false
 }
