@@ -11,8 +11,9 @@ import (
 func newCreate(a *app) *cobra.Command {
 	var s specFlags
 	cmd := &cobra.Command{
-		Use:   "create [NAME]",
-		Short: "Create a machine",
+		Use:        "create [NAME]",
+		SuggestFor: []string{"launch", "init"},
+		Short:      "Create a machine",
 		Long: "Create a machine, without starting it; the default one where none is named. Its name is\n" +
 			"free again once it is removed; upper and lower case are the same name. With an image\n" +
 			"it is a whole system with a disk of its own; without, a kernel and a rescue userland.",

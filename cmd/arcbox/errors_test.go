@@ -54,6 +54,8 @@ func TestBadInput(t *testing.T) {
 	}{
 		{"lst", []string{"unknown command", "list", "arcbox help"}},
 		{"engine strt", []string{"unknown command", "did you mean start or stop?", "arcbox help engine"}},
+		{"kill web", []string{"unknown command", "did you mean stop?"}},
+		{"stop web --force --no-kill", []string{"--kill and --no-kill"}},
 		{"journal wy", []string{"unknown command", "arcbox journal --machine wy", "arcbox help journal"}},
 		{"list --bogus", []string{"--bogus", "arcbox help list"}},
 		{"list x", []string{"no argument", "arcbox help list"}},

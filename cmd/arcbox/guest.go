@@ -51,14 +51,14 @@ func (a *app) withGuest(ctx context.Context, name string, do func(context.Contex
 	defer cancel()
 	c, err := a.guest(reach, e, name)
 	if err != nil {
-		return orCause(reach, err)
+		return lost(name, orCause(reach, err))
 	}
 	defer c.Close()         //nolint:errcheck // done with it
 	debug.SetGCPercent(100) // no short command any more: what flows should not pile up as garbage
 	return lost(name, orCause(ctx, do(ctx, c)))
 }
 
-// lost says where it stands why a machine's agent is gone in the middle of a talk.
+// lost says where it stands why a machine's agent is gone before or in a talk.
 func lost(name string, err error) error {
 	if !errors.Is(err, guest.ErrGone) {
 		return err

@@ -20,8 +20,9 @@ import (
 func newInspect(a *app) *cobra.Command {
 	limit := limitValue(diskUseTime)
 	cmd := &cobra.Command{
-		Use:   "inspect [NAME...]",
-		Short: "Show everything that is known of machines",
+		Use:        "inspect [NAME...]",
+		SuggestFor: []string{"status", "show"},
+		Short:      "Show everything that is known of machines",
 		Long: "Show everything that is known of machines (the default one where none is named).\n" +
 			"--format json prints one object, of several machines or --all an array; a template a\n" +
 			"line for each. How full the disk of a machine that runs is, its guest is asked: where\n" +

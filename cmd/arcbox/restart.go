@@ -20,7 +20,7 @@ func newRestart(a *app) *cobra.Command {
 	}
 	chosen := a.machinesFlag(cmd, 0)
 	cmd.Flags().Var(&stopLimit, "timeout", "time for the guest to shut down; past it it is killed")
-	cmd.Flags().BoolVar(&kill, "kill", false, "kill it at once")
+	killFlag(cmd, &kill)
 	addStartTimeout(cmd, &startLimit, "start-timeout")
 	oneOf(cmd, "kill", "timeout")
 	cmd.RunE = a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {

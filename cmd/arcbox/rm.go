@@ -11,9 +11,10 @@ import (
 func newRemove(a *app) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use:     "rm NAME...",
-		Aliases: []string{"delete", "remove"},
-		Short:   "Remove machines and their disks",
+		Use:        "rm NAME...",
+		SuggestFor: []string{"destroy", "purge"},
+		Aliases:    []string{"delete", "remove"},
+		Short:      "Remove machines and their disks",
 		Long: "Remove machines and all that belongs to them, for good. Only their history stays\n" +
 			"in the journal. A machine that runs is removed with --force only, which kills it;\n" +
 			"one that is protected (arcbox protect) not at all, exit 7.",

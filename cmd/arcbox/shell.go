@@ -11,8 +11,9 @@ func newShell(a *app) *cobra.Command {
 	x := execFlags{login: true}
 	var start bool
 	cmd := &cobra.Command{
-		Use:   "shell [NAME] [flags] [-- PROGRAM [ARG...]]",
-		Short: "Open a shell in a machine",
+		Use:        "shell [NAME] [flags] [-- PROGRAM [ARG...]]",
+		SuggestFor: []string{"console", "attach", "enter", "login"},
+		Short:      "Open a shell in a machine",
 		Long: "Open the login shell of a user in a machine (the default one where none is named), in the\n" +
 			"user's home, or have that shell run a program, whose arguments it takes as they are.\n" +
 			"Where standard input and output are a terminal, the shell has one too, as with\n" +

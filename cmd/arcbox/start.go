@@ -16,8 +16,9 @@ const defaultStartTime = 60 * time.Second
 func newStart(a *app) *cobra.Command {
 	limit, until := limitValue(defaultStartTime), ""
 	cmd := &cobra.Command{
-		Use:   "start [NAME...]",
-		Short: "Start machines, and wait until they are usable",
+		Use:        "start [NAME...]",
+		SuggestFor: []string{"boot"},
+		Short:      "Start machines, and wait until they are usable",
 		Long: "Start machines (the default one where none is named) and wait until each is Running, which means\n" +
 			"that its agent answers; with --wait booted, until the init of its image is ready; with\n" +
 			"--wait provisioned, until its set-up has a result, and exit 1 where that failed.\n" +
