@@ -16,8 +16,11 @@ func (t *story) advice() []*wire.Advice {
 	case m.Stray != nil:
 		a.add("arcbox stop %s", "end the VM that should not run; then it can be started again")
 		a.add("arcbox rm -f %s", "end that VM, and remove the machine")
-	case paused(m.health()):
-		a.add("df -h "+t.s.Home, "where the host's disk is full; the machine goes on by itself when there is room")
+	case m.Paused() && m.State == fsm.Running:
+		a.add("arcbox resume %s", "have its guest go on")
+	case hostPaused(m.health()):
+		a.add("df -h "+t.s.Home, "where the host's disk is full")
+		a.add("arcbox resume %s", "have its guest go on, when there is room")
 	default:
 		t.adviseOn(a)
 	}

@@ -46,6 +46,8 @@ func init() {
 			fsm.Created: (*machine).provisionAgain, fsm.Stopped: (*machine).provisionAgain,
 			fsm.Starting: (*machine).provisionAgain, fsm.Running: (*machine).provisionAgain, fsm.Stopping: (*machine).provisionAgain,
 		},
+		verbPause:  {fsm.Running: (*machine).pauseAsked},
+		verbResume: {fsm.Running: (*machine).resumeAsked},
 		verbClone:  {fsm.Created: (*machine).clone, fsm.Stopped: (*machine).clone},
 		verbRename: {fsm.Created: (*machine).rename, fsm.Stopped: (*machine).rename},
 		verbExport: {fsm.Created: (*machine).export, fsm.Stopped: (*machine).export},
@@ -132,6 +134,8 @@ func (m *machine) conflict(c *command) error {
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox stop "+m.ref.Name, "machine %q is %s: only one that does not run can be renamed", m.ref.Name, st.State)
 	case c.verb == verbExport:
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox stop "+m.ref.Name, "machine %q is %s: only one that is stopped can be exported", m.ref.Name, st.State)
+	case (c.verb == verbPause || c.verb == verbResume) && !st.State.Live():
+		return refuse(wire.Code_CODE_CONFLICT, "arcbox start "+m.ref.Name, "machine %q is %s: only one that is Running can be paused and resumed", m.ref.Name, st.State)
 	case c.verb == verbOpen:
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox start "+m.ref.Name, "machine %q is %s: it has no guest to talk to", m.ref.Name, st.State)
 	default:
@@ -269,6 +273,9 @@ func taken(wanted, name string) error {
 }
 
 func (m *machine) already(c *command) error {
+	if err := m.asleep("it runs already, and its guest is held still"); err != nil {
+		return err
+	}
 	m.finish(c, "it was running already")
 	return nil
 }

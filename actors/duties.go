@@ -31,7 +31,7 @@ func (m *machine) reconcile() {
 		return // whatever else is owed needs to know how the launch ended
 	}
 	for _, d := range owed {
-		if m.work[d] == nil && !(d.Kind == fsm.DutyStart && m.spoken()) {
+		if m.work[d] == nil && !(d.Kind == fsm.DutyStart && m.spoken()) && !m.turning(d) {
 			begins[d.Kind](m, d)
 		}
 	}
@@ -73,6 +73,8 @@ func init() {
 
 		fsm.DutyGrow:      (*machine).beginGrow,
 		fsm.DutyProvision: (*machine).beginProvision,
+		fsm.DutyPause:     (*machine).beginPause,
+		fsm.DutyResume:    (*machine).beginResume,
 		fsm.DutyStop:      (*machine).beginStop,
 		fsm.DutyStart:     (*machine).beginStart,
 		fsm.DutyRemove:    (*machine).beginRemove,

@@ -61,7 +61,7 @@ func (m *machine) growNow(msg *wire.SetMachine) bool {
 // mayGrow tells whether a disk that was set can become what it is to be now.
 func (m *machine) mayGrow(msg *wire.SetMachine) bool {
 	st := m.state()
-	return msg.GetDisk() != 0 && st.State == fsm.Running && st.OwesGrow()
+	return msg.GetDisk() != 0 && st.State == fsm.Running && st.OwesGrow() && !st.Paused()
 }
 
 // growing tells whether it is on its way there.

@@ -78,6 +78,8 @@ const (
 	verbOpen    verb = "open"
 	verbLog     verb = "log"
 	verbExport  verb = "export"
+	verbPause   verb = "pause"
+	verbResume  verb = "resume"
 )
 
 // command is a request on its way through the engine.
@@ -101,7 +103,7 @@ var verbs = map[string]verb{
 	"CreateMachine": verbCreate, "StartMachine": verbStart, "StopMachine": verbStop,
 	"RestartMachine": verbRestart, "RemoveMachine": verbRemove, "AwaitMachine": verbAwait,
 	"SetMachine": verbSet, "ProvisionMachine": verbAgain, "RenameMachine": verbRename, "CloneMachine": verbClone, "OpenGuest": verbOpen, "OpenLog": verbLog,
-	"ExportMachine": verbExport,
+	"ExportMachine": verbExport, "PauseMachine": verbPause, "ResumeMachine": verbResume,
 }
 
 // commandOf reads a command for one machine out of an actor's context, nil

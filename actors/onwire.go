@@ -172,6 +172,9 @@ var duties = map[fsm.DutyKind]string{
 	fsm.DutyStart:   "it is started again",
 	fsm.DutyRemove:  "it is removed",
 
+	fsm.DutyPause:  "its guest is held still until somebody resumes it; what else is owed waits",
+	fsm.DutyResume: "its guest is let go on",
+
 	fsm.DutyProvision: "its guest is being set up, and says what came of it",
 
 	fsm.DutyClean: "its directory is deleted",
@@ -196,7 +199,7 @@ func (s *shared) by(m fsm.Machine, d fsm.Duty) time.Time {
 		return now.Add(m.Stop.Deadline.Until(at))
 	case fsm.DutyStart:
 		return d.NotBefore
-	case fsm.DutyLaunch, fsm.DutyWatch, fsm.DutyMonitor, fsm.DutyBooted, fsm.DutyGrow, fsm.DutyProvision, fsm.DutyRemove, fsm.DutyClean, fsm.DutyStray:
+	case fsm.DutyLaunch, fsm.DutyWatch, fsm.DutyMonitor, fsm.DutyBooted, fsm.DutyGrow, fsm.DutyPause, fsm.DutyResume, fsm.DutyProvision, fsm.DutyRemove, fsm.DutyClean, fsm.DutyStray:
 	}
 	return time.Time{}
 }

@@ -56,7 +56,10 @@ type Options struct {
 	// AgentOf is the build of the agent that a machine would be given today, launched as
 	// that spec says and with a kernel of that name; "" = nobody knows. It waits for
 	// nobody. nil = nobody knows of any.
-	AgentOf  func(spec fsm.Spec, kernel string) string
+	AgentOf func(spec fsm.Spec, kernel string) string
+	// Hold has a guest held still, or go on; what is so already stays so. A VM that
+	// can't is ErrNoPause, and so is nil.
+	Hold     func(ctx context.Context, ref Ref, still bool) error
 	Limits   Limits
 	AllowSim bool
 	Version  string
@@ -138,6 +141,9 @@ func (o *Options) fill() {
 	}
 	if o.Grow == nil {
 		o.Grow = func(context.Context, Ref, int64) error { return errors.New("this engine has no way to") }
+	}
+	if o.Hold == nil {
+		o.Hold = func(context.Context, Ref, bool) error { return ErrNoPause }
 	}
 	if o.Stopped == nil {
 		o.Stopped = func() {}

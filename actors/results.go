@@ -61,6 +61,10 @@ func (m *machine) dutyDone(w *work, result any) {
 		m.usurped(r.sight)
 	case diskGrown:
 		m.growDone(w, r)
+	case unpaused:
+		m.notHeldStill(r)
+	case resumed:
+		m.resumeDone(r)
 	case ready:
 		m.shares = r.shares.errs
 		m.judgeDisk(&r.fact)
@@ -297,6 +301,8 @@ func (m *machine) workSaid(d workSaid) {
 		m.health(fsm.HealthUnknown, s.why)
 	case checked:
 		m.checked(s.err)
+	case held:
+		m.stillHeld(s)
 	case shutdown:
 		if s.err != nil {
 			m.Log.Warn("shutdown", "machine", m.ref.Name, "err", s.err)
@@ -326,6 +332,9 @@ func (m *machine) vmSaid(s vmSaid) {
 		m.rebooted()
 		m.checkSooner()
 	case VMPaused:
+		if m.state().Launch.Pause != nil {
+			break
+		}
 		m.health(fsm.HealthDegraded, pausedWhy+s.why)
 	case VMResumed:
 		m.well()
@@ -357,16 +366,28 @@ func (m *machine) checked(err error) {
 			m.askShares()
 		}
 	case err != nil && (h.Level == fsm.HealthOK || h == well || h.Why == m.trouble()): // nothing worse was told
-		m.health(fsm.HealthDegraded, "its agent does not answer: "+err.Error())
+		m.health(fsm.HealthDegraded, noAnswer+err.Error())
 	}
 }
+
+// noAnswer begins the health of a guest whose agent was asked in vain.
+const noAnswer = "its agent does not answer: "
 
 // well records that the VM and its agent answer. A shutdown that was begun and
 // not finished can't be taken back by that.
 func (m *machine) well() {
+	if l := m.state().Launch; l != nil && l.Pause != nil {
+		return // whoever has it done says what came of it
+	}
+	h := m.wellNow()
+	m.health(h.Level, h.Why)
+}
+
+// wellNow is the health of a machine whose agent answers, with what else is wrong.
+func (m *machine) wellNow() fsm.Health {
 	h := m.state().WellHealth()
 	if why := m.trouble(); h.Level == fsm.HealthOK && why != "" {
 		h = fsm.Health{Level: fsm.HealthDegraded, Why: why}
 	}
-	m.health(h.Level, h.Why)
+	return h
 }

@@ -88,6 +88,9 @@ func (m *machine) answerSets() {
 func (m *machine) taken(c *command) string {
 	st, msg := m.state(), c.msg.(*wire.SetMachine)
 	later := pending(st)
+	if later != "" && st.OwesGrow() && st.Paused() {
+		later += " (the disk when it is resumed)"
+	}
 	if later != "" && m.growWhy != "" && st.OwesGrow() {
 		later += " (the disk did not grow while it runs: " + m.growWhy + ")"
 	}

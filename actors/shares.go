@@ -103,7 +103,7 @@ func (s *shared) knowShares(ctx context.Context, ref Ref, launch string, spec fs
 // way may be too old.
 func (m *machine) askShares() {
 	st := m.state()
-	if st.Launch == nil || !fsm.May(st.State, fsm.KindRebooted) || len(shareNames(st.LaunchSpec())) == 0 {
+	if st.Launch == nil || st.Paused() || !fsm.May(st.State, fsm.KindRebooted) || len(shareNames(st.LaunchSpec())) == 0 {
 		return
 	}
 	if m.odd["shares"] != nil {

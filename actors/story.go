@@ -77,7 +77,7 @@ var sentences = map[fsm.State]func(*story) string{
 var afterwards = map[fsm.State][]func(*story) string{
 	fsm.Created:  {(*story).renamed, (*story).health, (*story).disk},
 	fsm.Starting: {(*story).changed, (*story).denied, (*story).health},
-	fsm.Running:  {(*story).diskFound, (*story).changed, (*story).setUp, (*story).denied, (*story).health},
+	fsm.Running:  {(*story).diskFound, (*story).held, (*story).changed, (*story).setUp, (*story).denied, (*story).health},
 	fsm.Stopping: {(*story).changed, (*story).denied, (*story).health},
 	fsm.Stopped:  {(*story).whileDown, (*story).next, (*story).renamed, (*story).health, (*story).disk},
 }
@@ -231,14 +231,23 @@ func (t *story) health() string {
 		return ""
 	}
 	s := fmt.Sprintf("Its health is %s: %s", h.Level, h.Why)
-	if paused(h) {
-		s += "; that is so most often because the host's disk is full, and it goes on by itself when there is room"
+	if hostPaused(h) {
+		s += "; that is so most often because the host's disk is full"
 	}
 	return s
 }
 
-// paused tells whether a VM waits for its host's disk.
-func paused(h fsm.Health) bool { return strings.HasPrefix(h.Why, pausedWhy) }
+// held says since when somebody wants the guest held still.
+func (t *story) held() string {
+	if !t.m.Paused() {
+		return ""
+	}
+	p := t.m.Launch.Pause
+	return fmt.Sprintf("%s had its guest paused %s ago", somebody(p.Principal), t.now.Sub(p.Time).Round(time.Second))
+}
+
+// hostPaused tells whether a VM waits for its host's disk.
+func hostPaused(h fsm.Health) bool { return strings.HasPrefix(h.Why, pausedWhy) }
 
 // disk tells of the host's disk where that is why a machine can't be started.
 func (t *story) disk() string {

@@ -15,6 +15,9 @@ const maxTail = 64 << 20
 // openGuest authorises a connection to the guest. The bytes flow on a second
 // connection, which is handed to the VM host, so that they survive the engine.
 func (m *machine) openGuest(c *command) error {
+	if err := m.asleep("its guest answers nobody"); err != nil {
+		return err
+	}
 	port := c.msg.(*wire.OpenGuest).GetPort()
 	if port == 0 {
 		port = hv.AgentPort

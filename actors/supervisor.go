@@ -280,19 +280,41 @@ func (s *supervisor) forward(ctx actor.Context) {
 
 // doneBefore answers a request that was carried out before for a machine that
 // is removed by now. Its stop and its removal came true by that; a start only
-// if it was ready in between.
+// if it was ready in between, and a pause if its health told of it.
 func (s *shared) doneBefore(v verb, o journal.Outcome, name string) (any, error) {
-	if v == verbStart || v == verbRestart {
-		es, err := s.Journal.Query(journal.Query{Machine: o.Machine, After: o.Seq, Kinds: []fsm.Kind{fsm.KindReady}, Limit: 1})
+	if sign, ok := signs[v]; ok {
+		es, err := s.Journal.Query(journal.Query{Machine: o.Machine, After: o.Seq, Kinds: sign.kinds, Limit: 1})
 		if err != nil {
 			return nil, fmt.Errorf("what became of the request: %w", err)
 		}
-		if len(es) == 0 {
-			return nil, refuse(wire.Code_CODE_CONFLICT, "arcbox journal why "+name, "machine %q was removed before it was Running", name)
+		if len(es) == 0 || !sign.is(es[0].Fact) {
+			return nil, refuse(wire.Code_CODE_CONFLICT, "arcbox journal why "+name, "machine %q was removed before it %s", name, sign.what)
 		}
 	}
 	return &wire.Done{Seq: o.Seq, Repeated: true}, nil
 }
+
+// sign is the first record of some kinds that shows that a request came true.
+type sign struct {
+	kinds []fsm.Kind
+	is    func(fsm.Fact) bool
+	what  string
+}
+
+var signs = map[verb]sign{verbStart: wasReady, verbRestart: wasReady, verbPause: wasPaused, verbResume: wentOn}
+
+var (
+	wasReady  = sign{[]fsm.Kind{fsm.KindReady}, func(fsm.Fact) bool { return true }, "was Running"}
+	turns     = []fsm.Kind{fsm.KindHealthChanged, fsm.KindPauseRequested, fsm.KindResumeRequested, fsm.KindExited, fsm.KindRepaired}
+	wasPaused = sign{turns, func(f fsm.Fact) bool {
+		h, ok := f.(*fsm.HealthChangedFact)
+		return ok && h.Health.Level == fsm.HealthPaused
+	}, "was paused"}
+	wentOn = sign{turns, func(f fsm.Fact) bool {
+		h, ok := f.(*fsm.HealthChangedFact)
+		return ok && h.Health.Level != fsm.HealthPaused && h.Health.Level != fsm.HealthUnknown
+	}, "went on"}
+)
 
 func (s *supervisor) inspect(ctx actor.Context, msg *wire.InspectMachine) {
 	seen, ok := s.view.Named(msg.GetName())

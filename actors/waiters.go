@@ -33,6 +33,14 @@ var outcomes = map[verb]map[fsm.Kind]func(*machine, *waiter) proto.Message{
 		fsm.KindStopAbandoned: abandoned, fsm.KindStopTightened: overtakenUnlessOwed, fsm.KindDesiredChanged: overtaken,
 		fsm.KindRemoved: vanished,
 	},
+	verbPause: {
+		fsm.KindHealthChanged: heldStill, fsm.KindResumeRequested: notHeld, fsm.KindStopRequested: overtaken,
+		fsm.KindExited: failed, fsm.KindRepaired: failed, fsm.KindRemoved: vanished,
+	},
+	verbResume: {
+		fsm.KindHealthChanged: goesOn, fsm.KindPauseRequested: goesOn, fsm.KindStopRequested: overtaken,
+		fsm.KindExited: failed, fsm.KindRepaired: failed, fsm.KindRemoved: vanished,
+	},
 	verbRemove: {fsm.KindRemoved: done},
 	verbSet: { // only one that has a disk grow waits
 		fsm.KindSpecChanged: setDone, fsm.KindStopRequested: setBefore, fsm.KindExited: setBefore, fsm.KindRepaired: setBefore,
@@ -49,6 +57,8 @@ var standings = map[verb]map[fsm.State]func(*machine, *waiter) proto.Message{
 	verbSet: {
 		fsm.Created: setBefore, fsm.Starting: setBefore, fsm.Running: setBefore, fsm.Stopping: setBefore, fsm.Stopped: setBefore,
 	},
+	verbPause:  {fsm.Running: heldStill, fsm.Stopping: overtaken, fsm.Stopped: failed},
+	verbResume: {fsm.Running: goesOn, fsm.Stopping: overtaken, fsm.Stopped: failed},
 	verbClone:  {fsm.Created: done, fsm.Starting: done, fsm.Running: done, fsm.Stopping: done, fsm.Stopped: done},
 	verbRename: {fsm.Created: done, fsm.Starting: done, fsm.Running: done, fsm.Stopping: done, fsm.Stopped: done},
 	verbAgain:  {fsm.Created: done, fsm.Starting: done, fsm.Running: done, fsm.Stopping: done, fsm.Stopped: done},

@@ -46,6 +46,7 @@ func can(m *Seen) []string {
 		command string
 	}{
 		{verbStart, "arcbox start %s"}, {verbStop, "arcbox stop %s"}, {verbStop, "arcbox stop --kill %s"},
+		{verbPause, "arcbox pause %s"}, {verbResume, "arcbox resume %s"},
 		{verbOpen, "arcbox exec %s -- sh"}, {verbLog, "arcbox logs %s"}, {verbRemove, "arcbox rm %s"},
 	} {
 		if !offers(c.v, m) {
@@ -70,7 +71,11 @@ func offers(v verb, m *Seen) bool {
 	case verbRemove, verbExport:
 		return !live
 	case verbOpen:
-		return live
+		return live && !m.Paused()
+	case verbPause:
+		return !m.Paused()
+	case verbResume:
+		return m.Paused() || hostPaused(m.health())
 	case verbLog:
 		return m.Dir
 	case verbCreate, verbRestart, verbSet, verbAgain, verbRename, verbClone, verbAwait:

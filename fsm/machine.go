@@ -78,6 +78,10 @@ type Launch struct {
 	Spec *Spec `cbor:"22,keyasint,omitempty" json:"spec,omitempty"`
 	// Denials are the first places that its policy kept it from.
 	Denials []Denial `cbor:"40,keyasint,omitempty" json:"denials,omitempty"`
+	// Pause is what was asked of its guest last; nil = nothing, or it goes on again.
+	Pause *Pause `cbor:"50,keyasint,omitempty" json:"pause,omitempty"`
+	// Unpaused says why the guest could not be held still when that was asked last.
+	Unpaused string `cbor:"51,keyasint,omitempty" json:"unpaused,omitempty"`
 }
 
 // Stop is the stop under way, or the one that the machine's end answered.
@@ -186,12 +190,16 @@ var folds = map[Kind]func(*Machine, Record){
 	KindAddressChanged: func(m *Machine, r Record) {
 		m.launch(func(l *Launch) { l.Address = r.Fact.(*AddressChangedFact).Address })
 	},
-	KindHealthChanged: func(m *Machine, r Record) { m.Health = r.Fact.(*HealthChangedFact).Health },
+	KindHealthChanged: foldHealthChanged,
 	KindStrayFound:    foldStrayFound,
 	KindProvisioned:   foldProvisioned,
 	KindRenamed:       func(m *Machine, r Record) { m.Name, m.Renamed = r.Name, r.Seq },
 	KindEgressDenied:  foldEgressDenied,
-	KindStrayGone:     func(m *Machine, _ Record) { m.Stray, m.Health = nil, Health{Level: HealthOK} },
+
+	KindPauseRequested:  foldPauseRequested,
+	KindResumeRequested: foldResumeRequested,
+
+	KindStrayGone: func(m *Machine, _ Record) { m.Stray, m.Health = nil, Health{Level: HealthOK} },
 }
 
 // launch changes a copy of the launch, so that older values of the machine
@@ -281,6 +289,9 @@ func foldStopRequested(m *Machine, r Record) {
 		NoKill: f.NoKill, Then: f.Then, Was: m.Desired, Time: r.Time,
 	}
 	m.want(r.Reason, wantedAfter(f.Then))
+	if f.Mode == StopGraceful && m.Paused() { // a guest that is held still can't shut down
+		m.resume(r)
+	}
 }
 
 func foldStopTightened(m *Machine, r Record) {

@@ -21,6 +21,9 @@ const (
 	DutyGrow DutyKind = "grow" // have the VM's disk grow while it runs
 
 	DutyProvision DutyKind = "provision" // have it set up, and record what came of it
+
+	DutyPause  DutyKind = "pause"  // have its guest held still
+	DutyResume DutyKind = "resume" // have it go on
 )
 
 // Duty is one thing owed. Two duties are the same where they are equal.
@@ -46,6 +49,9 @@ var owed = map[State]func(Machine) []Duty{
 		return []Duty{{Kind: DutyWatch, Seq: m.Launch.Seq}, {Kind: DutyReady, Seq: m.Launch.LaunchedSeq}}
 	},
 	Running: func(m Machine) []Duty {
+		if d, owes := m.owedPause(); owes { // nothing else comes to an end before
+			return []Duty{{Kind: DutyWatch, Seq: m.Launch.Seq}, d}
+		}
 		duties := []Duty{{Kind: DutyWatch, Seq: m.Launch.Seq}, {Kind: DutyMonitor, Seq: m.Launch.ReadySeq}}
 		if m.Spec.Image != "" && !m.Launch.Booted {
 			duties = append(duties, Duty{Kind: DutyBooted, Seq: max(m.Launch.ReadySeq, m.Launch.RebootSeq)})
@@ -59,7 +65,11 @@ var owed = map[State]func(Machine) []Duty{
 		return duties
 	},
 	Stopping: func(m Machine) []Duty {
-		return []Duty{{Kind: DutyWatch, Seq: m.Launch.Seq}, {Kind: DutyStop, Seq: m.Stop.Seq}}
+		duties := []Duty{{Kind: DutyWatch, Seq: m.Launch.Seq}, {Kind: DutyStop, Seq: m.Stop.Seq}}
+		if d, owes := m.owedPause(); owes && d.Kind == DutyResume {
+			duties = append(duties, d)
+		}
+		return duties
 	},
 	Created: owedStopped,
 	Stopped: owedStopped,

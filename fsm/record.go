@@ -36,6 +36,9 @@ const (
 	KindProvisioned    Kind = "provisioned"
 	KindRenamed        Kind = "renamed"
 	KindEgressDenied   Kind = "egress-denied"
+
+	KindPauseRequested  Kind = "pause-requested"
+	KindResumeRequested Kind = "resume-requested"
 )
 
 // Retired are kinds that no engine writes. They keep their row and their payload, so
@@ -189,8 +192,12 @@ var facts = map[Kind]func() Fact{
 	KindProvisioned:    func() Fact { return &ProvisionedFact{} },
 	KindRenamed:        func() Fact { return &RenamedFact{} },
 	KindEgressDenied:   func() Fact { return &EgressDeniedFact{} },
-	KindEngineStarted:  func() Fact { return &EngineStartedFact{} },
-	KindEngineStopped:  func() Fact { return &EngineStoppedFact{} },
+
+	KindPauseRequested:  func() Fact { return &PauseRequestedFact{} },
+	KindResumeRequested: func() Fact { return &ResumeRequestedFact{} },
+
+	KindEngineStarted: func() Fact { return &EngineStartedFact{} },
+	KindEngineStopped: func() Fact { return &EngineStoppedFact{} },
 }
 
 // NewFact returns an empty payload of a kind for a decoder to fill, or nil

@@ -60,6 +60,7 @@ const (
 	HealthOK       HealthLevel = "ok"
 	HealthDegraded HealthLevel = "degraded"
 	HealthUnknown  HealthLevel = "unknown"
+	HealthPaused   HealthLevel = "paused" // somebody has its guest held still
 )
 
 // Health is a level and, unless it is ok, the reason.

@@ -46,6 +46,8 @@ var Transitions = []Transition{
 	{KindProvisioned, []State{Running}, Stay, "its first-boot set-up has a result"},
 	{KindRenamed, []State{Created, Stopped}, Stay, "it has another name; the old one is free"},
 	{KindEgressDenied, []State{Starting, Running, Stopping}, Stay, "its policy kept its guest from a place, for the first time"},
+	{KindPauseRequested, []State{Running}, Stay, "its guest is to be held still"},
+	{KindResumeRequested, []State{Running}, Stay, "its guest is to go on"},
 }
 
 // ErrIllegal marks a record that Table 1 forbids.

@@ -27,7 +27,8 @@ import (
 //	6  renamed; disk-formatted of a machine that was never started; egress-denied;
 //	   a spec's automatic ports, sockets inwards, architecture, vsock and Rosetta;
 //	   what a machine is a clone of
-const format = 6
+//	7  pause-requested, resume-requested, and the health paused
+const format = 7
 
 // The versions of a record's value. These numbers are on disk: a number is
 // never given another meaning.

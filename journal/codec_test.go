@@ -42,6 +42,8 @@ var facts = []fsm.Fact{
 	&fsm.ProvisionedFact{Round: 1, Status: 3, Signal: 15, TimedOut: true, Interrupted: true, Error: "e", Took: time.Second, Tail: "t"},
 	&fsm.RenamedFact{From: "old"},
 	&fsm.EgressDeniedFact{Denial: fsm.Denial{Protocol: "tcp", To: "1.2.3.4:443"}},
+	&fsm.PauseRequestedFact{},
+	&fsm.ResumeRequestedFact{Why: "w"},
 	&fsm.EngineStartedFact{Version: "v", Boot: "b"},
 	&fsm.EngineStoppedFact{Machines: true},
 }

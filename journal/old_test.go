@@ -19,10 +19,10 @@ import (
 var makeOld = flag.String("make", "", "write testdata/VERSION anew: only before the first release of that format")
 
 // histories are those of each format.
-var histories = map[string]func() []fsm.Record{"v1": v1, "v2": v2, "v3": v3, "v4": v4, "v5": v5, "v6": v6}
+var histories = map[string]func() []fsm.Record{"v1": v1, "v2": v2, "v3": v3, "v4": v4, "v5": v5, "v6": v6, "v7": v7}
 
 // kindsNewIn are the kinds that older histories can't have.
-var kindsNewIn = map[string][]fsm.Kind{"v4": {fsm.KindProvisioned}, "v6": {fsm.KindRenamed, fsm.KindEgressDenied}}
+var kindsNewIn = map[string][]fsm.Kind{"v4": {fsm.KindProvisioned}, "v6": {fsm.KindRenamed, fsm.KindEgressDenied}, "v7": {fsm.KindPauseRequested, fsm.KindResumeRequested}}
 
 // TestOldJournalOpensForEver opens journals that older engines left behind when
 // they were killed. They must read the same with every engine to come: never write
@@ -267,6 +267,25 @@ func v6() []fsm.Record {
 			d := recordOf(&fsm.EgressDeniedFact{Denial: fsm.Denial{Protocol: "udp", To: "1.2.3.4:53"}})
 			d.Machine = r.Machine
 			recs = append(recs, d)
+		}
+	}
+	return recs
+}
+
+// v7 is one whose guests were held still, and went on.
+func v7() []fsm.Record {
+	var recs []fsm.Record
+	for _, r := range v6() {
+		if recs = append(recs, r); r.Kind != fsm.KindBooted {
+			continue
+		}
+		for _, f := range []fsm.Fact{
+			&fsm.PauseRequestedFact{}, &fsm.HealthChangedFact{Health: fsm.Health{Level: fsm.HealthPaused, Why: "by root"}},
+			&fsm.ResumeRequestedFact{Why: "w"}, &fsm.HealthChangedFact{Health: fsm.Health{Level: fsm.HealthOK}},
+		} {
+			p := recordOf(f)
+			p.Machine = r.Machine
+			recs = append(recs, p)
 		}
 	}
 	return recs

@@ -106,6 +106,7 @@ func (e *Engine) startActors() (*actors.Engine, error) {
 			Tickets:   e.issue,
 			Booted:    e.World.Booted,
 			Grow:      e.World.Grow,
+			Hold:      e.World.Hold,
 			CopyDisk:  e.World.CopyDisk,
 			Shares:    e.World.Shares,
 			HoldImage: func(string) (func(), error) { return func() {}, nil },

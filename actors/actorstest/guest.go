@@ -9,7 +9,33 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 )
 
-func well(vm *VM) bool { return vm != nil && !vm.Mute && !vm.Hung }
+func well(vm *VM) bool { return vm != nil && !vm.Mute && !vm.Hung && !vm.Still }
+
+// goes tells whether a VM's guest can be talked to, or there is none.
+func goes(vm *VM) bool { return answers(vm) && (vm == nil || !vm.Still) }
+
+// Hold has a guest held still, or go on.
+func (w *World) Hold(ctx context.Context, ref actors.Ref, still bool) error {
+	what := map[bool]string{true: " pause", false: " resume"}[still]
+	if err := w.Gates.Wait(ctx, ref.Name+what); err != nil {
+		return err
+	}
+	err := w.until(ctx, ref, answers)
+	p := w.at(ref)
+	switch {
+	case err != nil:
+	case p.vm == nil:
+		err = errGone
+	case p.vm.Never:
+		err = actors.ErrNoPause
+	case p.vm.Still != still:
+		p.vm.Still = still
+		p.vm.say(map[bool]actors.VMEvent{true: actors.VMPaused, false: actors.VMResumed}[still], "as it was told")
+	}
+	w.mu.Unlock()
+	_ = w.Gates.Wait(context.WithoutCancel(ctx), ref.Name+what+"d")
+	return err
+}
 
 // Ready implements actors.Guests.
 func (w *World) Ready(ctx context.Context, ref actors.Ref) (fsm.ReadyFact, error) {
@@ -86,7 +112,7 @@ func (w *World) Shutdown(ctx context.Context, ref actors.Ref) error {
 	if err := w.Gates.Wait(ctx, ref.Name+" shutdown"); err != nil {
 		return err
 	}
-	err := w.until(ctx, ref, answers)
+	err := w.until(ctx, ref, goes)
 	defer w.mu.Unlock()
 	p := w.at(ref)
 	switch {

@@ -256,6 +256,8 @@ func honest(m *actors.Seen, lives map[string]VM) error {
 		return fmt.Errorf("%s runs, and somebody stopped it", m.Name)
 	case m.State == fsm.Running && vm.Mute && m.Health.Level == fsm.HealthOK:
 		return fmt.Errorf("%s: its VM host is mute, its health is %s", m.Name, m.Health.Level)
+	case m.State == fsm.Running && !vm.Mute && (vm.Still != m.Paused() || vm.Still != (m.Health.Level == fsm.HealthPaused)):
+		return fmt.Errorf("%s: its guest is held still: %v; somebody wants that: %v, its health is %s: %s", m.Name, vm.Still, m.Paused(), m.Health.Level, m.Health.Why)
 	}
 	return obeyed(m)
 }

@@ -63,7 +63,11 @@ func (e *Engine) busy() string {
 		}
 		for _, d := range fsm.Owed(m.Machine) {
 			switch d.Kind {
-			case fsm.DutyWatch, fsm.DutyMonitor, fsm.DutyBooted, fsm.DutyStray, fsm.DutyGrow: // as long as its VM lives
+			case fsm.DutyWatch, fsm.DutyMonitor, fsm.DutyBooted, fsm.DutyStray, fsm.DutyGrow, fsm.DutyPause: // as long as its VM lives
+			case fsm.DutyResume: // as long as its VM host does not answer
+				if !e.World.mute(m.ID) {
+					out = append(out, m.Name+" does not go on")
+				}
 			case fsm.DutyProvision:
 				if e.World.canSetUp(m.ID) {
 					out = append(out, m.Name+" has a set-up without a result")
@@ -81,6 +85,14 @@ func (e *Engine) busy() string {
 		}
 	}
 	return strings.Join(out, "; ")
+}
+
+// mute tells whether a machine's VM host does not answer.
+func (w *World) mute(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.places[id]
+	return p != nil && !answers(p.vm)
 }
 
 // removed names the removed machines that have a directory.

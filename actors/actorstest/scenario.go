@@ -23,9 +23,10 @@ import (
 //	rename NAME to=NAME …       clone NAME to=NAME …
 //	export NAME …                asks for a ticket; fetch NAME [&] gets the disk with the last one
 //	again NAME …                 asks for its set-up once more
+//	pause NAME …                 resume NAME …            open NAME (a ticket to its guest)
 //	restart NAME [kill] [start-timeout=D] …     rm NAME [force] …        wait NAME UNTIL [timeout=D]
 //	engine-stop [machines] [host]                         why NAME                 list     ports NAME
-//	script NAME [launch=…] [boot=…] [stop=…] [setup=…]    how its VMs behave
+//	script NAME [launch=…] [boot=…] [stop=…] [setup=…] [pause=never]    how its VMs behave
 //	happen NAME WHAT             something happens to its VM
 //	network lost|back [&]        its process dies, and nobody is in its place; or somebody is
 //	link NAME cut|whole          the network's link to its hypervisor
@@ -176,6 +177,12 @@ func (l line) message() proto.Message {
 		return &wire.RenameMachine{Request: l.request(), Name: l.name, NewName: l.words["to"]}
 	case "again":
 		return &wire.ProvisionMachine{Request: l.request(), Name: l.name}
+	case "pause":
+		return &wire.PauseMachine{Request: l.request(), Name: l.name}
+	case "resume":
+		return &wire.ResumeMachine{Request: l.request(), Name: l.name}
+	case "open":
+		return &wire.OpenGuest{Name: l.name}
 	case "wait":
 		m := &wire.AwaitMachine{Name: l.name, TimeoutNanos: l.duration("timeout")}
 		for until := range l.words {
@@ -288,7 +295,7 @@ var acts = map[string]func(*Scenario, line) error{
 		return err
 	},
 	"script": func(s *Scenario, l line) error {
-		s.World.Script(l.name, Script{Copy: l.words["copy"], Launch: l.words["launch"], Boot: l.words["boot"], Stop: l.words["stop"], Setup: l.words["setup"], Share: l.words["share"]})
+		s.World.Script(l.name, Script{Copy: l.words["copy"], Pause: l.words["pause"], Launch: l.words["launch"], Boot: l.words["boot"], Stop: l.words["stop"], Setup: l.words["setup"], Share: l.words["share"]})
 		return nil
 	},
 	"happen": func(s *Scenario, l line) error {

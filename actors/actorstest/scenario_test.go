@@ -28,6 +28,11 @@ func TestBootIsNeverTold(t *testing.T) {
 	bubble(t, func(t *testing.T) { play(t, "testdata/whys/untold.txt", nil) })
 }
 
+// TestPause is of guests that are held still, with all that may come between.
+func TestPause(t *testing.T) {
+	bubble(t, func(t *testing.T) { play(t, "testdata/whys/pause.txt", nil) })
+}
+
 // bubble runs f in a bubble, and lets what protoactor leaves behind end: a
 // goroutine of each system waits for five seconds of the bubble's own time.
 func bubble(t *testing.T, f func(*testing.T)) {

@@ -136,9 +136,14 @@ var proofs = map[string][]fsm.Kind{
 	"RestartMachine": {fsm.KindReady},
 	"RemoveMachine":  {fsm.KindRemoved},
 	"SetMachine":     {fsm.KindSpecChanged, fsm.KindCreated},
+	"PauseMachine":   {fsm.KindPauseRequested},
+	"ResumeMachine":  {fsm.KindReady, fsm.KindStopAbandoned},
 	"CloneMachine":   {fsm.KindCreated},
 	"RenameMachine":  {fsm.KindRenamed, fsm.KindCreated},
 }
+
+// overtaken are the records of requests that may be refused when another overtakes them.
+var overtaken = []fsm.Kind{fsm.KindStartRequested, fsm.KindStopRequested, fsm.KindStopTightened, fsm.KindPauseRequested, fsm.KindResumeRequested}
 
 // kept: what was answered is in the records, and a refusal left none.
 func kept(a *asked, records []fsm.Record) error {
@@ -159,7 +164,7 @@ func kept(a *asked, records []fsm.Record) error {
 			return nil // it was tried, or accepted another time
 		}
 		for _, r := range records {
-			if r.Request == a.id && r.Principal == a.who && r.Kind != fsm.KindStartRequested && r.Kind != fsm.KindStopRequested && r.Kind != fsm.KindStopTightened {
+			if r.Request == a.id && r.Principal == a.who && !slices.Contains(overtaken, r.Kind) {
 				return fmt.Errorf("%s was refused %v, and there is record %d, %s", a.who, a.msg, r.Seq, r.Kind)
 			}
 		}

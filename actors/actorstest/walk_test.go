@@ -137,6 +137,15 @@ var walks = map[string]func(*rapid.T, *Walk){
 			return &wire.RenameMachine{Request: r, Name: name, NewName: to}
 		})
 	},
+	"pause": func(rt *rapid.T, w *Walk) {
+		name, still := names.Draw(rt, "name"), rapid.Bool().Draw(rt, "still")
+		send(rt, w, func(r *wire.Request) proto.Message {
+			if still {
+				return &wire.PauseMachine{Request: r, Name: name}
+			}
+			return &wire.ResumeMachine{Request: r, Name: name}
+		})
+	},
 	"again": func(rt *rapid.T, w *Walk) {
 		if len(w.asks) > 0 {
 			w.Again(rapid.IntRange(0, len(w.asks)-1).Draw(rt, "which"))
@@ -154,6 +163,7 @@ var walks = map[string]func(*rapid.T, *Walk){
 			Launch: rapid.SampledFrom([]string{"", "", "fails", "leaves", "odd-taken"}).Draw(rt, "launch"),
 			Boot:   rapid.SampledFrom([]string{"", "", "hangs", "hangs-once"}).Draw(rt, "boot"),
 			Stop:   rapid.SampledFrom([]string{"", "ignored"}).Draw(rt, "stop"),
+			Pause:  rapid.SampledFrom([]string{"", "", "", "never"}).Draw(rt, "pause"),
 		})
 	},
 	"tick": func(rt *rapid.T, w *Walk) { w.Tick(spans.Draw(rt, "time"), nil) },

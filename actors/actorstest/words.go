@@ -36,7 +36,7 @@ func inWords(msg proto.Message) string {
 		return s
 	case *wire.Refused:
 		return strings.TrimPrefix(a.GetCode().String(), "CODE_") + ": " + strings.ReplaceAll(a.GetMessage(), "\n", " / ")
-	case *wire.Exporting:
+	case *wire.Ticket, *wire.Exporting:
 		return "a ticket"
 	case *wire.Machine:
 		return portsInWords(a)
@@ -122,6 +122,10 @@ func factInWords(r fsm.Record) string {
 	case *fsm.CreatedFact:
 		if f.Of != nil {
 			return " clone of " + f.Of.Name
+		}
+	case *fsm.ResumeRequestedFact:
+		if f.Why != "" {
+			return ": " + f.Why
 		}
 	case *fsm.RenamedFact:
 		return " from " + f.From

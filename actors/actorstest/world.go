@@ -48,6 +48,7 @@ type Script struct {
 	Stop   string // "ignored": a shutdown is
 	Share  string // "lost": nobody serves it from the start
 	Copy   string // "full": there is no room for a copy of its disk
+	Pause  string // "never": its VMs can't be paused
 	Setup  string // "fails": its script does; "hangs": it never ends; "unkept": there is no room for it
 }
 
@@ -81,6 +82,8 @@ type VM struct {
 	Disk    int64 // what its own disk was made as large as
 	Lost    bool  // who served its share has ended
 	Serves  bool  // its guest listens at a port
+	Still   bool  // its guest is held still
+	Never   bool  // it can't be
 	said    []said
 	ended   bool
 	changed chan struct{} // closed at the next change
@@ -115,7 +118,7 @@ func (w *World) clone(c *Clock) *World {
 		q.setUps = p.setUps.clone()
 		if p.vm != nil {
 			vm := *p.vm
-			vm.said, vm.changed = slices.Clone(vm.said), make(chan struct{})
+			vm.said, vm.changed = nil, make(chan struct{}) // what came before is another engine's to record
 			q.vm = &vm
 		}
 		o.places[id] = &q
@@ -268,7 +271,8 @@ func (w *World) launch(ref actors.Ref, held *lock, o actors.Order) (*lock, error
 	p.lock, p.note = nil, nil
 	p.vm = &VM{
 		Launch: o.Launch, CID: o.CID, Ignores: s.Stop == "ignored", changed: make(chan struct{}),
-		Lost: s.Share == "lost", Hung: s.Boot == "hangs" || s.Boot == "hangs-once" && p.launches == 1,
+		Never: s.Pause == "never",
+		Lost:  s.Share == "lost", Hung: s.Boot == "hangs" || s.Boot == "hangs-once" && p.launches == 1,
 	}
 	if s.Launch == "leaves" {
 		p.vm.Mute = true

@@ -153,3 +153,17 @@ func (w *World) Grow(ctx context.Context, ref actors.Ref, size int64) error {
 	_, err = c.Grow(ctx, size)
 	return err
 }
+
+// Hold has a guest held still, or go on. See actors.Options.
+func (w *World) Hold(ctx context.Context, ref actors.Ref, still bool) error {
+	h := client.Connect(w.place(ref))
+	turn := h.Resume
+	if still {
+		turn = h.Pause
+	}
+	err := turn(ctx)
+	if errors.Is(err, hv.ErrUnsupported) {
+		return fmt.Errorf("its VM host is older than that, or its backend can't: %w", errors.Join(actors.ErrNoPause, err))
+	}
+	return err
+}

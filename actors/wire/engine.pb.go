@@ -1153,6 +1153,112 @@ func (x *ProvisionMachine) GetName() string {
 	return ""
 }
 
+// PauseMachine has a guest held still, and ResumeMachine has it go on. The machine
+// stays Running, and its health tells.
+type PauseMachine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseMachine) Reset() {
+	*x = PauseMachine{}
+	mi := &file_actors_wire_engine_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseMachine) ProtoMessage() {}
+
+func (x *PauseMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseMachine.ProtoReflect.Descriptor instead.
+func (*PauseMachine) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PauseMachine) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *PauseMachine) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ResumeMachine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeMachine) Reset() {
+	*x = ResumeMachine{}
+	mi := &file_actors_wire_engine_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeMachine) ProtoMessage() {}
+
+func (x *ResumeMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeMachine.ProtoReflect.Descriptor instead.
+func (*ResumeMachine) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ResumeMachine) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *ResumeMachine) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // CreateMachine makes a machine; stage is that of a disk which came before
 // (StageDisk), "" = it gets an empty one when it is first started.
 type CreateMachine struct {
@@ -1167,7 +1273,7 @@ type CreateMachine struct {
 
 func (x *CreateMachine) Reset() {
 	*x = CreateMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[12]
+	mi := &file_actors_wire_engine_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1179,7 +1285,7 @@ func (x *CreateMachine) String() string {
 func (*CreateMachine) ProtoMessage() {}
 
 func (x *CreateMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[12]
+	mi := &file_actors_wire_engine_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1192,7 +1298,7 @@ func (x *CreateMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateMachine.ProtoReflect.Descriptor instead.
 func (*CreateMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{12}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CreateMachine) GetRequest() *Request {
@@ -1234,7 +1340,7 @@ type StartMachine struct {
 
 func (x *StartMachine) Reset() {
 	*x = StartMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[13]
+	mi := &file_actors_wire_engine_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1246,7 +1352,7 @@ func (x *StartMachine) String() string {
 func (*StartMachine) ProtoMessage() {}
 
 func (x *StartMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[13]
+	mi := &file_actors_wire_engine_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1259,7 +1365,7 @@ func (x *StartMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachine.ProtoReflect.Descriptor instead.
 func (*StartMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{13}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StartMachine) GetRequest() *Request {
@@ -1297,7 +1403,7 @@ type StopMachine struct {
 
 func (x *StopMachine) Reset() {
 	*x = StopMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[14]
+	mi := &file_actors_wire_engine_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1415,7 @@ func (x *StopMachine) String() string {
 func (*StopMachine) ProtoMessage() {}
 
 func (x *StopMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[14]
+	mi := &file_actors_wire_engine_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1428,7 @@ func (x *StopMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachine.ProtoReflect.Descriptor instead.
 func (*StopMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{14}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StopMachine) GetRequest() *Request {
@@ -1380,7 +1486,7 @@ type RestartMachine struct {
 
 func (x *RestartMachine) Reset() {
 	*x = RestartMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[15]
+	mi := &file_actors_wire_engine_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +1498,7 @@ func (x *RestartMachine) String() string {
 func (*RestartMachine) ProtoMessage() {}
 
 func (x *RestartMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[15]
+	mi := &file_actors_wire_engine_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +1511,7 @@ func (x *RestartMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartMachine.ProtoReflect.Descriptor instead.
 func (*RestartMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{15}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RestartMachine) GetRequest() *Request {
@@ -1454,7 +1560,7 @@ type RemoveMachine struct {
 
 func (x *RemoveMachine) Reset() {
 	*x = RemoveMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[16]
+	mi := &file_actors_wire_engine_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +1572,7 @@ func (x *RemoveMachine) String() string {
 func (*RemoveMachine) ProtoMessage() {}
 
 func (x *RemoveMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[16]
+	mi := &file_actors_wire_engine_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +1585,7 @@ func (x *RemoveMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachine.ProtoReflect.Descriptor instead.
 func (*RemoveMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{16}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RemoveMachine) GetRequest() *Request {
@@ -1526,7 +1632,7 @@ type SetMachine struct {
 
 func (x *SetMachine) Reset() {
 	*x = SetMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[17]
+	mi := &file_actors_wire_engine_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1538,7 +1644,7 @@ func (x *SetMachine) String() string {
 func (*SetMachine) ProtoMessage() {}
 
 func (x *SetMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[17]
+	mi := &file_actors_wire_engine_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1551,7 +1657,7 @@ func (x *SetMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMachine.ProtoReflect.Descriptor instead.
 func (*SetMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{17}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SetMachine) GetRequest() *Request {
@@ -1651,7 +1757,7 @@ type RenameMachine struct {
 
 func (x *RenameMachine) Reset() {
 	*x = RenameMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[18]
+	mi := &file_actors_wire_engine_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1663,7 +1769,7 @@ func (x *RenameMachine) String() string {
 func (*RenameMachine) ProtoMessage() {}
 
 func (x *RenameMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[18]
+	mi := &file_actors_wire_engine_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1676,7 +1782,7 @@ func (x *RenameMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameMachine.ProtoReflect.Descriptor instead.
 func (*RenameMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{18}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RenameMachine) GetRequest() *Request {
@@ -1713,7 +1819,7 @@ type CloneMachine struct {
 
 func (x *CloneMachine) Reset() {
 	*x = CloneMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	mi := &file_actors_wire_engine_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +1831,7 @@ func (x *CloneMachine) String() string {
 func (*CloneMachine) ProtoMessage() {}
 
 func (x *CloneMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	mi := &file_actors_wire_engine_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +1844,7 @@ func (x *CloneMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloneMachine.ProtoReflect.Descriptor instead.
 func (*CloneMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{19}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CloneMachine) GetRequest() *Request {
@@ -1775,7 +1881,7 @@ type StopEngine struct {
 
 func (x *StopEngine) Reset() {
 	*x = StopEngine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[20]
+	mi := &file_actors_wire_engine_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1787,7 +1893,7 @@ func (x *StopEngine) String() string {
 func (*StopEngine) ProtoMessage() {}
 
 func (x *StopEngine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[20]
+	mi := &file_actors_wire_engine_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1800,7 +1906,7 @@ func (x *StopEngine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopEngine.ProtoReflect.Descriptor instead.
 func (*StopEngine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{20}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StopEngine) GetRequest() *Request {
@@ -1846,7 +1952,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_actors_wire_engine_proto_msgTypes[21]
+	mi := &file_actors_wire_engine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +1964,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[21]
+	mi := &file_actors_wire_engine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,7 +1977,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{21}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Done) GetSeq() uint64 {
@@ -1923,7 +2029,7 @@ type ListMachines struct {
 
 func (x *ListMachines) Reset() {
 	*x = ListMachines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[22]
+	mi := &file_actors_wire_engine_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2041,7 @@ func (x *ListMachines) String() string {
 func (*ListMachines) ProtoMessage() {}
 
 func (x *ListMachines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[22]
+	mi := &file_actors_wire_engine_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2054,7 @@ func (x *ListMachines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachines.ProtoReflect.Descriptor instead.
 func (*ListMachines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{22}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListMachines) GetPaged() bool {
@@ -1977,7 +2083,7 @@ type Machines struct {
 
 func (x *Machines) Reset() {
 	*x = Machines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[23]
+	mi := &file_actors_wire_engine_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1989,7 +2095,7 @@ func (x *Machines) String() string {
 func (*Machines) ProtoMessage() {}
 
 func (x *Machines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[23]
+	mi := &file_actors_wire_engine_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2002,7 +2108,7 @@ func (x *Machines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machines.ProtoReflect.Descriptor instead.
 func (*Machines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{23}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Machines) GetVersion() uint64 {
@@ -2042,7 +2148,7 @@ type InspectMachine struct {
 
 func (x *InspectMachine) Reset() {
 	*x = InspectMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[24]
+	mi := &file_actors_wire_engine_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2054,7 +2160,7 @@ func (x *InspectMachine) String() string {
 func (*InspectMachine) ProtoMessage() {}
 
 func (x *InspectMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[24]
+	mi := &file_actors_wire_engine_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2067,7 +2173,7 @@ func (x *InspectMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectMachine.ProtoReflect.Descriptor instead.
 func (*InspectMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{24}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *InspectMachine) GetName() string {
@@ -2091,7 +2197,7 @@ type AwaitMachine struct {
 
 func (x *AwaitMachine) Reset() {
 	*x = AwaitMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[25]
+	mi := &file_actors_wire_engine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2103,7 +2209,7 @@ func (x *AwaitMachine) String() string {
 func (*AwaitMachine) ProtoMessage() {}
 
 func (x *AwaitMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[25]
+	mi := &file_actors_wire_engine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2116,7 +2222,7 @@ func (x *AwaitMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitMachine.ProtoReflect.Descriptor instead.
 func (*AwaitMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{25}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AwaitMachine) GetName() string {
@@ -2148,7 +2254,7 @@ type EngineStatus struct {
 
 func (x *EngineStatus) Reset() {
 	*x = EngineStatus{}
-	mi := &file_actors_wire_engine_proto_msgTypes[26]
+	mi := &file_actors_wire_engine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2160,7 +2266,7 @@ func (x *EngineStatus) String() string {
 func (*EngineStatus) ProtoMessage() {}
 
 func (x *EngineStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[26]
+	mi := &file_actors_wire_engine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2173,7 +2279,7 @@ func (x *EngineStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineStatus.ProtoReflect.Descriptor instead.
 func (*EngineStatus) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{26}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{28}
 }
 
 type EngineInfo struct {
@@ -2197,7 +2303,7 @@ type EngineInfo struct {
 
 func (x *EngineInfo) Reset() {
 	*x = EngineInfo{}
-	mi := &file_actors_wire_engine_proto_msgTypes[27]
+	mi := &file_actors_wire_engine_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2209,7 +2315,7 @@ func (x *EngineInfo) String() string {
 func (*EngineInfo) ProtoMessage() {}
 
 func (x *EngineInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[27]
+	mi := &file_actors_wire_engine_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2222,7 +2328,7 @@ func (x *EngineInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineInfo.ProtoReflect.Descriptor instead.
 func (*EngineInfo) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{27}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *EngineInfo) GetVersion() string {
@@ -2377,7 +2483,7 @@ type Machine struct {
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[28]
+	mi := &file_actors_wire_engine_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2389,7 +2495,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[28]
+	mi := &file_actors_wire_engine_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2402,7 +2508,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{28}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Machine) GetId() string {
@@ -2759,7 +2865,7 @@ type Owed struct {
 
 func (x *Owed) Reset() {
 	*x = Owed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[29]
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2771,7 +2877,7 @@ func (x *Owed) String() string {
 func (*Owed) ProtoMessage() {}
 
 func (x *Owed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[29]
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2784,7 +2890,7 @@ func (x *Owed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owed.ProtoReflect.Descriptor instead.
 func (*Owed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{29}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Owed) GetDuty() string {
@@ -2820,7 +2926,7 @@ type OpenGuest struct {
 
 func (x *OpenGuest) Reset() {
 	*x = OpenGuest{}
-	mi := &file_actors_wire_engine_proto_msgTypes[30]
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2832,7 +2938,7 @@ func (x *OpenGuest) String() string {
 func (*OpenGuest) ProtoMessage() {}
 
 func (x *OpenGuest) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[30]
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2845,7 +2951,7 @@ func (x *OpenGuest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenGuest.ProtoReflect.Descriptor instead.
 func (*OpenGuest) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{30}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *OpenGuest) GetRequest() *Request {
@@ -2883,7 +2989,7 @@ type OpenLog struct {
 
 func (x *OpenLog) Reset() {
 	*x = OpenLog{}
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2895,7 +3001,7 @@ func (x *OpenLog) String() string {
 func (*OpenLog) ProtoMessage() {}
 
 func (x *OpenLog) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2908,7 +3014,7 @@ func (x *OpenLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenLog.ProtoReflect.Descriptor instead.
 func (*OpenLog) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *OpenLog) GetRequest() *Request {
@@ -2957,7 +3063,7 @@ type ExportMachine struct {
 
 func (x *ExportMachine) Reset() {
 	*x = ExportMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2969,7 +3075,7 @@ func (x *ExportMachine) String() string {
 func (*ExportMachine) ProtoMessage() {}
 
 func (x *ExportMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2982,7 +3088,7 @@ func (x *ExportMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportMachine.ProtoReflect.Descriptor instead.
 func (*ExportMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ExportMachine) GetName() string {
@@ -3004,7 +3110,7 @@ type Exporting struct {
 
 func (x *Exporting) Reset() {
 	*x = Exporting{}
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3016,7 +3122,7 @@ func (x *Exporting) String() string {
 func (*Exporting) ProtoMessage() {}
 
 func (x *Exporting) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3029,7 +3135,7 @@ func (x *Exporting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exporting.ProtoReflect.Descriptor instead.
 func (*Exporting) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Exporting) GetMachine() *Machine {
@@ -3057,7 +3163,7 @@ type StageDisk struct {
 
 func (x *StageDisk) Reset() {
 	*x = StageDisk{}
-	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	mi := &file_actors_wire_engine_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3069,7 +3175,7 @@ func (x *StageDisk) String() string {
 func (*StageDisk) ProtoMessage() {}
 
 func (x *StageDisk) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	mi := &file_actors_wire_engine_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3082,7 +3188,7 @@ func (x *StageDisk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageDisk.ProtoReflect.Descriptor instead.
 func (*StageDisk) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{36}
 }
 
 // Ticket is good once, for ten seconds: connect to the socket, send it and a
@@ -3097,7 +3203,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_actors_wire_engine_proto_msgTypes[35]
+	mi := &file_actors_wire_engine_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3109,7 +3215,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[35]
+	mi := &file_actors_wire_engine_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3122,7 +3228,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{35}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Ticket) GetSocket() string {
@@ -3160,7 +3266,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_actors_wire_engine_proto_msgTypes[36]
+	mi := &file_actors_wire_engine_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3172,7 +3278,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[36]
+	mi := &file_actors_wire_engine_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3185,7 +3291,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{36}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Record) GetSeq() uint64 {
@@ -3293,7 +3399,7 @@ type QueryJournal struct {
 
 func (x *QueryJournal) Reset() {
 	*x = QueryJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[37]
+	mi := &file_actors_wire_engine_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3305,7 +3411,7 @@ func (x *QueryJournal) String() string {
 func (*QueryJournal) ProtoMessage() {}
 
 func (x *QueryJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[37]
+	mi := &file_actors_wire_engine_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3318,7 +3424,7 @@ func (x *QueryJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryJournal.ProtoReflect.Descriptor instead.
 func (*QueryJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{37}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *QueryJournal) GetMachine() string {
@@ -3374,7 +3480,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_actors_wire_engine_proto_msgTypes[38]
+	mi := &file_actors_wire_engine_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3386,7 +3492,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[38]
+	mi := &file_actors_wire_engine_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3399,7 +3505,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{38}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Records) GetRecords() []*Record {
@@ -3435,7 +3541,7 @@ type Follow struct {
 
 func (x *Follow) Reset() {
 	*x = Follow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[39]
+	mi := &file_actors_wire_engine_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3447,7 +3553,7 @@ func (x *Follow) String() string {
 func (*Follow) ProtoMessage() {}
 
 func (x *Follow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[39]
+	mi := &file_actors_wire_engine_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3460,7 +3566,7 @@ func (x *Follow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Follow.ProtoReflect.Descriptor instead.
 func (*Follow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{39}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Follow) GetQuery() *QueryJournal {
@@ -3486,7 +3592,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_actors_wire_engine_proto_msgTypes[40]
+	mi := &file_actors_wire_engine_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3498,7 +3604,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[40]
+	mi := &file_actors_wire_engine_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3511,7 +3617,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{40}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Grant) GetCredit() uint64 {
@@ -3529,7 +3635,7 @@ type Unfollow struct {
 
 func (x *Unfollow) Reset() {
 	*x = Unfollow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[41]
+	mi := &file_actors_wire_engine_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3541,7 +3647,7 @@ func (x *Unfollow) String() string {
 func (*Unfollow) ProtoMessage() {}
 
 func (x *Unfollow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[41]
+	mi := &file_actors_wire_engine_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3554,7 +3660,7 @@ func (x *Unfollow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unfollow.ProtoReflect.Descriptor instead.
 func (*Unfollow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{41}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{43}
 }
 
 type Followed struct {
@@ -3567,7 +3673,7 @@ type Followed struct {
 
 func (x *Followed) Reset() {
 	*x = Followed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[42]
+	mi := &file_actors_wire_engine_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3579,7 +3685,7 @@ func (x *Followed) String() string {
 func (*Followed) ProtoMessage() {}
 
 func (x *Followed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[42]
+	mi := &file_actors_wire_engine_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3592,7 +3698,7 @@ func (x *Followed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Followed.ProtoReflect.Descriptor instead.
 func (*Followed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{42}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Followed) GetRecords() []*Record {
@@ -3618,7 +3724,7 @@ type WhyMachine struct {
 
 func (x *WhyMachine) Reset() {
 	*x = WhyMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[43]
+	mi := &file_actors_wire_engine_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3630,7 +3736,7 @@ func (x *WhyMachine) String() string {
 func (*WhyMachine) ProtoMessage() {}
 
 func (x *WhyMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[43]
+	mi := &file_actors_wire_engine_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3643,7 +3749,7 @@ func (x *WhyMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhyMachine.ProtoReflect.Descriptor instead.
 func (*WhyMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{43}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *WhyMachine) GetName() string {
@@ -3666,7 +3772,7 @@ type Why struct {
 
 func (x *Why) Reset() {
 	*x = Why{}
-	mi := &file_actors_wire_engine_proto_msgTypes[44]
+	mi := &file_actors_wire_engine_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3678,7 +3784,7 @@ func (x *Why) String() string {
 func (*Why) ProtoMessage() {}
 
 func (x *Why) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[44]
+	mi := &file_actors_wire_engine_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3691,7 +3797,7 @@ func (x *Why) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Why.ProtoReflect.Descriptor instead.
 func (*Why) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{44}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Why) GetMachine() *Machine {
@@ -3740,7 +3846,7 @@ type Advice struct {
 
 func (x *Advice) Reset() {
 	*x = Advice{}
-	mi := &file_actors_wire_engine_proto_msgTypes[45]
+	mi := &file_actors_wire_engine_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3752,7 +3858,7 @@ func (x *Advice) String() string {
 func (*Advice) ProtoMessage() {}
 
 func (x *Advice) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[45]
+	mi := &file_actors_wire_engine_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3765,7 +3871,7 @@ func (x *Advice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Advice.ProtoReflect.Descriptor instead.
 func (*Advice) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{45}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Advice) GetCommand() string {
@@ -3798,7 +3904,7 @@ type MachinesAt struct {
 
 func (x *MachinesAt) Reset() {
 	*x = MachinesAt{}
-	mi := &file_actors_wire_engine_proto_msgTypes[46]
+	mi := &file_actors_wire_engine_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3810,7 +3916,7 @@ func (x *MachinesAt) String() string {
 func (*MachinesAt) ProtoMessage() {}
 
 func (x *MachinesAt) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[46]
+	mi := &file_actors_wire_engine_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3823,7 +3929,7 @@ func (x *MachinesAt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MachinesAt.ProtoReflect.Descriptor instead.
 func (*MachinesAt) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{46}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *MachinesAt) GetUnixNanos() int64 {
@@ -3866,7 +3972,7 @@ type PastMachines struct {
 
 func (x *PastMachines) Reset() {
 	*x = PastMachines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[47]
+	mi := &file_actors_wire_engine_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3878,7 +3984,7 @@ func (x *PastMachines) String() string {
 func (*PastMachines) ProtoMessage() {}
 
 func (x *PastMachines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[47]
+	mi := &file_actors_wire_engine_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3891,7 +3997,7 @@ func (x *PastMachines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PastMachines.ProtoReflect.Descriptor instead.
 func (*PastMachines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{47}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *PastMachines) GetSeq() uint64 {
@@ -3934,7 +4040,7 @@ type DrawTimeline struct {
 
 func (x *DrawTimeline) Reset() {
 	*x = DrawTimeline{}
-	mi := &file_actors_wire_engine_proto_msgTypes[48]
+	mi := &file_actors_wire_engine_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3946,7 +4052,7 @@ func (x *DrawTimeline) String() string {
 func (*DrawTimeline) ProtoMessage() {}
 
 func (x *DrawTimeline) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[48]
+	mi := &file_actors_wire_engine_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3959,7 +4065,7 @@ func (x *DrawTimeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrawTimeline.ProtoReflect.Descriptor instead.
 func (*DrawTimeline) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{48}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DrawTimeline) GetNames() []string {
@@ -3995,7 +4101,7 @@ type Timeline struct {
 
 func (x *Timeline) Reset() {
 	*x = Timeline{}
-	mi := &file_actors_wire_engine_proto_msgTypes[49]
+	mi := &file_actors_wire_engine_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4007,7 +4113,7 @@ func (x *Timeline) String() string {
 func (*Timeline) ProtoMessage() {}
 
 func (x *Timeline) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[49]
+	mi := &file_actors_wire_engine_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4020,7 +4126,7 @@ func (x *Timeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeline.ProtoReflect.Descriptor instead.
 func (*Timeline) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{49}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Timeline) GetSinceUnixNanos() int64 {
@@ -4063,7 +4169,7 @@ type Life struct {
 
 func (x *Life) Reset() {
 	*x = Life{}
-	mi := &file_actors_wire_engine_proto_msgTypes[50]
+	mi := &file_actors_wire_engine_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4075,7 +4181,7 @@ func (x *Life) String() string {
 func (*Life) ProtoMessage() {}
 
 func (x *Life) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[50]
+	mi := &file_actors_wire_engine_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4088,7 +4194,7 @@ func (x *Life) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Life.ProtoReflect.Descriptor instead.
 func (*Life) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{50}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Life) GetMachine() string {
@@ -4132,7 +4238,7 @@ type Span struct {
 
 func (x *Span) Reset() {
 	*x = Span{}
-	mi := &file_actors_wire_engine_proto_msgTypes[51]
+	mi := &file_actors_wire_engine_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4144,7 +4250,7 @@ func (x *Span) String() string {
 func (*Span) ProtoMessage() {}
 
 func (x *Span) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[51]
+	mi := &file_actors_wire_engine_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4157,7 +4263,7 @@ func (x *Span) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Span.ProtoReflect.Descriptor instead.
 func (*Span) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{51}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Span) GetState() string {
@@ -4205,7 +4311,7 @@ type CountJournal struct {
 
 func (x *CountJournal) Reset() {
 	*x = CountJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[52]
+	mi := &file_actors_wire_engine_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4217,7 +4323,7 @@ func (x *CountJournal) String() string {
 func (*CountJournal) ProtoMessage() {}
 
 func (x *CountJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[52]
+	mi := &file_actors_wire_engine_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4230,7 +4336,7 @@ func (x *CountJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountJournal.ProtoReflect.Descriptor instead.
 func (*CountJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{52}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *CountJournal) GetSinceUnixNanos() int64 {
@@ -4265,7 +4371,7 @@ type JournalStats struct {
 
 func (x *JournalStats) Reset() {
 	*x = JournalStats{}
-	mi := &file_actors_wire_engine_proto_msgTypes[53]
+	mi := &file_actors_wire_engine_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4277,7 +4383,7 @@ func (x *JournalStats) String() string {
 func (*JournalStats) ProtoMessage() {}
 
 func (x *JournalStats) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[53]
+	mi := &file_actors_wire_engine_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4290,7 +4396,7 @@ func (x *JournalStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalStats.ProtoReflect.Descriptor instead.
 func (*JournalStats) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{53}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *JournalStats) GetRecords() uint64 {
@@ -4427,7 +4533,7 @@ type Tally struct {
 
 func (x *Tally) Reset() {
 	*x = Tally{}
-	mi := &file_actors_wire_engine_proto_msgTypes[54]
+	mi := &file_actors_wire_engine_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4439,7 +4545,7 @@ func (x *Tally) String() string {
 func (*Tally) ProtoMessage() {}
 
 func (x *Tally) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[54]
+	mi := &file_actors_wire_engine_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4452,7 +4558,7 @@ func (x *Tally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tally.ProtoReflect.Descriptor instead.
 func (*Tally) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{54}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Tally) GetMachine() string {
@@ -4515,7 +4621,7 @@ type BackupJournal struct {
 
 func (x *BackupJournal) Reset() {
 	*x = BackupJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[55]
+	mi := &file_actors_wire_engine_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4527,7 +4633,7 @@ func (x *BackupJournal) String() string {
 func (*BackupJournal) ProtoMessage() {}
 
 func (x *BackupJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[55]
+	mi := &file_actors_wire_engine_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4540,7 +4646,7 @@ func (x *BackupJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupJournal.ProtoReflect.Descriptor instead.
 func (*BackupJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{55}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *BackupJournal) GetDir() string {
@@ -4562,7 +4668,7 @@ type BackedUp struct {
 
 func (x *BackedUp) Reset() {
 	*x = BackedUp{}
-	mi := &file_actors_wire_engine_proto_msgTypes[56]
+	mi := &file_actors_wire_engine_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4574,7 +4680,7 @@ func (x *BackedUp) String() string {
 func (*BackedUp) ProtoMessage() {}
 
 func (x *BackedUp) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[56]
+	mi := &file_actors_wire_engine_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4587,7 +4693,7 @@ func (x *BackedUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackedUp.ProtoReflect.Descriptor instead.
 func (*BackedUp) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{56}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *BackedUp) GetDir() string {
@@ -4626,7 +4732,7 @@ type VerifyJournal struct {
 
 func (x *VerifyJournal) Reset() {
 	*x = VerifyJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[57]
+	mi := &file_actors_wire_engine_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4638,7 +4744,7 @@ func (x *VerifyJournal) String() string {
 func (*VerifyJournal) ProtoMessage() {}
 
 func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[57]
+	mi := &file_actors_wire_engine_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4651,7 +4757,7 @@ func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyJournal.ProtoReflect.Descriptor instead.
 func (*VerifyJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{57}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{59}
 }
 
 type Verified struct {
@@ -4667,7 +4773,7 @@ type Verified struct {
 
 func (x *Verified) Reset() {
 	*x = Verified{}
-	mi := &file_actors_wire_engine_proto_msgTypes[58]
+	mi := &file_actors_wire_engine_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4679,7 +4785,7 @@ func (x *Verified) String() string {
 func (*Verified) ProtoMessage() {}
 
 func (x *Verified) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[58]
+	mi := &file_actors_wire_engine_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4692,7 +4798,7 @@ func (x *Verified) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verified.ProtoReflect.Descriptor instead.
 func (*Verified) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{58}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Verified) GetOk() bool {
@@ -4741,7 +4847,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_actors_wire_engine_proto_msgTypes[59]
+	mi := &file_actors_wire_engine_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4753,7 +4859,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[59]
+	mi := &file_actors_wire_engine_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4766,7 +4872,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{59}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Fault) GetSeq() uint64 {
@@ -4805,7 +4911,7 @@ type InviteClient struct {
 
 func (x *InviteClient) Reset() {
 	*x = InviteClient{}
-	mi := &file_actors_wire_engine_proto_msgTypes[60]
+	mi := &file_actors_wire_engine_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4817,7 +4923,7 @@ func (x *InviteClient) String() string {
 func (*InviteClient) ProtoMessage() {}
 
 func (x *InviteClient) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[60]
+	mi := &file_actors_wire_engine_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4830,7 +4936,7 @@ func (x *InviteClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteClient.ProtoReflect.Descriptor instead.
 func (*InviteClient) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{60}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *InviteClient) GetRequest() *Request {
@@ -4878,7 +4984,7 @@ type Invited struct {
 
 func (x *Invited) Reset() {
 	*x = Invited{}
-	mi := &file_actors_wire_engine_proto_msgTypes[61]
+	mi := &file_actors_wire_engine_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4890,7 +4996,7 @@ func (x *Invited) String() string {
 func (*Invited) ProtoMessage() {}
 
 func (x *Invited) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[61]
+	mi := &file_actors_wire_engine_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4903,7 +5009,7 @@ func (x *Invited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invited.ProtoReflect.Descriptor instead.
 func (*Invited) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{61}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Invited) GetToken() string {
@@ -4929,7 +5035,7 @@ type ListClients struct {
 
 func (x *ListClients) Reset() {
 	*x = ListClients{}
-	mi := &file_actors_wire_engine_proto_msgTypes[62]
+	mi := &file_actors_wire_engine_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4941,7 +5047,7 @@ func (x *ListClients) String() string {
 func (*ListClients) ProtoMessage() {}
 
 func (x *ListClients) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[62]
+	mi := &file_actors_wire_engine_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4954,7 +5060,7 @@ func (x *ListClients) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClients.ProtoReflect.Descriptor instead.
 func (*ListClients) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{62}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{64}
 }
 
 type RemoteClients struct {
@@ -4967,7 +5073,7 @@ type RemoteClients struct {
 
 func (x *RemoteClients) Reset() {
 	*x = RemoteClients{}
-	mi := &file_actors_wire_engine_proto_msgTypes[63]
+	mi := &file_actors_wire_engine_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4979,7 +5085,7 @@ func (x *RemoteClients) String() string {
 func (*RemoteClients) ProtoMessage() {}
 
 func (x *RemoteClients) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[63]
+	mi := &file_actors_wire_engine_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4992,7 +5098,7 @@ func (x *RemoteClients) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteClients.ProtoReflect.Descriptor instead.
 func (*RemoteClients) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{63}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *RemoteClients) GetClients() []*RemoteClient {
@@ -5023,7 +5129,7 @@ type RemoteClient struct {
 
 func (x *RemoteClient) Reset() {
 	*x = RemoteClient{}
-	mi := &file_actors_wire_engine_proto_msgTypes[64]
+	mi := &file_actors_wire_engine_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5035,7 +5141,7 @@ func (x *RemoteClient) String() string {
 func (*RemoteClient) ProtoMessage() {}
 
 func (x *RemoteClient) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[64]
+	mi := &file_actors_wire_engine_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5048,7 +5154,7 @@ func (x *RemoteClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteClient.ProtoReflect.Descriptor instead.
 func (*RemoteClient) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{64}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *RemoteClient) GetName() string {
@@ -5105,7 +5211,7 @@ type RevokeClient struct {
 
 func (x *RevokeClient) Reset() {
 	*x = RevokeClient{}
-	mi := &file_actors_wire_engine_proto_msgTypes[65]
+	mi := &file_actors_wire_engine_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5117,7 +5223,7 @@ func (x *RevokeClient) String() string {
 func (*RevokeClient) ProtoMessage() {}
 
 func (x *RevokeClient) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[65]
+	mi := &file_actors_wire_engine_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5130,7 +5236,7 @@ func (x *RevokeClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeClient.ProtoReflect.Descriptor instead.
 func (*RevokeClient) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{65}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *RevokeClient) GetRequest() *Request {
@@ -5156,7 +5262,7 @@ type Revoked struct {
 
 func (x *Revoked) Reset() {
 	*x = Revoked{}
-	mi := &file_actors_wire_engine_proto_msgTypes[66]
+	mi := &file_actors_wire_engine_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5168,7 +5274,7 @@ func (x *Revoked) String() string {
 func (*Revoked) ProtoMessage() {}
 
 func (x *Revoked) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[66]
+	mi := &file_actors_wire_engine_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5181,7 +5287,7 @@ func (x *Revoked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoked.ProtoReflect.Descriptor instead.
 func (*Revoked) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{66}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Revoked) GetCut() uint32 {
@@ -5293,6 +5399,12 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x05round\x18\n" +
 	" \x01(\rR\x05round\"[\n" +
 	"\x10ProvisionMachine\x123\n" +
+	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"W\n" +
+	"\fPauseMachine\x123\n" +
+	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"X\n" +
+	"\rResumeMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\x9a\x01\n" +
 	"\rCreateMachine\x123\n" +
@@ -5675,7 +5787,7 @@ func file_actors_wire_engine_proto_rawDescGZIP() []byte {
 }
 
 var file_actors_wire_engine_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
+var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
 var file_actors_wire_engine_proto_goTypes = []any{
 	(Code)(0),                // 0: arcbox.engine.v1.Code
 	(*Refused)(nil),          // 1: arcbox.engine.v1.Refused
@@ -5690,67 +5802,69 @@ var file_actors_wire_engine_proto_goTypes = []any{
 	(*Provision)(nil),        // 10: arcbox.engine.v1.Provision
 	(*Provisioned)(nil),      // 11: arcbox.engine.v1.Provisioned
 	(*ProvisionMachine)(nil), // 12: arcbox.engine.v1.ProvisionMachine
-	(*CreateMachine)(nil),    // 13: arcbox.engine.v1.CreateMachine
-	(*StartMachine)(nil),     // 14: arcbox.engine.v1.StartMachine
-	(*StopMachine)(nil),      // 15: arcbox.engine.v1.StopMachine
-	(*RestartMachine)(nil),   // 16: arcbox.engine.v1.RestartMachine
-	(*RemoveMachine)(nil),    // 17: arcbox.engine.v1.RemoveMachine
-	(*SetMachine)(nil),       // 18: arcbox.engine.v1.SetMachine
-	(*RenameMachine)(nil),    // 19: arcbox.engine.v1.RenameMachine
-	(*CloneMachine)(nil),     // 20: arcbox.engine.v1.CloneMachine
-	(*StopEngine)(nil),       // 21: arcbox.engine.v1.StopEngine
-	(*Done)(nil),             // 22: arcbox.engine.v1.Done
-	(*ListMachines)(nil),     // 23: arcbox.engine.v1.ListMachines
-	(*Machines)(nil),         // 24: arcbox.engine.v1.Machines
-	(*InspectMachine)(nil),   // 25: arcbox.engine.v1.InspectMachine
-	(*AwaitMachine)(nil),     // 26: arcbox.engine.v1.AwaitMachine
-	(*EngineStatus)(nil),     // 27: arcbox.engine.v1.EngineStatus
-	(*EngineInfo)(nil),       // 28: arcbox.engine.v1.EngineInfo
-	(*Machine)(nil),          // 29: arcbox.engine.v1.Machine
-	(*Owed)(nil),             // 30: arcbox.engine.v1.Owed
-	(*OpenGuest)(nil),        // 31: arcbox.engine.v1.OpenGuest
-	(*OpenLog)(nil),          // 32: arcbox.engine.v1.OpenLog
-	(*ExportMachine)(nil),    // 33: arcbox.engine.v1.ExportMachine
-	(*Exporting)(nil),        // 34: arcbox.engine.v1.Exporting
-	(*StageDisk)(nil),        // 35: arcbox.engine.v1.StageDisk
-	(*Ticket)(nil),           // 36: arcbox.engine.v1.Ticket
-	(*Record)(nil),           // 37: arcbox.engine.v1.Record
-	(*QueryJournal)(nil),     // 38: arcbox.engine.v1.QueryJournal
-	(*Records)(nil),          // 39: arcbox.engine.v1.Records
-	(*Follow)(nil),           // 40: arcbox.engine.v1.Follow
-	(*Grant)(nil),            // 41: arcbox.engine.v1.Grant
-	(*Unfollow)(nil),         // 42: arcbox.engine.v1.Unfollow
-	(*Followed)(nil),         // 43: arcbox.engine.v1.Followed
-	(*WhyMachine)(nil),       // 44: arcbox.engine.v1.WhyMachine
-	(*Why)(nil),              // 45: arcbox.engine.v1.Why
-	(*Advice)(nil),           // 46: arcbox.engine.v1.Advice
-	(*MachinesAt)(nil),       // 47: arcbox.engine.v1.MachinesAt
-	(*PastMachines)(nil),     // 48: arcbox.engine.v1.PastMachines
-	(*DrawTimeline)(nil),     // 49: arcbox.engine.v1.DrawTimeline
-	(*Timeline)(nil),         // 50: arcbox.engine.v1.Timeline
-	(*Life)(nil),             // 51: arcbox.engine.v1.Life
-	(*Span)(nil),             // 52: arcbox.engine.v1.Span
-	(*CountJournal)(nil),     // 53: arcbox.engine.v1.CountJournal
-	(*JournalStats)(nil),     // 54: arcbox.engine.v1.JournalStats
-	(*Tally)(nil),            // 55: arcbox.engine.v1.Tally
-	(*BackupJournal)(nil),    // 56: arcbox.engine.v1.BackupJournal
-	(*BackedUp)(nil),         // 57: arcbox.engine.v1.BackedUp
-	(*VerifyJournal)(nil),    // 58: arcbox.engine.v1.VerifyJournal
-	(*Verified)(nil),         // 59: arcbox.engine.v1.Verified
-	(*Fault)(nil),            // 60: arcbox.engine.v1.Fault
-	(*InviteClient)(nil),     // 61: arcbox.engine.v1.InviteClient
-	(*Invited)(nil),          // 62: arcbox.engine.v1.Invited
-	(*ListClients)(nil),      // 63: arcbox.engine.v1.ListClients
-	(*RemoteClients)(nil),    // 64: arcbox.engine.v1.RemoteClients
-	(*RemoteClient)(nil),     // 65: arcbox.engine.v1.RemoteClient
-	(*RevokeClient)(nil),     // 66: arcbox.engine.v1.RevokeClient
-	(*Revoked)(nil),          // 67: arcbox.engine.v1.Revoked
-	nil,                      // 68: arcbox.engine.v1.Spec.LabelsEntry
-	nil,                      // 69: arcbox.engine.v1.SetMachine.LabelsEntry
-	nil,                      // 70: arcbox.engine.v1.Machine.PhasesEntry
-	nil,                      // 71: arcbox.engine.v1.Machine.BootPhasesEntry
-	nil,                      // 72: arcbox.engine.v1.JournalStats.KindsEntry
-	nil,                      // 73: arcbox.engine.v1.Tally.NanosEntry
+	(*PauseMachine)(nil),     // 13: arcbox.engine.v1.PauseMachine
+	(*ResumeMachine)(nil),    // 14: arcbox.engine.v1.ResumeMachine
+	(*CreateMachine)(nil),    // 15: arcbox.engine.v1.CreateMachine
+	(*StartMachine)(nil),     // 16: arcbox.engine.v1.StartMachine
+	(*StopMachine)(nil),      // 17: arcbox.engine.v1.StopMachine
+	(*RestartMachine)(nil),   // 18: arcbox.engine.v1.RestartMachine
+	(*RemoveMachine)(nil),    // 19: arcbox.engine.v1.RemoveMachine
+	(*SetMachine)(nil),       // 20: arcbox.engine.v1.SetMachine
+	(*RenameMachine)(nil),    // 21: arcbox.engine.v1.RenameMachine
+	(*CloneMachine)(nil),     // 22: arcbox.engine.v1.CloneMachine
+	(*StopEngine)(nil),       // 23: arcbox.engine.v1.StopEngine
+	(*Done)(nil),             // 24: arcbox.engine.v1.Done
+	(*ListMachines)(nil),     // 25: arcbox.engine.v1.ListMachines
+	(*Machines)(nil),         // 26: arcbox.engine.v1.Machines
+	(*InspectMachine)(nil),   // 27: arcbox.engine.v1.InspectMachine
+	(*AwaitMachine)(nil),     // 28: arcbox.engine.v1.AwaitMachine
+	(*EngineStatus)(nil),     // 29: arcbox.engine.v1.EngineStatus
+	(*EngineInfo)(nil),       // 30: arcbox.engine.v1.EngineInfo
+	(*Machine)(nil),          // 31: arcbox.engine.v1.Machine
+	(*Owed)(nil),             // 32: arcbox.engine.v1.Owed
+	(*OpenGuest)(nil),        // 33: arcbox.engine.v1.OpenGuest
+	(*OpenLog)(nil),          // 34: arcbox.engine.v1.OpenLog
+	(*ExportMachine)(nil),    // 35: arcbox.engine.v1.ExportMachine
+	(*Exporting)(nil),        // 36: arcbox.engine.v1.Exporting
+	(*StageDisk)(nil),        // 37: arcbox.engine.v1.StageDisk
+	(*Ticket)(nil),           // 38: arcbox.engine.v1.Ticket
+	(*Record)(nil),           // 39: arcbox.engine.v1.Record
+	(*QueryJournal)(nil),     // 40: arcbox.engine.v1.QueryJournal
+	(*Records)(nil),          // 41: arcbox.engine.v1.Records
+	(*Follow)(nil),           // 42: arcbox.engine.v1.Follow
+	(*Grant)(nil),            // 43: arcbox.engine.v1.Grant
+	(*Unfollow)(nil),         // 44: arcbox.engine.v1.Unfollow
+	(*Followed)(nil),         // 45: arcbox.engine.v1.Followed
+	(*WhyMachine)(nil),       // 46: arcbox.engine.v1.WhyMachine
+	(*Why)(nil),              // 47: arcbox.engine.v1.Why
+	(*Advice)(nil),           // 48: arcbox.engine.v1.Advice
+	(*MachinesAt)(nil),       // 49: arcbox.engine.v1.MachinesAt
+	(*PastMachines)(nil),     // 50: arcbox.engine.v1.PastMachines
+	(*DrawTimeline)(nil),     // 51: arcbox.engine.v1.DrawTimeline
+	(*Timeline)(nil),         // 52: arcbox.engine.v1.Timeline
+	(*Life)(nil),             // 53: arcbox.engine.v1.Life
+	(*Span)(nil),             // 54: arcbox.engine.v1.Span
+	(*CountJournal)(nil),     // 55: arcbox.engine.v1.CountJournal
+	(*JournalStats)(nil),     // 56: arcbox.engine.v1.JournalStats
+	(*Tally)(nil),            // 57: arcbox.engine.v1.Tally
+	(*BackupJournal)(nil),    // 58: arcbox.engine.v1.BackupJournal
+	(*BackedUp)(nil),         // 59: arcbox.engine.v1.BackedUp
+	(*VerifyJournal)(nil),    // 60: arcbox.engine.v1.VerifyJournal
+	(*Verified)(nil),         // 61: arcbox.engine.v1.Verified
+	(*Fault)(nil),            // 62: arcbox.engine.v1.Fault
+	(*InviteClient)(nil),     // 63: arcbox.engine.v1.InviteClient
+	(*Invited)(nil),          // 64: arcbox.engine.v1.Invited
+	(*ListClients)(nil),      // 65: arcbox.engine.v1.ListClients
+	(*RemoteClients)(nil),    // 66: arcbox.engine.v1.RemoteClients
+	(*RemoteClient)(nil),     // 67: arcbox.engine.v1.RemoteClient
+	(*RevokeClient)(nil),     // 68: arcbox.engine.v1.RevokeClient
+	(*Revoked)(nil),          // 69: arcbox.engine.v1.Revoked
+	nil,                      // 70: arcbox.engine.v1.Spec.LabelsEntry
+	nil,                      // 71: arcbox.engine.v1.SetMachine.LabelsEntry
+	nil,                      // 72: arcbox.engine.v1.Machine.PhasesEntry
+	nil,                      // 73: arcbox.engine.v1.Machine.BootPhasesEntry
+	nil,                      // 74: arcbox.engine.v1.JournalStats.KindsEntry
+	nil,                      // 75: arcbox.engine.v1.Tally.NanosEntry
 }
 var file_actors_wire_engine_proto_depIdxs = []int32{
 	0,  // 0: arcbox.engine.v1.Refused.code:type_name -> arcbox.engine.v1.Code
@@ -5758,60 +5872,62 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	4,  // 2: arcbox.engine.v1.Spec.ports:type_name -> arcbox.engine.v1.Port
 	8,  // 3: arcbox.engine.v1.Spec.shares:type_name -> arcbox.engine.v1.Share
 	10, // 4: arcbox.engine.v1.Spec.provision:type_name -> arcbox.engine.v1.Provision
-	68, // 5: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
+	70, // 5: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
 	6,  // 6: arcbox.engine.v1.Network.ports:type_name -> arcbox.engine.v1.PortState
 	4,  // 7: arcbox.engine.v1.PortState.port:type_name -> arcbox.engine.v1.Port
 	8,  // 8: arcbox.engine.v1.ShareState.share:type_name -> arcbox.engine.v1.Share
 	2,  // 9: arcbox.engine.v1.ProvisionMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 10: arcbox.engine.v1.CreateMachine.request:type_name -> arcbox.engine.v1.Request
-	3,  // 11: arcbox.engine.v1.CreateMachine.spec:type_name -> arcbox.engine.v1.Spec
-	2,  // 12: arcbox.engine.v1.StartMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 13: arcbox.engine.v1.StopMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 14: arcbox.engine.v1.RestartMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 15: arcbox.engine.v1.RemoveMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 16: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
-	4,  // 17: arcbox.engine.v1.SetMachine.add_ports:type_name -> arcbox.engine.v1.Port
-	4,  // 18: arcbox.engine.v1.SetMachine.remove_ports:type_name -> arcbox.engine.v1.Port
-	69, // 19: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
-	2,  // 20: arcbox.engine.v1.RenameMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 21: arcbox.engine.v1.CloneMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 22: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
-	29, // 23: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
-	29, // 24: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
-	28, // 25: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
-	3,  // 26: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
-	70, // 27: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
-	30, // 28: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
-	71, // 29: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
-	3,  // 30: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
-	5,  // 31: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
-	9,  // 32: arcbox.engine.v1.Machine.shares:type_name -> arcbox.engine.v1.ShareState
-	11, // 33: arcbox.engine.v1.Machine.provisioned:type_name -> arcbox.engine.v1.Provisioned
-	2,  // 34: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
-	2,  // 35: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
-	29, // 36: arcbox.engine.v1.Exporting.machine:type_name -> arcbox.engine.v1.Machine
-	36, // 37: arcbox.engine.v1.Exporting.ticket:type_name -> arcbox.engine.v1.Ticket
-	37, // 38: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
-	38, // 39: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
-	37, // 40: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
-	29, // 41: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
-	37, // 42: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
-	46, // 43: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
-	29, // 44: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
-	51, // 45: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
-	52, // 46: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
-	72, // 47: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
-	55, // 48: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
-	73, // 49: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
-	60, // 50: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
-	2,  // 51: arcbox.engine.v1.InviteClient.request:type_name -> arcbox.engine.v1.Request
-	65, // 52: arcbox.engine.v1.RemoteClients.clients:type_name -> arcbox.engine.v1.RemoteClient
-	2,  // 53: arcbox.engine.v1.RevokeClient.request:type_name -> arcbox.engine.v1.Request
-	54, // [54:54] is the sub-list for method output_type
-	54, // [54:54] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	2,  // 10: arcbox.engine.v1.PauseMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 11: arcbox.engine.v1.ResumeMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 12: arcbox.engine.v1.CreateMachine.request:type_name -> arcbox.engine.v1.Request
+	3,  // 13: arcbox.engine.v1.CreateMachine.spec:type_name -> arcbox.engine.v1.Spec
+	2,  // 14: arcbox.engine.v1.StartMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 15: arcbox.engine.v1.StopMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 16: arcbox.engine.v1.RestartMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 17: arcbox.engine.v1.RemoveMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 18: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
+	4,  // 19: arcbox.engine.v1.SetMachine.add_ports:type_name -> arcbox.engine.v1.Port
+	4,  // 20: arcbox.engine.v1.SetMachine.remove_ports:type_name -> arcbox.engine.v1.Port
+	71, // 21: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
+	2,  // 22: arcbox.engine.v1.RenameMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 23: arcbox.engine.v1.CloneMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 24: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
+	31, // 25: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
+	31, // 26: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
+	30, // 27: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
+	3,  // 28: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
+	72, // 29: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
+	32, // 30: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
+	73, // 31: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
+	3,  // 32: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
+	5,  // 33: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
+	9,  // 34: arcbox.engine.v1.Machine.shares:type_name -> arcbox.engine.v1.ShareState
+	11, // 35: arcbox.engine.v1.Machine.provisioned:type_name -> arcbox.engine.v1.Provisioned
+	2,  // 36: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
+	2,  // 37: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
+	31, // 38: arcbox.engine.v1.Exporting.machine:type_name -> arcbox.engine.v1.Machine
+	38, // 39: arcbox.engine.v1.Exporting.ticket:type_name -> arcbox.engine.v1.Ticket
+	39, // 40: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
+	40, // 41: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
+	39, // 42: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
+	31, // 43: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
+	39, // 44: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
+	48, // 45: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
+	31, // 46: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
+	53, // 47: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
+	54, // 48: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
+	74, // 49: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
+	57, // 50: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
+	75, // 51: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
+	62, // 52: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
+	2,  // 53: arcbox.engine.v1.InviteClient.request:type_name -> arcbox.engine.v1.Request
+	67, // 54: arcbox.engine.v1.RemoteClients.clients:type_name -> arcbox.engine.v1.RemoteClient
+	2,  // 55: arcbox.engine.v1.RevokeClient.request:type_name -> arcbox.engine.v1.Request
+	56, // [56:56] is the sub-list for method output_type
+	56, // [56:56] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_actors_wire_engine_proto_init() }
@@ -5819,14 +5935,14 @@ func file_actors_wire_engine_proto_init() {
 	if File_actors_wire_engine_proto != nil {
 		return
 	}
-	file_actors_wire_engine_proto_msgTypes[17].OneofWrappers = []any{}
+	file_actors_wire_engine_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_wire_engine_proto_rawDesc), len(file_actors_wire_engine_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   73,
+			NumMessages:   75,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

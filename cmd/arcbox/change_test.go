@@ -35,6 +35,8 @@ func TestCommandsOnTheWire(t *testing.T) {
 		"stop a --no-kill":                       &wire.StopMachine{Name: "a", TimeoutNanos: 30e9, NoKill: true},
 		"restart a --kill":                       &wire.RestartMachine{Name: "a", TimeoutNanos: 30e9, Kill: true, StartTimeoutNanos: 60e9},
 		"restart --timeout 1s --start-timeout 9": &wire.RestartMachine{Name: "default", TimeoutNanos: 1e9, StartTimeoutNanos: 9e9},
+		"pause":                                  &wire.PauseMachine{Name: "default"},
+		"resume a":                               &wire.ResumeMachine{Name: "a"},
 		"rm a":                                   &wire.RemoveMachine{Name: "a"},
 		"delete -f a":                            &wire.RemoveMachine{Name: "a", Force: true},
 		"set --cpus 3":                           &wire.SetMachine{Name: "default", Cpus: 3},

@@ -25,7 +25,7 @@ func (a *app) colours(w any) bool {
 // hues are the colours of words that cells of a table begin with.
 var hues = map[string]string{
 	"Running": green, "ok": green, "listens": green,
-	"Starting": yellow, "Stopping": yellow, "unknown": yellow, "degraded": red,
+	"Starting": yellow, "Stopping": yellow, "unknown": yellow, "paused": yellow, "degraded": red,
 	"Created": dim, "Stopped": dim,
 	"guest-panic": red, "crashed": red, "launch-failed": red, "agent-timeout": red, "host-lost": red,
 }

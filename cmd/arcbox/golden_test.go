@@ -118,7 +118,7 @@ func TestGolden(t *testing.T) {
 func TestHelpGolden(t *testing.T) {
 	var all strings.Builder
 	for _, verb := range []string{
-		"", "create", "start", "stop", "restart", "rm", "default", "protect", "unprotect", "set", "provision", "list", "inspect", "exec", "shell", "cp", "ping", "info", "wait", "logs", "up",
+		"", "create", "start", "stop", "restart", "pause", "resume", "rm", "default", "protect", "unprotect", "set", "provision", "list", "inspect", "exec", "shell", "cp", "ping", "info", "wait", "logs", "up",
 		"image", "image pull", "image import", "image ls", "image inspect", "image rm", "image prune", "disk", "disk compact",
 		"journal", "journal why", "journal at", "journal timeline", "journal stats", "journal export", "journal backup", "journal restore", "journal verify", "journal recover", "engine", "engine start", "engine stop", "engine status", "version",
 	} {

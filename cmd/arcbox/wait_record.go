@@ -20,7 +20,8 @@ const sinceNow = math.MaxUint64
 // fsm.Retired are not among them: nobody would see one come.
 var kindsOfMachines = []string{
 	"adopted", "booted", "created", "desired-changed", "disk-formatted", "egress-denied", "exited", "health-changed",
-	"launched", "provisioned", "ready", "rebooted", "relaunched", "removed", "renamed", "repaired", "spec-changed", "start-requested",
+	"launched", "pause-requested", "provisioned", "ready", "rebooted", "relaunched", "removed", "renamed", "repaired", "resume-requested",
+	"spec-changed", "start-requested",
 	"stop-abandoned", "stop-requested", "stop-tightened", "stray-found", "stray-gone",
 }
 

@@ -62,6 +62,7 @@
 // Before it lets go of the lock it writes the exit note (exit.json in the
 // machine's directory, synced, renamed), into space that it set aside at the
 // start. Then it tells who waits, removes its sockets, and leaves. On SIGTERM
-// it presses the power button and kills after 20 s. Its exit status is 0 where
+// it lets a guest go on that is held still, presses the power button, and kills after
+// 20 s. Its exit status is 0 where
 // the VM ran, 1 where it did not start.
 package vmhost

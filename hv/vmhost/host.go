@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,6 +39,7 @@ type host struct {
 	over    chan struct{} // closed when the VM has ended: only wait still answers
 	forced  chan hv.Exit  // an end that the driver did not report in time
 	kills   sync.Once
+	ending  atomic.Bool // a signal asked for its end: no guest is held still any more
 	lobby   lobby
 	conns   chan struct{} // one token a connection
 	streams chan struct{} // one token a connection that lasts
@@ -155,6 +157,7 @@ func (h *host) obey(signals <-chan os.Signal) {
 	for s := range signals {
 		if (s == syscall.SIGTERM || s == syscall.SIGINT) && !asked {
 			asked = true
+			h.ending.Store(true)
 			h.log.Info("asked to end", "signal", s.String())
 			go h.terminate()
 		}
@@ -176,6 +179,11 @@ func (h *host) terminate() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), h.cfg.Grace)
 	defer cancel()
+	if p, ok := h.vm.(hv.Pauser); ok { // a guest that is held still can't shut down
+		if err := p.Resume(ctx); err != nil {
+			h.log.Warn("resume, so that the guest can shut down", "err", err)
+		}
+	}
 	err := h.vm.PowerButton(ctx)
 	if err == nil || !errors.Is(err, hv.ErrUnsupported) {
 		<-grace.C

@@ -134,6 +134,9 @@ func (h *host) perform(ctx context.Context, c *requester, req api.Request) error
 		}
 	case api.OpPause, api.OpResume:
 		if p, ok := h.vm.(hv.Pauser); ok {
+			if req.Op == api.OpPause && h.ending.Load() {
+				return errors.New("the VM is asked to end: it is not held still")
+			}
 			turn := map[api.Op]func(context.Context) error{api.OpPause: p.Pause, api.OpResume: p.Resume}[req.Op]
 			return h.stream(func() error { return h.short(ctx, c, turn) })
 		}

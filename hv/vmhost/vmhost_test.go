@@ -359,6 +359,28 @@ func TestPause(t *testing.T) {
 	_ = c.Close()
 }
 
+// A guest that is held still goes on where SIGTERM asks it to shut down.
+func TestSIGTERMOfThePaused(t *testing.T) {
+	w := newWorld(t, "")
+	h := w.launch()
+	if err := h.Pause(w.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(w.only("arcbox-vmhost"), unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	var said []hv.EventKind
+	var cause hv.ExitCause
+	err := h.Wait(w.ctx(), 0, func(e api.Event) {
+		if said = append(said, e.Kind); e.Exit != nil {
+			cause = e.Exit.Cause
+		}
+	})
+	if want := []hv.EventKind{hv.EventPaused, hv.EventResumed, hv.EventExit}; err != nil || !slices.Equal(said, want) || cause != hv.ExitPoweredOff {
+		t.Errorf("it said %v, %s, %v; want %v", said, cause, err, want)
+	}
+}
+
 // SIGTERM asks the guest; one that does not go is killed when the grace is over.
 func TestSIGTERM(t *testing.T) {
 	for script, cause := range map[string]hv.ExitCause{"": hv.ExitPoweredOff, "ignore-shutdown": hv.ExitKilled} {
