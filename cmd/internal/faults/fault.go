@@ -22,7 +22,7 @@ type fault struct {
 
 // all are the faults of every table.
 func all() []fault {
-	return slices.Concat(engineFaults, journalFaults, hostFaults, hostileFaults, moveFaults)
+	return slices.Concat(engineFaults, journalFaults, hostFaults, hostileFaults, moveFaults, serviceFaults)
 }
 
 // mutate is the file with the fault in it.
