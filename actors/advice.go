@@ -16,6 +16,8 @@ func (t *story) advice() []*wire.Advice {
 	case m.Stray != nil:
 		a.add("arcbox stop %s", "end the VM that should not run; then it can be started again")
 		a.add("arcbox rm -f %s", "end that VM, and remove the machine")
+	case m.Unwatched:
+		a.add("arcbox engine start", "what lives is adopted, and what ended meanwhile is found")
 	case m.Paused() && m.State == fsm.Running:
 		a.add("arcbox resume %s", "have its guest go on")
 	case hostPaused(m.health()):
@@ -46,7 +48,12 @@ func (t *story) adviseOn(a *advisor) {
 	if !t.m.State.Live() && t.disk() != "" && len(a.out) > 0 {
 		a.out = nil // nothing else helps before
 		a.add("df -h "+t.s.Home, "how full it is; arcbox rm and arcbox image prune make room")
-		a.add("arcbox start %s", "when there is room")
+		if !t.planned() {
+			a.add("arcbox start %s", "when there is room")
+			return
+		}
+		a.add("arcbox wait %s running", "wait for the restart policy's start, when there is room")
+		a.add("arcbox stop %s", "have it not started again")
 	}
 }
 
@@ -107,7 +114,7 @@ var causes = map[fsm.Cause]func(*story, *advisor){
 // adviseAfter says how to go on after an end.
 func (t *story) adviseAfter(a *advisor) {
 	switch m := t.m; {
-	case m.Exit.Plan.Start && m.Desired == fsm.DesiredRunning:
+	case t.planned():
 		a.add("arcbox wait %s running", "wait for the restart policy's start")
 		a.add("arcbox stop %s", "have it not started again")
 	case m.Stop != nil && m.Stop.Then != fsm.ThenNothing:

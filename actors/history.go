@@ -10,14 +10,14 @@ import (
 )
 
 // History answers the questions of the journal's actor without an engine, from
-// a journal that was opened read-only.
+// a journal that was opened read-only, where no engine runs.
 type History struct{ h *historian }
 
-// NewHistory reads from a journal. dirs says where machines lie.
-func NewHistory(j *journal.Journal, clock Clock, dirs Dirs) *History {
-	s := &shared{Options: Options{Journal: j, Clock: clock, Dirs: dirs}, view: NewView(), life: context.Background()}
+// NewHistory reads from the journal of a home. dirs says where machines lie.
+func NewHistory(home string, j *journal.Journal, clock Clock, dirs Dirs) *History {
+	s := &shared{Options: Options{Home: home, Journal: j, Clock: clock, Dirs: dirs}, view: NewView(), life: context.Background()}
 	for _, m := range j.Machines() {
-		s.view.publish(&Seen{Machine: m})
+		s.view.publish(&Seen{Machine: m, Unwatched: m.State.Live()})
 	}
 	return &History{&historian{shared: s}}
 }

@@ -53,6 +53,9 @@ func newStory(s *shared, m *Seen, chain []journal.Entry) (*story, error) {
 func (t *story) tell() string {
 	m := t.m
 	s := fmt.Sprintf("%s has been %s for %s", m.Name, m.State, t.now.Sub(m.Since).Round(time.Second))
+	if m.Unwatched {
+		s = fmt.Sprintf("%s was %s when the last engine ended, since %s", m.Name, m.State, m.Since.Format(time.RFC3339))
+	}
 	if f := sentences[m.State]; f != nil {
 		s += f(t) + "."
 	}

@@ -14,12 +14,19 @@ func (t *story) stopped() string {
 	if e == nil {
 		return ""
 	}
-	s := fmt.Sprintf(" (%s): %s", e.Cause, endings[e.Cause](t))
-	if e.Detail != "" {
+	said := endings[e.Cause](t)
+	s := fmt.Sprintf(" (%s): %s", e.Cause, said)
+	if e.Detail != "" && e.Detail != poweredOff && !strings.Contains(said, e.Detail) {
 		s += " (" + e.Detail + ")"
 	}
 	return s
 }
+
+// What drivers say of an end, and a cause says already.
+const (
+	panicked   = "the guest's kernel panicked"
+	poweredOff = "the guest powered off"
+)
 
 // stop is the stop that the end answered, nil where nobody had asked for one.
 func (t *story) stop() *fsm.Stop {
@@ -52,15 +59,15 @@ var endings = map[fsm.Cause]func(*story) string{
 		return s + t.before("")
 	},
 	fsm.CauseGuestPanic: func(t *story) string {
-		s := "the guest's kernel panicked"
-		if line := panicLine(t.m.Exit.Tail); line != "" {
-			s += ", and said \"" + line + "\""
-		}
-		return s + t.before("")
+		return t.panicked() + t.before("")
 	},
 	fsm.CauseLaunchFailed: func(t *story) string { return "its VM never came to be" + t.before("") },
 	fsm.CauseAgentTimeout: func(t *story) string {
-		return "its agent did not answer in time, and the VM was ended" + t.before("")
+		s := t.m.Exit.Detail
+		if s == "" {
+			s = "the guest's agent did not answer in time"
+		}
+		return s + "; its VM was ended" + t.before("")
 	},
 	fsm.CauseHostLost: func(t *story) string {
 		return "the host itself went down, and took the VM along" + t.before("")
@@ -89,6 +96,18 @@ func (t *story) before(otherwise string) string {
 	return ""
 }
 
+// panicked says how a guest's kernel did.
+func (t *story) panicked() string {
+	e := t.m.Exit
+	if more, ok := strings.CutPrefix(e.Detail, panicked); ok && more != "" {
+		return e.Detail
+	}
+	if line := panicLine(e.Tail); line != "" {
+		return panicked + ", and said \"" + line + "\""
+	}
+	return panicked
+}
+
 // panicLine is what a kernel said when it panicked.
 func panicLine(tail string) string {
 	for line := range strings.Lines(tail) {
@@ -107,6 +126,12 @@ func (t *story) whileDown() string {
 	return fmt.Sprintf("No engine ran at that time: the one that was started at %s found it so", t.found.Time.Format(time.RFC3339))
 }
 
+// planned tells whether the restart policy starts it again.
+func (t *story) planned() bool {
+	e := t.m.Exit
+	return e != nil && e.Plan.Start && t.m.Desired == fsm.DesiredRunning
+}
+
 // next tells what follows from an end, or why nothing does.
 func (t *story) next() string {
 	m := t.m
@@ -120,9 +145,12 @@ func (t *story) next() string {
 		return "It is started again, as was asked"
 	case m.Stop != nil && m.Stop.Then == fsm.ThenRemove:
 		return "It is removed now, as was asked"
-	case p.Start && m.Desired == fsm.DesiredRunning:
-		return fmt.Sprintf("Its restart policy (%s) starts it again in %s: attempt %d of %d", policy,
-			max(0, p.NotBefore.Sub(t.now)).Round(time.Second), p.Attempt, fsm.MaxAttempts)
+	case t.planned():
+		when := "in " + max(0, p.NotBefore.Sub(t.now)).Round(time.Second).String()
+		if t.s.Journal.DiskLow() {
+			when = "when there is room"
+		}
+		return fmt.Sprintf("Its restart policy (%s) starts it again %s: attempt %d of %d", policy, when, p.Attempt, fsm.MaxAttempts)
 	case p.Resting:
 		return fmt.Sprintf("Its restart policy (%s) rests after %d failures in a row: it stays as it is until somebody starts it", policy, fsm.MaxAttempts)
 	case m.Desired == fsm.DesiredStopped:

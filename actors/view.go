@@ -14,6 +14,9 @@ type Seen struct {
 	// Unseen: no one has looked at its lock since the engine started, so that
 	// its health is unknown.
 	Unseen bool
+	// Unwatched: it is live by the journal, and no engine runs that would know
+	// of its end.
+	Unwatched bool
 	// Shares is what is wrong with each of the VM's shares; nil = nobody knows yet.
 	Shares []string
 	// Busy is what its disk is used for while it does not run; "" = nothing.
@@ -22,6 +25,9 @@ type Seen struct {
 
 // Health is the machine's health, unknown where nobody has looked yet.
 func (s *Seen) health() fsm.Health {
+	if s.Unwatched {
+		return fsm.Health{Level: fsm.HealthUnknown, Why: "no engine runs, so that nobody looks at its VM"}
+	}
 	if s.Unseen {
 		return fsm.Health{Level: fsm.HealthUnknown, Why: "the engine has just started and has not looked yet"}
 	}

@@ -72,7 +72,7 @@ func openHistory() (*actors.History, func(), error) {
 	}
 	fmt.Fprintln(os.Stderr, "no engine runs; the journal is read from", h.Journal())
 	world := hosts.New(hosts.Options{Machines: h.Machines(), Run: h.Run})
-	return actors.NewHistory(j, realClock{boot: bootID()}, world), func() { _ = j.Close() }, nil // read-only
+	return actors.NewHistory(h.Data, j, realClock{boot: bootID()}, world), func() { _ = j.Close() }, nil // read-only
 }
 
 func (f *journalFlags) list(cmd *cobra.Command) error {

@@ -135,6 +135,7 @@ func TestPowerOffUnseen(t *testing.T) {
 	b.ok("exec", "a", "--", "sh", "-c", "(sleep 2; poweroff) >/dev/null 2>&1 &")
 	b.ok("engine", "stop")
 	b.eventually("the guest has powered off", 30*time.Second, func() bool { return len(b.holders("", m.ID)) == 0 })
+	b.why(t, "a", "a was Running when the last engine ended", "Its health is unknown: no engine runs")
 	b.ok("engine", "start")
 	b.ok("wait", "a", "stopped", "--timeout", "30s")
 	rs := b.journal("a")
@@ -145,7 +146,7 @@ func TestPowerOffUnseen(t *testing.T) {
 	if len(m.Owed) != 0 || m.State != "Stopped" || m.Cause != "powered-off" {
 		t.Errorf("it is %s, %s, and owes %v", m.State, m.Cause, m.Owed)
 	}
-	b.why(t, "a", "powered-off", "powered itself off")
+	b.why(t, "a", "powered-off", "powered itself off; nobody had asked the engine for that. No engine ran at that time")
 	// Longer than the first back-off: nothing starts it.
 	if r := b.run("wait", "a", "running", "--timeout", "3s"); r.code != 5 {
 		t.Errorf("wait running: exit %d, want 5: on-failure starts nothing that powered off", r.code)

@@ -160,6 +160,7 @@ func (b *bed) refusedForSpace(t *testing.T, boot string) {
 		said := b.refused(t, 1, strings.Fields(args)...)
 		has(t, args, said.Message+"\n"+said.Hint, "nearly full", "stop and rm work", "df -h "+b.home)
 	}
+	b.why(t, "spare", "never started", "The disk of "+filepath.Join(b.home, "data")+" is nearly full, so that no machine can be started")
 	if now := b.engine().Seq; now != seq {
 		t.Errorf("what was refused left %d records", now-seq)
 	}
