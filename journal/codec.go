@@ -6,11 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/fsm"
 	"github.com/fxamacker/cbor/v2"
+	"github.com/google/uuid"
 )
 
 // format is the version of keys, values and kinds together. An engine opens
@@ -158,37 +158,46 @@ var errLost = errors.New("lost")
 // decode reads the value stored under a sequence number. It never panics and
 // trusts no byte of it.
 func decode(seq uint64, v []byte) (fsm.Record, error) {
+	r, _, err := decodeKeyed(seq, v)
+	return r, err
+}
+
+// decodeKeyed tells the record's machine as keys name it, too.
+func decodeKeyed(seq uint64, v []byte) (fsm.Record, machineKey, error) {
 	var r fsm.Record
 	if len(v) < headerSize+hashSize || len(v) > 2*MaxRecord {
-		return r, fmt.Errorf("a value of %d bytes", len(v))
+		return r, uuid.Nil, fmt.Errorf("a value of %d bytes", len(v))
 	}
 	if got := binary.BigEndian.Uint64(v[1:]); got != seq {
-		return r, fmt.Errorf("it says that it is record %d", got)
+		return r, uuid.Nil, fmt.Errorf("it says that it is record %d", got)
 	}
 	raw := v[headerSize : len(v)-hashSize]
 	switch v[0] {
 	case versionRecord:
+		if r, m, ok := plainRecord(raw, seq, timeOf(v)); ok {
+			return r, m, nil
+		}
+		r, err := cborRecord(raw, seq, timeOf(v))
+		m, _ := parseMachine(r.Machine)
+		return r, m, err
 	case versionLost:
 		var s stone
 		if err := decMode.Unmarshal(raw, &s); err != nil {
-			return r, fmt.Errorf("gravestone: %w", err)
+			return r, uuid.Nil, fmt.Errorf("gravestone: %w", err)
 		}
-		return r, fmt.Errorf("%w: %s", errLost, s.What)
-	default:
-		return r, fmt.Errorf("version %d is not known", v[0])
+		return r, uuid.Nil, fmt.Errorf("%w: %s", errLost, s.What)
 	}
-	b := bodies.Get().(*body[cbor.RawMessage])
-	defer bodies.Put(b)
-	*b = body[cbor.RawMessage]{Fact: b.Fact[:0]}
-	if err := decMode.Unmarshal(raw, b); err != nil {
-		return r, err
-	}
-	return record(b, seq, timeOf(v))
+	return r, uuid.Nil, fmt.Errorf("version %d is not known", v[0])
 }
 
-// bodies keeps what a record is decoded by way of: whoever reads all of them would
-// leave as much garbage as records otherwise. A record has no byte of it.
-var bodies = sync.Pool{New: func() any { return new(body[cbor.RawMessage]) }}
+// cborRecord reads the middle of a record's value in any spelling that is allowed.
+func cborRecord(raw []byte, seq uint64, t time.Time) (fsm.Record, error) {
+	var b body[cbor.RawMessage]
+	if err := decMode.Unmarshal(raw, &b); err != nil {
+		return fsm.Record{}, err
+	}
+	return record(&b, seq, t)
+}
 
 func record(b *body[cbor.RawMessage], seq uint64, t time.Time) (fsm.Record, error) {
 	r := fsm.Record{

@@ -154,3 +154,23 @@ func TestKeysKeepPairsApart(t *testing.T) {
 		}
 	}
 }
+
+// What is written is read without the library: else all of a history would take
+// several times as long, with nobody the wiser.
+func TestWhatIsWrittenIsPlain(t *testing.T) {
+	for _, fact := range facts {
+		want := recordOf(fact)
+		v := encoded(t, want)
+		r, m, ok := plainRecord(v[headerSize:len(v)-hashSize], want.Seq, want.Time)
+		if !ok {
+			t.Errorf("%s is not plain", fact.Kind())
+			continue
+		}
+		if k, _ := parseMachine(want.Machine); k != m {
+			t.Errorf("%s is of machine %s, and was said to be of %s", fact.Kind(), k, m)
+		}
+		if d := cmp.Diff(want, r); d != "" {
+			t.Error(d)
+		}
+	}
+}

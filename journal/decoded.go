@@ -62,8 +62,7 @@ func (c *chunk) decode() {
 		if it.err == nil {
 			it.read = true
 			it.sum = sha256.Sum256(it.value)
-			it.rec, it.err = decode(it.seq, it.value)
-			it.key, _ = parseMachine(it.rec.Machine)
+			it.rec, it.key, it.err = decodeKeyed(it.seq, it.value)
 		}
 	}
 	close(c.done)

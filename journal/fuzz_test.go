@@ -35,6 +35,7 @@ func FuzzDecode(f *testing.F) {
 		if cost := after.TotalAlloc - before.TotalAlloc; cost > 64<<10+200*uint64(len(v)) {
 			t.Fatalf("%d bytes cost %d", len(v), cost)
 		}
+		samePlain(t, v)
 		if err != nil {
 			if r != (fsm.Record{}) && r.Fact != nil {
 				t.Fatalf("%+v and %v", r, err)
@@ -68,6 +69,29 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%x became %x, %v", again, third, err)
 		}
 	})
+}
+
+// samePlain holds what plainRecord takes against what the CBOR library makes of it.
+func samePlain(t *testing.T, v []byte) {
+	t.Helper()
+	if len(v) < headerSize+hashSize || len(v) > 2*MaxRecord {
+		return
+	}
+	raw := v[headerSize : len(v)-hashSize]
+	r, m, ok := plainRecord(raw, 7, time.Unix(9, 0))
+	if !ok {
+		return
+	}
+	want, err := cborRecord(raw, 7, time.Unix(9, 0))
+	if err != nil {
+		t.Fatalf("%x is no record, and was taken for %+v: %v", raw, r, err)
+	}
+	if k, known := parseMachine(want.Machine); !known || k != m {
+		t.Fatalf("%x is of machine %s, and was said to be of %s", raw, k, m)
+	}
+	if d := cmp.Diff(want, r); d != "" {
+		t.Fatal(d)
+	}
 }
 
 // A snapshot that can be read is its machine's, and is written as it is read.
