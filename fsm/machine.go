@@ -142,28 +142,42 @@ func (m Machine) Apply(r Record) (Machine, error) {
 // Add is Apply in place, for who has a machine for himself and folds many records
 // into it: an Apply leaves as much garbage as a machine is large.
 func (m *Machine) Add(r Record) error {
-	rows := rows[r.Kind]
-	next, err := step(rows, m.State, r.Kind)
+	rule := rules[r.Kind]
+	next, err := step(rule.rows, m.State, r.Kind)
 	if err != nil {
-		if !m.Damaged || (moves(rows) && r.To == None) {
+		if !m.Damaged || (moves(rule.rows) && r.To == None) {
 			return fmt.Errorf("machine %s, record %d: %w", r.Machine, r.Seq, err)
 		}
 		next = m.State
-		if moves(rows) {
+		if moves(rule.rows) {
 			next = r.To
 		}
 	}
-	if moves(rows) {
+	if moves(rule.rows) {
 		m.Since, m.StateAt = r.Time, r.Seq
 		if m.Damaged {
 			m.Name = r.Name
 		}
 	}
 	m.ID, m.State, m.Seq = r.Machine, next, r.Seq
-	if fold := folds[r.Kind]; fold != nil {
-		fold(m, r)
+	if rule.fold != nil {
+		rule.fold(m, r)
 	}
 	return nil
+}
+
+// rules say all that a kind does, so that every fold of every record looks once.
+var rules = func() map[Kind]rule {
+	by := map[Kind]rule{}
+	for k, rows := range rows {
+		by[k] = rule{rows, folds[k]}
+	}
+	return by
+}()
+
+type rule struct {
+	rows []Transition
+	fold func(*Machine, Record) // nil where only the state changes
 }
 
 // folds says what each kind of record changes beside the state.

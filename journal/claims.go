@@ -12,10 +12,10 @@ import (
 // Those of damaged machines are not among them: what they gave up may be lost.
 type claims struct {
 	holder map[claim]string // of each name and CID
-	held   map[string]held  // by each machine
+	held   map[string]*held // by each machine
 }
 
-func newClaims() claims { return claims{map[claim]string{}, map[string]held{}} }
+func newClaims() claims { return claims{map[claim]string{}, map[string]*held{}} }
 
 // claim is a name, in lower case, or a CID.
 type claim struct {
@@ -59,30 +59,40 @@ func (c claims) set(m *fsm.Machine, f func(what claim, other string)) {
 			now.cid = m.Launch.CID
 		}
 	}
-	was := c.held[m.ID]
-	if was == now {
+	h := c.held[m.ID]
+	if h == nil {
+		h = &held{}
+		c.held[m.ID] = h
+	}
+	if *h == now {
 		return
 	}
-	c.drop(m.ID)
 	var a, b [2]claim
-	before := was.add(a[:0])
-	for _, what := range now.add(b[:0]) {
+	before, after := h.add(a[:0]), now.add(b[:0])
+	c.give(m.ID, before, after)
+	for _, what := range after {
 		if other, ok := c.holder[what]; !ok {
 			c.holder[what] = m.ID
 		} else if !slices.Contains(before, what) {
 			f(what, other)
 		}
 	}
-	c.held[m.ID] = now
+	*h = now
+}
+
+// give gives up what a machine holds, but for what it keeps.
+func (c claims) give(id string, all, keeps []claim) {
+	for _, what := range all {
+		if !slices.Contains(keeps, what) && c.holder[what] == id {
+			delete(c.holder, what)
+		}
+	}
 }
 
 // drop makes a machine hold nothing.
 func (c claims) drop(id string) {
-	var room [2]claim
-	for _, what := range c.held[id].add(room[:0]) {
-		if c.holder[what] == id {
-			delete(c.holder, what)
-		}
+	if h := c.held[id]; h != nil {
+		c.give(id, h.add(nil), nil)
+		delete(c.held, id)
 	}
-	delete(c.held, id)
 }
