@@ -21,7 +21,9 @@ import (
 var version string
 
 // versionTime bounds how long version waits for the engine.
-const versionTime = time.Second
+const versionTime = 5 * time.Second
+
+var errNoVersion = fmt.Errorf("it said nothing within %s", versionTime)
 
 func buildVersion() string {
 	if version != "" {
@@ -156,7 +158,7 @@ func byVersion(ms []*wire.Machine, version func(*wire.Machine) (v string, outdat
 
 // whatRuns is the engine with its machines, where one answers soon.
 func (a *app) whatRuns(ctx context.Context) (*wire.Machines, error) {
-	ctx, cancel := context.WithTimeout(ctx, versionTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, versionTime, errNoVersion)
 	defer cancel()
 	e, err := a.running(ctx)
 	if err != nil {

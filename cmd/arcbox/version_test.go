@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -103,5 +105,24 @@ func TestVersionOfAnEngineThatIsMute(t *testing.T) {
 	b.connect = func(context.Context, client.Door) (engine, error) { return nil, client.ErrMute }
 	if code := b.run(t, "version"); code != 0 || !strings.Contains(b.out.String(), "does not answer") || strings.Contains(b.out.String(), "not running") {
 		t.Errorf("exit %d: %s", code, b.out.String())
+	}
+}
+
+// One that is slow is told of, and of one that takes too long it is said for how long.
+func TestVersionOfAnEngineThatIsSlow(t *testing.T) {
+	for takes, want := range map[time.Duration]string{3 * time.Second: "arcbox-engine  2.0 (pid 7)", time.Minute: "does not answer: it said nothing within 5s"} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, &fakeEngine{answer: func(ctx context.Context, msg proto.Message) (proto.Message, error) {
+				select {
+				case <-time.After(takes):
+					return upgraded(ctx, msg)
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			}})
+			if code := b.run(t, "version"); code != 0 || !strings.Contains(b.out.String(), want) {
+				t.Errorf("exit %d: no %q in %s", code, want, b.out.String())
+			}
+		})
 	}
 }
