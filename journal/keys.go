@@ -72,6 +72,9 @@ func namePrefix(name string) []byte {
 	return []byte("x/name/" + url.PathEscape(strings.ToLower(name)) + "/")
 }
 
+// nameOf is the name of one of keyName's keys, as it is escaped there.
+func nameOf(key string) string { return key[len("x/name/") : len(key)-len(machineKey{})-1] }
+
 func seqOf(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }
 
 // kindOfKey says what stands under a key.

@@ -3,9 +3,11 @@ package journal
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 
+	"github.com/arcboxlabs/arcbox-engine/fsm"
 	"github.com/cockroachdb/pebble/v2"
 )
 
@@ -86,7 +88,9 @@ func (v *verification) keys(ks *keys) error {
 		v.fault(0, "", "the keys can't all be read: %v", ks.err)
 		return nil
 	case v.listed != ks.indexed:
-		v.fault(0, "", "the index m/ does not list the records that there are")
+		if err := v.index(); err != nil {
+			return err
+		}
 	}
 	for _, k := range append(v.oddKeys, ks.odd...) {
 		v.fault(0, "", "the key %x is none of the journal's", k)
@@ -114,6 +118,53 @@ func (v *verification) keys(ks *keys) error {
 	}
 	for _, m := range ks.marks {
 		v.mark(m)
+	}
+	return nil
+}
+
+// index looks for what is wrong with the index m/, of which only the sum was
+// compared.
+func (v *verification) index() error {
+	before := len(v.rep.Faults)
+	err := v.decoded(v.ctx, 1, v.end.seq, func(it *item) error {
+		if it.err != nil {
+			return nil
+		}
+		if _, err := v.get(keyIndex(it.key, it.seq)); errors.Is(err, pebble.ErrNotFound) {
+			v.fault(it.seq, it.rec.Machine, "the index m/ lacks it")
+		} else if err != nil {
+			v.fault(it.seq, it.rec.Machine, "the index m/: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = v.each([]byte("m/"), func(k, _ []byte) error {
+		m, seq, kind := keyOf(k)
+		if kind != indexKey {
+			return v.ctx.Err() // which is told as none of the journal's
+		}
+		b, err := v.get(keyRecord(seq))
+		if err == nil {
+			var r fsm.Record
+			if r, err = decode(seq, b); err != nil {
+				return v.ctx.Err() // which was told
+			}
+			if is, _ := parseMachine(r.Machine); is == m {
+				return v.ctx.Err()
+			}
+		}
+		if err == nil || seq == 0 || seq > v.end.seq {
+			v.fault(seq, machineID(m), "the index m/ lists it as this machine's, which it is not")
+		}
+		return v.ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	if len(v.rep.Faults) == before {
+		v.fault(0, "", "the index m/ does not list the records that there are")
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ func (v *verification) nameKey(id, key string) {
 	if m := v.fold.machine(id); m.Damaged || m.ID == "" && v.rep.Records < v.end.seq {
 		return // the record that gave it the name is lost
 	}
-	v.fault(0, id, "the index of names has one that it never had: %s", key)
+	v.fault(0, id, "the index of names has one that it never had: %s", nameOf(key))
 }
 
 // request holds what is kept of a request against the record that it led to.
