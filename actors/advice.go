@@ -21,8 +21,8 @@ func (t *story) advice() []*wire.Advice {
 	case m.Paused() && m.State == fsm.Running:
 		a.add("arcbox resume %s", "have its guest go on")
 	case hostPaused(m.health()):
-		a.add("df -h "+t.s.Home, "where the host's disk is full")
-		a.add("arcbox resume %s", "have its guest go on, when there is room")
+		a.add("df -h "+t.s.Home, "where the host's disk is full; the machine goes on by itself when there is room")
+		a.add("arcbox resume %s", "have its guest go on where it does not, as with a block device")
 	default:
 		t.adviseOn(a)
 	}

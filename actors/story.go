@@ -235,7 +235,7 @@ func (t *story) health() string {
 	}
 	s := fmt.Sprintf("Its health is %s: %s", h.Level, h.Why)
 	if hostPaused(h) {
-		s += "; that is so most often because the host's disk is full"
+		s += "; that is so most often because the host's disk is full, and it goes on by itself when there is room"
 	}
 	return s
 }

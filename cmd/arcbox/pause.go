@@ -33,8 +33,8 @@ func newResume(a *app) *cobra.Command {
 		Long: "Let the guests of machines (the default one where none is named) go on where arcbox pause held\n" +
 			"them, and wait until each one's agent was asked: a guest that does not answer is told of,\n" +
 			"and is in arcbox list. A clock that fell behind gets the host's time. So goes on what its\n" +
-			"hypervisor paused, as QEMU does where the host's disk is full, once there is room. A\n" +
-			"machine that was not paused is no error, one that does not run is refused (exit 4).",
+			"hypervisor paused, as QEMU does where the host's disk is full. A machine that was not\n" +
+			"paused is no error, one that does not run is refused (exit 4).",
 		Example: "  arcbox resume web\n  arcbox resume --all",
 	}
 	return a.turning(cmd, change{doing: "resuming", until: "agent"}, func(name string) proto.Message {

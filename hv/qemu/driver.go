@@ -22,6 +22,7 @@ type Options struct {
 	Log          *slog.Logger  // nil = none
 	StartTimeout time.Duration // from the fork to the guest's first instruction; 0 = 20 s
 	CallTimeout  time.Duration // of one QMP command, and for a QEMU whose QMP ended to be dead; 0 = 5 s
+	RoomEvery    time.Duration // between two looks for room, where a guest waits for the host's disk; 0 = 5 s
 }
 
 // Driver runs VMs with QEMU.
@@ -29,13 +30,14 @@ type Driver struct {
 	log          *slog.Logger
 	startTimeout time.Duration
 	callTimeout  time.Duration
+	roomEvery    time.Duration
 }
 
 var _ hv.Driver = (*Driver)(nil)
 
 // New makes a driver. It starts nothing.
 func New(o Options) *Driver {
-	d := &Driver{log: o.Log, startTimeout: o.StartTimeout, callTimeout: o.CallTimeout}
+	d := &Driver{log: o.Log, startTimeout: o.StartTimeout, callTimeout: o.CallTimeout, roomEvery: o.RoomEvery}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -44,6 +46,9 @@ func New(o Options) *Driver {
 	}
 	if d.callTimeout <= 0 {
 		d.callTimeout = 5 * time.Second
+	}
+	if d.roomEvery <= 0 {
+		d.roomEvery = 5 * time.Second
 	}
 	return d
 }

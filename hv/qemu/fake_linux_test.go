@@ -99,6 +99,24 @@ func (f *fakeQEMU) play(script string) int {
 		f.event("STOP", `{}`)
 		f.event("RESUME", `{}`)
 		f.shutdown("guest-shutdown")
+	case "full":
+		f.event("BLOCK_IO_ERROR", `{"device": "d", "nospace": true, "reason": "No space left on device"}`)
+		f.event("STOP", `{}`)
+		f.until("cont", nil)
+		f.shutdown("guest-shutdown")
+	case "full-held": // it is let go on behind a press of the power button, and not before
+		f.until("stop", func() {})
+		f.event("BLOCK_IO_ERROR", `{"device": "d", "nospace": true, "reason": "No space left on device"}`)
+		f.event("STOP", `{}`)
+		for range presses {
+			f.commands.Scan()
+			if !strings.Contains(f.commands.Text(), "system_powerdown") {
+				return 4
+			}
+			f.line(fmt.Sprintf(`{"return": {}, "id": %d}`, idOf(f.commands.Bytes())))
+		}
+		f.until("cont", nil)
+		f.shutdown("guest-shutdown")
 	case "streams":
 		fmt.Fprint(f.console, strings.Repeat("console ", 100_000))
 		fmt.Fprint(f.log, strings.Repeat("agent ", 100_000))
@@ -154,6 +172,19 @@ func (f *fakeQEMU) until(name string, answer func()) {
 		}
 	}
 	syscall.Exit(0)
+}
+
+// presses is how often a guest that is held still is asked to shut down.
+const presses = 50
+
+func idOf(command []byte) uint64 {
+	var c struct {
+		ID uint64 `json:"id"`
+	}
+	if json.Unmarshal(command, &c) != nil {
+		os.Exit(9)
+	}
+	return c.ID
 }
 
 func (f *fakeQEMU) line(text string) { fmt.Fprint(f.qmp, text+"\r\n") }

@@ -15,6 +15,7 @@ type story struct {
 	panicked bool
 	paused   bool
 	ioError  string // the last failed read or write of a disk
+	noSpace  bool   // it failed because the host's disk is full
 	fault    string // why we gave QEMU up, if we did
 }
 
@@ -40,8 +41,8 @@ func (s *story) note(e qmpEvent) (hv.Event, bool) {
 		out.Kind, out.Why = hv.EventRebooted, e.data.Reason
 		return out, true
 	case "BLOCK_IO_ERROR":
-		s.ioError = "a disk of the VM failed: " + e.data.Reason
-		if e.data.NoSpace {
+		s.ioError, s.noSpace = "a disk of the VM failed: "+e.data.Reason, e.data.NoSpace
+		if s.noSpace {
 			s.ioError = "the host's disk is full"
 		}
 		return out, false
@@ -50,12 +51,15 @@ func (s *story) note(e qmpEvent) (hv.Event, bool) {
 	case "RESUME":
 		// The first RESUME is our own cont: nobody was told of a pause.
 		was := s.paused
-		s.paused, s.ioError = false, ""
+		s.paused, s.ioError, s.noSpace = false, "", false
 		out.Kind = hv.EventResumed
 		return out, was
 	}
 	return out, false
 }
+
+// full tells whether the guest waits for room on the host's disk.
+func (s *story) full() bool { return s.paused && s.noSpace }
 
 // pause reports a VM that QEMU has stopped. The stop that goes before its end
 // is none.

@@ -46,6 +46,8 @@ type vm struct {
 
 	events chan hv.Event
 	grows  sync.Mutex // one GrowDisk at a time
+	turns  sync.Mutex // one Pause or Resume at a time
+	held   bool       // by Pause; under turns
 	killed atomic.Bool
 	ready  atomic.Bool      // AllowReboot was called
 	state  *os.ProcessState // set before reaped is closed; nil = it could not be had
@@ -135,7 +137,7 @@ func (v *vm) run() {
 	defer close(v.events)
 	s := story{}
 	said, reaped, lost := v.qmp.events, v.reaped, v.shares.lost
-	var mute <-chan time.Time
+	var mute, room <-chan time.Time
 	for said != nil || reaped != nil {
 		select {
 		case e, ok := <-said:
@@ -144,6 +146,13 @@ func (v *vm) run() {
 				continue
 			}
 			v.hear(&s, e)
+			if room == nil {
+				room = v.waiting(&s)
+			}
+		case <-room:
+			if room = v.waiting(&s); room != nil {
+				v.streams.Go(v.goOn)
+			}
 		case sh := <-lost:
 			v.loseShare(sh)
 		case <-mute:
@@ -218,12 +227,6 @@ func (v *vm) AllowReboot(ctx context.Context) error {
 	v.ready.Store(true)
 	return v.command(ctx, "set-action", map[string]string{"reboot": "reset"})
 }
-
-// Pause holds the guest's processors still.
-func (v *vm) Pause(ctx context.Context) error { return v.command(ctx, "stop", nil) }
-
-// Resume lets them go on.
-func (v *vm) Resume(ctx context.Context) error { return v.command(ctx, "cont", nil) }
 
 // Accel says which accelerator runs the guest, and why that one.
 func (v *vm) Accel() (hv.Accel, string) { return v.accel, v.note }

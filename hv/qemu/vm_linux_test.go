@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -161,6 +162,45 @@ func TestHowAVMEnds(t *testing.T) {
 				t.Fatalf("exit %+v, want cause %s, status %d, detail with %q", exit, c.cause, c.status, c.detail)
 			}
 		})
+	}
+}
+
+// A guest that waits for the host's disk goes on by itself, unless it is held still.
+func TestRoom(t *testing.T) {
+	o := Options{RoomEvery: time.Millisecond}
+	kinds, exit := end(t, newStage(t, "full").start(t, o))
+	want := []hv.EventKind{hv.EventPaused, hv.EventResumed}
+	if !slices.Equal(kinds, want) || exit.Cause != hv.ExitPoweredOff {
+		t.Errorf("with room: %v, %+v", kinds, exit)
+	}
+	v := newStage(t, "full-held").start(t, o)
+	if err := v.(hv.Pauser).Pause(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range presses {
+		if err := v.PowerButton(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := v.(hv.Pauser).Resume(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if kinds, exit = end(t, v); !slices.Equal(kinds, want) || exit.Cause != hv.ExitPoweredOff {
+		t.Errorf("held still: %v, %+v", kinds, exit)
+	}
+	file := hv.Disk{Path: filepath.Join(t.TempDir(), "disk")}
+	gone, device := file, file
+	gone.Path, device.Device = "/proc/1/none/disk", true
+	for _, c := range []struct {
+		disks []hv.Disk
+		want  bool
+	}{
+		{nil, true}, {[]hv.Disk{file}, true}, {[]hv.Disk{file, gone}, false}, {[]hv.Disk{device}, false},
+		{[]hv.Disk{{Path: "/dev/none", Device: true, ReadOnly: true}, file}, true},
+	} {
+		if got := hasRoom(c.disks); got != c.want {
+			t.Errorf("%+v: room %v", c.disks, got)
+		}
 	}
 }
 

@@ -37,6 +37,38 @@ var engineFaults = []fault{
 		pkg: "./actors/actorstest", run: "TestScenarios/egress",
 	},
 	{
+		name:   "a stop leaves a paused guest as it is",
+		breaks: "from every state a machine can be stopped",
+		file:   "fsm/machine.go",
+		was: `	if f.Mode == StopGraceful && m.Paused() { // a guest that is held still can't shut down
+`,
+		now: `	if f.Mode == StopGraceful && !m.Paused() {
+`,
+		pkg: "./actors/actorstest", run: "TestScenarios/pause",
+	},
+	{
+		name:   "a pause is told before the guest is held still",
+		breaks: "it never lies",
+		file:   "actors/pause.go",
+		was: `	m.answerSets() // what of them is owed waits until the guest goes on
+	return m.await(c)
+`,
+		now: `	m.finish(c, "")
+	return nil
+`,
+		pkg: "./actors/actorstest", run: "TestPause",
+	},
+	{
+		name:   "a mute VM host takes a pause back that was had",
+		breaks: "what somebody paused goes on when somebody says so",
+		file:   "actors/pause.go",
+		was: `			if err != nil && !was {
+`,
+		now: `			if err != nil && (was || !was) {
+`,
+		pkg: "./actors/actorstest", run: "TestPause",
+	},
+	{
 		name:   "denials without end",
 		breaks: "a guest can't fill the journal",
 		file:   "fsm/denial.go",
