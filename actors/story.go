@@ -237,6 +237,9 @@ func (t *story) health() string {
 	if hostPaused(h) {
 		s += "; that is so most often because the host's disk is full, and it goes on by itself when there is room"
 	}
+	if t.m.Stray != nil {
+		s += "; the journal does not know of it, as where an older one was restored"
+	}
 	return s
 }
 
