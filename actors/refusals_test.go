@@ -41,7 +41,7 @@ func TestBadSpecs(t *testing.T) {
 		"no ASCII":          {named("ü"), 2, "name", []string{"ü", "1 to 63"}},
 		"taken":             {named("web"), 4, "name", []string{`machine "web" already`, "arcbox inspect web"}},
 		"taken, upper case": {named("WEB"), 4, "name", []string{`name "WEB"`, `machine "web" already`, "without case", "arcbox inspect web"}},
-		"no CPUs":           {spec(func(s *wire.Spec) { s.Cpus = 0 }), 2, "cpus", []string{"cpus 0", "1 to 4"}},
+		"endless CPUs":      {spec(func(s *wire.Spec) { s.Cpus = 1 << 31 }), 2, "cpus", []string{"cpus 2147483648", "1 to 4"}},
 		"too many CPUs":     {spec(func(s *wire.Spec) { s.Cpus = 5 }), 2, "cpus", []string{"cpus 5", "1 to 4"}},
 		"little memory":     {spec(func(s *wire.Spec) { s.Memory = 63 << 20 }), 2, "memory", []string{"memory 63M", "64M to 1048576M"}},
 		"odd memory":        {spec(func(s *wire.Spec) { s.Memory = 64<<20 - 1 }), 2, "memory", []string{"memory 67108863 bytes", "64M to"}},
@@ -83,6 +83,15 @@ func TestBadSpecs(t *testing.T) {
 	}
 	if d, ok := e.ask(t, create("new")).(*wire.Done); !ok {
 		t.Errorf("the name of a refused machine: %v", d)
+	}
+}
+
+// TestCPUsOfTheEnginesHost: who does not say how many gets those of the engine's host,
+// which are not those of a client elsewhere; they are in the record.
+func TestCPUsOfTheEnginesHost(t *testing.T) {
+	s, err := checkSpec(&wire.Spec{Memory: 64 << 20}, Limits{CPUs: 3, Memory: 1 << 30}, false)
+	if err != nil || s.CPUs != 3 {
+		t.Errorf("%d CPUs, %v", s.CPUs, err)
 	}
 }
 

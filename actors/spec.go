@@ -79,6 +79,9 @@ func checkSpec(w *wire.Spec, l Limits, allowSim bool) (fsm.Spec, error) {
 	if s.Image != "" && s.Disk == 0 {
 		s.Disk = defaultDisk
 	}
+	if s.CPUs == 0 { // a client of another host does not know what this one has
+		s.CPUs = l.CPUs
+	}
 	if r := checkCPUs(s, l); r != nil {
 		return s, r
 	}

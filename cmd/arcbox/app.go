@@ -58,6 +58,7 @@ type app struct {
 	format      string
 	quiet       bool
 	noAutostart bool
+	untilHangup bool
 
 	ran  bool // a verb was reached: what fails from here on is no fault of usage
 	exec bool // the verb is exec or shell, whose own faults have one code
@@ -120,6 +121,7 @@ func asking(connect func(context.Context) (engine, error), f func(ctx context.Co
 // interruptible is over when a person presses Ctrl-C.
 func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	a.hangup(ctx, cancel)
 	c, stop := a.signals(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		select {

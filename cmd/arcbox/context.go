@@ -27,8 +27,8 @@ func newContext(a *app) *cobra.Command {
 			"ssh, as ssh://[USER@]HOST[:PORT][/DIRECTORY]: nothing listens on a port there, and\n" +
 			"arcbox has to be in the PATH of that user. DIRECTORY is an ARCBOX_HOME there.\n\n" +
 			contextOrder + "\n\n" +
-			"Commands for files of an engine's host (image, disk, kernel, ssh, run and the\n" +
-			"journal of an engine that is down) are for " + localContext + " only; shell, exec and cp go anywhere.",
+			"By ssh, image, kernel and run act on that host; ssh, and the journal of an engine\n" +
+			"that is down, are for " + localContext + " only; shell, exec, cp and disk go anywhere.",
 		Example: "  arcbox context add lab ssh://ci@lab.example.org\n  arcbox --context lab list\n  arcbox context use lab\n  arcbox context use " + localContext,
 	})
 	cmd.AddCommand(newContextAdd(a), newContextUse(a), newContextList(a), newContextRemove(a))
@@ -286,14 +286,19 @@ func (a *app) placeOf(name, by string) (*choice, error) {
 	return &choice{c.Name, by, c}, nil
 }
 
+// onHost is how a command of arcbox is typed for the engine's host.
+func (p *choice) onHost(words string) string {
+	host := p.name
+	if e, err := parseEndpoint(p.remote.Endpoint); err == nil {
+		host = e.host
+	}
+	return "ssh " + host + " arcbox " + words
+}
+
 // elsewhere refuses what is about files of the engine's host.
 func (p *choice) elsewhere() error {
-	hint := "arcbox --context " + localContext + " …"
-	if e, err := parseEndpoint(p.remote.Endpoint); err == nil {
-		hint += "\nssh " + e.host + " arcbox …"
-	}
 	return &failure{
-		code: exitConflict, kind: "conflict", field: "context", hint: hint,
+		code: exitConflict, kind: "conflict", field: "context", hint: "arcbox --context " + localContext + " …\n" + p.onHost("…"),
 		message: fmt.Sprintf("this is about files of the engine's host, and the context %q (by %s) is another host's", p.name, p.by),
 	}
 }

@@ -101,15 +101,23 @@ func TestContextRefusals(t *testing.T) {
 		{"context list", "none", exitNotFound, []string{`"none"`}},
 		{"list", "none", exitNotFound, []string{`"none"`}},
 		{"list --context lab --home /a", "", exitUsage, []string{"--home and --context lab"}},
-		{"image ls --context lab", "", exitConflict, []string{"files of the engine's host", "ssh lab arcbox", "--context local"}},
+		{"image ls --context distant", "", exitConflict, []string{"files of the engine's host", "ssh far.example.org arcbox", "--context local"}},
+		{"create a --image debian --context distant", "", exitConflict, []string{"files of the engine's host"}},
+		{"run debian --context distant -- x", "", exitExecFault, []string{"files of the engine's host"}},
+		{"image pull ./x.tar --context lab", "", exitConflict, []string{"file of this host", "arcbox --context lab image import ./x.tar x"}},
+		{"create a --image ./x.tar --context lab", "", exitConflict, []string{"file of this host", "image import"}},
+		{"kernel import ./x --context lab", "", exitConflict, []string{"file of this host", "ssh lab arcbox kernel import"}},
 		{"ssh web --context lab", "", exitConflict, []string{"files of the engine's host"}},
-		{"kernel ls", "lab", exitConflict, []string{contextVar}},
+		{"kernel ls", "distant", exitConflict, []string{contextVar}},
 		{"journal recover --context lab", "", exitConflict, []string{"files of the engine's host"}},
 	} {
 		dir := t.TempDir()
 		b, _ := contextBench(t, dir, nil)
 		if code := b.run(t, "context", "add", "lab", "ssh://lab"); code != 0 {
 			t.Fatal(code)
+		}
+		if err := b.addContext(t.Context(), remoteContext{Name: "distant", Endpoint: "tcp://far.example.org:7443"}, "", false); err != nil {
+			t.Fatal(err)
 		}
 		b, taken := contextBench(t, dir, map[string]string{contextVar: c.vars, "HOME": "/h"})
 		if code := b.run(t, strings.Fields(c.args)...); code != c.code || *taken != nil {
@@ -334,6 +342,9 @@ func TestPathsOfAnotherHost(t *testing.T) {
 	}
 	spec := e.got[0].(*wire.CreateMachine).GetSpec()
 	got := []string{spec.GetShares()[0].GetHost(), spec.GetShares()[1].GetHost(), spec.GetBlocks()[0].GetPath(), spec.GetPorts()[0].GetListen(), spec.GetKernel(), spec.GetInitrd()}
+	if spec.GetCpus() != 0 { // the engine knows its host
+		t.Errorf("%d CPUs", spec.GetCpus())
+	}
 	if want := []string{"/only/there", "/there/x", "/dev/there", "/there/s", "/there/k", "/there/i"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -32,6 +33,12 @@ type compactJSON struct {
 	Before  int64  `json:"before"` // bytes of the host
 	After   int64  `json:"after"`
 	Trimmed uint64 `json:"trimmed"` // bytes of the disk that hold nothing, as the guest says
+}
+
+// compactFarJSON is what is known of a disk of another host.
+type compactFarJSON struct {
+	Name    string `json:"name"`
+	Trimmed uint64 `json:"trimmed"`
 }
 
 func newDiskCompact(a *app) *cobra.Command {
@@ -67,8 +74,9 @@ func (a *app) compact(ctx context.Context, name string, limit time.Duration) err
 	if err := canCompact(m); err != nil {
 		return err
 	}
-	before, err := hostDisk(m)
-	if err != nil {
+	before, err := a.hostDisk(m)
+	far := errors.Is(err, errFarDisk)
+	if err != nil && !far {
 		return err
 	}
 	stop := a.progress(ctx, e, "compacting the disk of", []string{name})
@@ -78,7 +86,10 @@ func (a *app) compact(ctx context.Context, name string, limit time.Duration) err
 	if err != nil {
 		return err
 	}
-	after, err := hostDisk(m)
+	if far {
+		return a.printFarCompact(compactFarJSON{m.GetName(), trimmed})
+	}
+	after, err := a.hostDisk(m)
 	if err != nil {
 		return err
 	}
@@ -87,6 +98,15 @@ func (a *app) compact(ctx context.Context, name string, limit time.Duration) err
 		return a.printJSON(out)
 	}
 	_, err = fmt.Fprintf(a.stdout, "%s: the disk takes %s of the host, and took %s before\n", out.Name, roundSize(out.After), roundSize(out.Before))
+	return err
+}
+
+// printFarCompact says what the guest said: its disk's file is another host's.
+func (a *app) printFarCompact(out compactFarJSON) error {
+	if a.json() {
+		return a.printJSON(out)
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s: the guest says that %s of its disk hold nothing; its host has them back\n", out.Name, roundSize(int64(min(out.Trimmed, maxDisk)))) //nolint:gosec // it is bounded
 	return err
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/arcboxlabs/arcbox-engine/actors/client"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	guestwire "github.com/arcboxlabs/arcbox-engine/guest/wire"
 )
@@ -116,6 +117,28 @@ func TestCompact(t *testing.T) {
 			}
 		case json.Unmarshal(b.out.Bytes(), &got) != nil || got != compactJSON{"web", 1 << 20, 0, 1 << 30}:
 			t.Errorf("%s: %q", args, b.out.String())
+		}
+	}
+}
+
+// TestDisksOfAnotherHost: a file here with the same name is not the machine's.
+func TestDisksOfAnotherHost(t *testing.T) {
+	dir := t.TempDir()
+	b, _ := contextBench(t, dir, nil)
+	if code := b.run(t, "context", "add", "lab", "ssh://lab", "--use"); code != 0 {
+		t.Fatal(code)
+	}
+	e, _ := withDisk(t, "Running", &fakeAgent{trim: func() error { return nil }})
+	for args, want := range map[string]string{
+		"disk compact web":               "web: the guest says that 1.0 GiB of its disk hold nothing",
+		"disk compact web --format json": "{\n  \"name\": \"web\",\n  \"trimmed\": 1073741824\n}\n",
+		"inspect web":                    "it is a file of the engine's host",
+		"inspect web --format json":      "\"host_unknown\": \"it is a file of the engine's host\"",
+	} {
+		b, _ := contextBench(t, dir, nil)
+		b.connect = func(context.Context, client.Door) (engine, error) { return e, nil }
+		if code := b.run(t, strings.Fields(args)...); code != 0 || !strings.Contains(b.out.String(), want) {
+			t.Errorf("%s: exit %d, %q, %s", args, code, b.out.String(), b.err.String())
 		}
 	}
 }

@@ -34,8 +34,14 @@ type guestDiskJSON struct {
 	Free uint64 `json:"free"`
 }
 
+// errFarDisk is a disk whose file is not looked up here, where another of that name may be.
+var errFarDisk = errors.New("it is a file of the engine's host")
+
 // hostDisk is what the file of a machine's own disk takes.
-func hostDisk(m *wire.Machine) (disk.Use, error) {
+func (a *app) hostDisk(m *wire.Machine) (disk.Use, error) {
+	if a.isFar() {
+		return disk.Use{}, errFarDisk
+	}
 	return disk.Used(diskFile(m))
 }
 
@@ -48,7 +54,7 @@ func (a *app) diskUse(ctx context.Context, e engine, m *wire.Machine, limit time
 		return nil
 	}
 	out := &diskUseJSON{File: diskFile(m)}
-	host, err := hostDisk(m)
+	host, err := a.hostDisk(m)
 	if err != nil {
 		out.HostUnknown = rootCause(err).Error()
 	}

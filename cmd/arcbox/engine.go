@@ -25,7 +25,7 @@ func newEngine(a *app) *cobra.Command {
 		Long: "The engine is the daemon that looks after machines. Most commands start it where\n" +
 			"none runs. Machines outlive it.",
 	})
-	cmd.AddCommand(newEngineStatus(a), newEngineStart(a), newEngineStop(a), newEngineInstall(a), newEngineUninstall(a), newEngineStdio(a),
+	cmd.AddCommand(newEngineStatus(a), newEngineStart(a), newEngineStop(a), newEngineInstall(a), newEngineUninstall(a), newEngineStdio(a), newEngineOwn(a),
 		newEngineInvite(a), newEngineJoin(a), newEngineClients(a), newEngineRevoke(a))
 	return cmd
 }

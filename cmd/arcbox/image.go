@@ -43,7 +43,10 @@ func (a *app) images() (*image.Store, error) {
 
 // imageVerb makes a run function of f, whose errors become ours.
 func (a *app) imageVerb(f func(ctx context.Context, s *image.Store, args []string) error) func(*cobra.Command, []string) error {
-	return a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
+	return a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		if far, err := a.there(ctx, cmd, args, nil); far {
+			return err
+		}
 		s, err := a.images()
 		if err != nil {
 			return err

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +27,7 @@ func newImageImport(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&name, "name", "", "name of the image; the file's, without its endings, where none is given")
 	cmd.Flags().StringVar(&sum, "sha256", "", "the archive's SHA-256; any other archive is refused")
 	addArch(a, cmd, &arch)
-	cmd.RunE = a.imageVerb(func(ctx context.Context, s *image.Store, args []string) error {
+	here := a.imageVerb(func(ctx context.Context, s *image.Store, args []string) error {
 		if err := checkArch(arch); err != nil {
 			return err
 		}
@@ -44,13 +46,69 @@ func newImageImport(a *app) *cobra.Command {
 		}
 		return a.pullImage(ctx, s, ref, pull.Options{Architecture: arch})
 	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !a.isFar() {
+			return here(cmd, args)
+		}
+		return a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+			return a.importThere(ctx, cmd, args, name)
+		})(cmd, args)
+	}
 	return cmd
+}
+
+// importThere sends an archive of this host's to the arcbox of the engine's host.
+func (a *app) importThere(ctx context.Context, cmd *cobra.Command, args []string, name string) error {
+	from := a.stdin
+	if args[0] == image.Stream {
+		if terminalFile(a.stdin) != nil {
+			return errTerminalImage()
+		}
+	} else {
+		ref, err := archiveRef(args[0], name, "")
+		if err != nil {
+			return imageFailure(err)
+		}
+		if strings.Contains(ref.Source, "://") {
+			_, err = a.there(ctx, cmd, args, nil)
+			return err
+		}
+		f, err := os.Open(ref.Source)
+		if err != nil {
+			return unreadable(args[0], err)
+		}
+		defer f.Close()
+		from = f
+		if len(args) == 2 {
+			ref.Name = args[1]
+		}
+		args = []string{image.Stream, ref.Name}
+	}
+	_, err := a.there(ctx, cmd, args, from)
+	return err
+}
+
+func errTerminalImage() error {
+	return badInput("image", "- is standard input, which is a terminal here: pipe an archive into it (tar -C DIR -c . | arcbox image import - NAME)")
+}
+
+// imageHere refuses an archive of this host for an engine elsewhere.
+func (a *app) imageHere(reference string) error {
+	p, err := a.choice()
+	if err != nil || p.remote == nil {
+		return err
+	}
+	ref, err := image.Parse(reference)
+	if err != nil || ref.Kind != image.Tarball || strings.Contains(ref.Source, "://") {
+		return nil //nolint:nilerr // arcbox there says what is wrong with it
+	}
+	return p.notHere("image", reference, "arcbox --context "+p.name+" image import "+reference+" "+ref.Name)
 }
 
 // importStream makes an image of what comes on standard input.
 func (a *app) importStream(ctx context.Context, s *image.Store, name, sum, arch string) error {
 	if terminalFile(a.stdin) != nil {
-		return badInput("image", "- is standard input, which is a terminal here: pipe an archive into it (tar -C DIR -c . | arcbox image import - NAME)")
+		return errTerminalImage()
 	}
 	if name == "" {
 		return badInput("name", "an image of standard input needs a name: arcbox image import - NAME")

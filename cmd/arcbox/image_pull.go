@@ -36,6 +36,14 @@ func newImagePull(a *app) *cobra.Command {
 		}
 		return a.pullImage(ctx, s, ref, pull.Options{Index: server, Architecture: arch})
 	})
+	here := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := a.imageHere(args[0]); err != nil {
+			a.ran = true
+			return err
+		}
+		return here(cmd, args)
+	}
 	return cmd
 }
 

@@ -45,7 +45,10 @@ func (a *app) kernels() (*kernel.Store, error) {
 
 // kernelVerb makes a run function of f, whose errors become ours.
 func (a *app) kernelVerb(f func(ctx context.Context, s *kernel.Store, args []string) error) func(*cobra.Command, []string) error {
-	return a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
+	return a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		if far, err := a.there(ctx, cmd, args, nil); far {
+			return err
+		}
 		s, err := a.kernels()
 		if err != nil {
 			return err
@@ -162,7 +165,7 @@ func newKernelImport(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&name, "name", "", "name to give it (default: its release)")
 	cmd.Flags().BoolVar(&use, "use", false, "also make it the kernel of machines that name none")
-	cmd.RunE = a.kernelVerb(func(ctx context.Context, s *kernel.Store, args []string) error {
+	here := a.kernelVerb(func(ctx context.Context, s *kernel.Store, args []string) error {
 		b, err := s.Import(ctx, args[0], name)
 		if err == nil && use {
 			err = s.Use(ctx, b.Name)
@@ -179,6 +182,13 @@ func newKernelImport(a *app) *cobra.Command {
 		_, err = fmt.Fprintln(a.stdout, b.Name)
 		return err
 	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if p, err := a.choice(); err == nil && p.remote != nil {
+			a.ran = true
+			return p.notHere("bundle", args[0], p.onHost("kernel import DIR, once it is there"))
+		}
+		return here(cmd, args)
+	}
 	return cmd
 }
 

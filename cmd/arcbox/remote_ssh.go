@@ -51,6 +51,11 @@ func (d sshDoor) Stream(ctx context.Context, _ string) (net.Conn, error) {
 }
 
 func (d sshDoor) argv(flags ...string) []string {
+	return d.line(append([]string{"engine", "dial-stdio"}, flags...)...)
+}
+
+// line is ssh's command line for one of arcbox there.
+func (d sshDoor) line(words ...string) []string {
 	argv := []string{"-T", "-x", "-a", "-o", "ClearAllForwardings=yes"}
 	if d.silent {
 		argv = append(argv, "-o", "BatchMode=yes")
@@ -68,15 +73,26 @@ func (d sshDoor) argv(flags ...string) []string {
 	if d.at.dir != "" {
 		there += " --home " + shellWord(d.at.dir)
 	}
-	return append(argv, "--", d.at.host, strings.Join(append([]string{there, "engine", "dial-stdio"}, flags...), " "))
+	for _, w := range words {
+		if !plainWord.MatchString(w) {
+			w = shellWord(w)
+		}
+		there += " " + w
+	}
+	return append(argv, "--", d.at.host, there)
 }
 
 func (d sshDoor) dial(ctx context.Context, flags ...string) (net.Conn, error) {
-	program, err := exec.LookPath("ssh")
+	return d.dialWords(ctx, append([]string{"engine", "dial-stdio"}, flags...)...)
+}
+
+// dialWords connects to what a command of arcbox there reads and writes.
+func (d sshDoor) dialWords(ctx context.Context, words ...string) (net.Conn, error) {
+	program, err := sshProgram()
 	if err != nil {
-		return nil, &failure{code: exitGeneral, kind: "lacking", message: "ssh is not installed here", hint: "apt-get install openssh-client", cause: err}
+		return nil, err
 	}
-	c, err := newChildConn(exec.Command(program, d.argv(flags...)...)) //nolint:noctx,gosec // it ends with the connection; the words are checked
+	c, err := newChildConn(exec.Command(program, d.line(words...)...)) //nolint:noctx,gosec // it ends with the connection; the words are checked
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", program, err)
 	}

@@ -30,6 +30,10 @@ func newRoot(a *app) *cobra.Command {
 	f.StringVar(&a.format, "format", "table", "table or json, for lists also a template: '{{.name}}'")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "names and answers only, no notes and no progress")
 	f.BoolVar(&a.noAutostart, "no-autostart", false, "never start the engine")
+	f.BoolVar(&a.untilHangup, hangupFlag, false, "end when nobody reads standard output any more")
+	if err := f.MarkHidden(hangupFlag); err != nil {
+		panic(err) // it was added above
+	}
 	err := root.RegisterFlagCompletionFunc("context", func(cmd *cobra.Command, _ []string, part string) ([]string, cobra.ShellCompDirective) {
 		return a.completeContexts(cmd, nil, part)
 	})

@@ -110,7 +110,7 @@ func (a *app) runOnce(cmd *cobra.Command, r *runFlags) error {
 		return err
 	}
 	if !r.keep {
-		o, err := a.own()
+		o, err := a.own(cmd.Context())
 		if err != nil {
 			return err
 		}

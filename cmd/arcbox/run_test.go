@@ -199,7 +199,7 @@ func TestRunOwnFaults(t *testing.T) {
 // Files of commands that were killed are swept, those of others are not.
 func TestOwnersAreSwept(t *testing.T) {
 	b, _ := runBench(t, ends(&guestwire.ExecDone{}), nil)
-	first, err := b.own()
+	first, err := b.own(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func TestOwnersAreSwept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	second, err := b.own()
+	second, err := b.own(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

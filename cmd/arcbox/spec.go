@@ -97,18 +97,15 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 	if err := s.load(cmd); err != nil {
 		return nil, usage(cmd, err)
 	}
-	cpus := s.cpus
-	if !cmd.Flags().Changed("cpus") {
-		cpus = runtime.NumCPU()
-	}
 	far := s.far()
+	cpus, cpusErr := s.cpusOf(cmd, far)
 	image, kernelErr := s.kernelOf(cmd, far)
 	initrd, initrdErr := bootFile("initrd", s.initrd, far)
 	blocks, blockErr := parseBlocks(s.blocks, far)
 	shares, shareErr := parseVolumes(s.volumes, far)
 	provision, provisionErr := s.setUp.read(cmd, s.image)
 	labels, labelErr := parseLabels(s.labels)
-	for _, err := range []error{s.check(cmd), checkCPUs(cpus), checkMemory(s.memory), s.checkWords(), kernelErr, initrdErr, blockErr, shareErr, provisionErr, labelErr} {
+	for _, err := range []error{s.check(cmd), cpusErr, checkMemory(s.memory), s.checkWords(), kernelErr, initrdErr, blockErr, shareErr, provisionErr, labelErr} {
 		if err != nil {
 			return nil, usage(cmd, s.place(err))
 		}
@@ -122,6 +119,18 @@ func (s *specFlags) spec(cmd *cobra.Command) (*wire.Spec, error) {
 		return nil, usage(cmd, s.place(err))
 	}
 	return spec, nil
+}
+
+// cpusOf is how many CPUs the machine gets; 0 leaves it to an engine elsewhere, whose
+// host has other cores than this one.
+func (s *specFlags) cpusOf(cmd *cobra.Command, far bool) (int, error) {
+	switch {
+	case cmd.Flags().Changed("cpus"):
+		return s.cpus, checkCPUs(s.cpus)
+	case far:
+		return 0, nil
+	}
+	return runtime.NumCPU(), nil
 }
 
 func (s *specFlags) checkWords() error {

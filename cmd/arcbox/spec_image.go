@@ -3,7 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -52,21 +55,15 @@ func (f *imageFlags) into(ctx context.Context, a *app, spec *wire.Spec) error {
 	if f.image == "" {
 		return nil
 	}
-	s, err := a.images()
+	find, arch := f.find, cmp.Or(spec.GetArch(), runtime.GOARCH)
+	if a.isFar() { // whose architecture is not known here
+		find, arch = f.findThere, spec.GetArch()
+	}
+	i, err := find(ctx, a, spec.GetArch())
 	if err != nil {
 		return err
 	}
-	i, err := s.Find(f.image)
-	if errors.Is(err, image.ErrNotFound) {
-		var ref image.Ref
-		if ref, err = image.Parse(f.image); err == nil {
-			i, err = a.bringImage(ctx, s, ref, pull.Options{Index: f.server, Architecture: spec.GetArch()})
-		}
-	}
-	if err != nil {
-		return imageFailure(err)
-	}
-	if arch := cmp.Or(spec.GetArch(), runtime.GOARCH); i.Origin.Architecture != "" && i.Origin.Architecture != arch {
+	if i.Origin.Architecture != "" && arch != "" && i.Origin.Architecture != arch {
 		wrong := badInput("image", "image %q: it is for %s, the machine is %s", shorten(f.image, 80), i.Origin.Architecture, arch)
 		wrong.hint = "arcbox create --arch " + i.Origin.Architecture + " --image " + f.image
 		if i.Origin.Kind != image.Tarball {
@@ -77,6 +74,49 @@ func (f *imageFlags) into(ctx context.Context, a *app, spec *wire.Spec) error {
 	spec.Image, spec.ImageName, spec.Disk = i.Digest, f.image, int64(f.disk)
 	return nil
 }
+
+// find is the image, which is pulled where it is not here.
+func (f *imageFlags) find(ctx context.Context, a *app, arch string) (image.Image, error) {
+	s, err := a.images()
+	if err != nil {
+		return image.Image{}, err
+	}
+	i, err := s.Find(f.image)
+	if errors.Is(err, image.ErrNotFound) {
+		var ref image.Ref
+		if ref, err = image.Parse(f.image); err == nil {
+			i, err = a.bringImage(ctx, s, ref, pull.Options{Index: f.server, Architecture: arch})
+		}
+	}
+	return i, imageFailure(err)
+}
+
+// findThere is the same on the engine's host, by its arcbox.
+func (f *imageFlags) findThere(ctx context.Context, a *app, arch string) (image.Image, error) {
+	if err := a.imageHere(f.image); err != nil {
+		return image.Image{}, err
+	}
+	data, err := a.answerThere(ctx, io.Discard, maxImageJSON, "--format=json", "image", "inspect", "--", f.image)
+	if exit, ok := errors.AsType[*failure](err); ok && exit.code == exitNotFound {
+		a.note("%s is not there yet: it is pulled", shorten(printable(f.image), 80))
+		words := []string{"--format=json", "image", "pull"}
+		if arch != "" {
+			words = append(words, "--arch="+arch)
+		}
+		data, err = a.answerThere(ctx, a.stderr, maxImageJSON, append(words, "--server="+f.server, "--", f.image)...)
+	}
+	var i image.Image
+	if err == nil {
+		err = json.Unmarshal(data, &i)
+	}
+	if err == nil && i.Digest == "" {
+		err = fmt.Errorf("image %s: what arcbox there says has no digest", shorten(printable(f.image), 80))
+	}
+	return i, err
+}
+
+// maxImageJSON bounds what is said of an image.
+const maxImageJSON = 2 << 20
 
 // create asks for a machine. Its image can't be removed meanwhile: the engine
 // looks it up, and does not wait for whoever changes the images.

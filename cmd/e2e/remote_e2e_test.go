@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/guest/image/imagetest"
 )
 
 // far is a bed that is used from "another host": only through an sshd, which
@@ -129,8 +130,15 @@ func TestRemoteBySSH(t *testing.T) {
 		t.Errorf("its console: %q", got)
 	}
 	b.ok("stop", "web")
-	if r := b.run("image", "ls"); r.code != 4 {
-		t.Errorf("the images of another host: exit %d", r.code)
+	b.ok("image", "import", b.file("root.tar", string(imagetest.Root(t, "afar")), 0o600), "base")
+	if got := b.ok("image", "ls", "-q"); got != "base" {
+		t.Errorf("the images of another host: %q", got)
+	}
+	if r := b.run("run", "base", "--backend", "sim", "--", "true"); r.code != 125 || !strings.Contains(r.err, "never tells that its init is ready") { // no sim does
+		t.Errorf("run: exit %d, %s", r.code, r.err)
+	}
+	if got := b.ok("list", "-q"); got != "web" {
+		t.Errorf("left are %q", got)
 	}
 	if r := b.run("--context", "gone", "--no-autostart", "list"); r.code == 0 {
 		t.Errorf("an engine that is not there: exit %d", r.code)
