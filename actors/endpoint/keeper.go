@@ -3,7 +3,9 @@ package endpoint
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"regexp"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -17,6 +19,8 @@ import (
 type Keeper struct {
 	Remote *Remote
 	Listen string // where it serves; "" = nowhere
+	// Keys are a machine's for logging in by SSH; its error is fs.ErrNotExist where it has none.
+	Keys func(machine string) (*wire.LoginKeys, error)
 }
 
 // Receive implements actor.Actor.
@@ -33,7 +37,34 @@ func (k *Keeper) Receive(ctx actor.Context) {
 			return
 		}
 		ctx.Respond(&wire.Revoked{Cut: uint32(cut)}) //nolint:gosec // bounded by the limits
+	case *wire.LendKeys:
+		ctx.Respond(k.lend(m.GetName(), ctx.MessageHeader().Get(HeaderPrincipal)))
 	}
+}
+
+// machineName is a machine's name, and never a path.
+var machineName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+
+// lend hands out a machine's keys, with which whoever may open a connection to its
+// guest can log in over that.
+func (k *Keeper) lend(name, principal string) any {
+	if !machineName.MatchString(name) {
+		r := badInput("name", "name %q: 1 to 63 letters, digits and hyphens, with a letter or digit at both ends", short(name))
+		r.Hint = "arcbox list"
+		return r
+	}
+	keys, err := k.Keys(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &wire.Refused{
+			Code: wire.Code_CODE_CONFLICT, Machine: name, Hint: "arcbox restart " + name + "\narcbox shell " + name,
+			Message: fmt.Sprintf("machine %q has no SSH keys: it has never run, was started by an older engine, or is no real VM", name),
+		}
+	case err != nil:
+		return &wire.Refused{Code: wire.Code_CODE_INTERNAL, Machine: name, Hint: "arcbox shell " + name, Message: fmt.Sprintf("the SSH keys of %s: %v", name, err)}
+	}
+	k.Remote.Log.Info("lent a machine's ssh keys", "machine", name, "principal", principal)
+	return keys
 }
 
 func (k *Keeper) invite(m *wire.InviteClient) any {

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math/big"
 	"net"
@@ -59,7 +60,12 @@ func startDoor(t *testing.T, limits RemoteLimits) *door {
 		t.Fatal(err)
 	}
 	d.address = lis.Addr().String()
-	keeper := &Keeper{Remote: d.remote, Listen: d.address}
+	keeper := &Keeper{Remote: d.remote, Listen: d.address, Keys: func(name string) (*wire.LoginKeys, error) {
+		if name != "web" {
+			return nil, fs.ErrNotExist
+		}
+		return &wire.LoginKeys{Login: []byte("key"), KnownHosts: []byte("known")}, nil
+	}}
 	if _, err := d.system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return keeper }), wire.Keeper); err != nil {
 		t.Fatal(err)
 	}
@@ -323,6 +329,10 @@ func TestRemoteAttacks(t *testing.T) {
 			_, err := d.ask(d.join("wall", trust.Viewer), &wire.OpenGuest{Request: asked(), Name: "web"})
 			return unsafeOnly(err)
 		},
+		"viewer borrows keys": func(_ *testing.T, d *door, _ client.Identity) error {
+			_, err := d.ask(d.join("wall", trust.Viewer), &wire.LendKeys{Request: asked(), Name: "web"})
+			return unsafeOnly(err)
+		},
 		"admin invites": func(_ *testing.T, d *door, id client.Identity) error {
 			_, err := d.ask(id, &wire.InviteClient{Request: asked(), Name: "friend", Role: trust.Admin, LifeNanos: 1e9})
 			return unsafeOnly(err)
@@ -555,5 +565,23 @@ func identityOf(t *testing.T, raw []byte, key *ecdsa.PrivateKey) client.Identity
 	return client.Identity{
 		Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})),
 		Key:         string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+	}
+}
+
+// TestKeysAreLent: over TCP an admin gets a machine's keys, and a name is never a path.
+func TestKeysAreLent(t *testing.T) {
+	d := startDoor(t, RemoteLimits{})
+	id := d.join("laptop", trust.Admin)
+	for name, want := range map[string]wire.Code{
+		"web": wire.Code_CODE_UNSPECIFIED, "db": wire.Code_CODE_CONFLICT, "": wire.Code_CODE_BAD_INPUT, "../web": wire.Code_CODE_BAD_INPUT, "a/b": wire.Code_CODE_BAD_INPUT, "web.arcbox": wire.Code_CODE_BAD_INPUT,
+	} {
+		got, err := d.ask(id, &wire.LendKeys{Request: asked(), Name: name})
+		keys, lent := got.(*wire.LoginKeys)
+		if lent && (want != wire.Code_CODE_UNSPECIFIED || string(keys.GetLogin()) != "key") {
+			t.Errorf("%q: lent %v", name, keys)
+		}
+		if refused, ok := errors.AsType[*client.RefusedError](err); !lent && (!ok || refused.Code != want) {
+			t.Errorf("%q: %v, %v", name, got, err)
+		}
 	}
 }

@@ -140,6 +140,16 @@ func (w *World) keyLink(ref actors.Ref) string {
 	return filepath.Join(w.SSH, strings.ToLower(ref.Name)+keyLinkSuffix)
 }
 
+// LoginKeys are what a client of another host needs to log in to the machine of a
+// name, found by the link in dir; the error is os.ErrNotExist where it has none.
+func LoginKeys(dir, name string) (login, known []byte, err error) {
+	dir = filepath.Join(dir, strings.ToLower(name)+keyLinkSuffix)
+	if login, err = readKey(dir, keyUser); err == nil {
+		known, err = readKey(dir, keyKnownHosts)
+	}
+	return login, known, err
+}
+
 // linkKeys lets a client's configuration name the keys of every machine at
 // once. An older machine of that name may have left its own link, and this one that
 // of an older name.

@@ -2,6 +2,7 @@ package hosts
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -70,6 +71,20 @@ func TestKeysAreAMachinesForEver(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(dir, keyDir)); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("directory: %v, %v", info, err)
+	}
+}
+
+// TestKeysForAnotherHost: they are found by the machine's name, in any case.
+func TestKeysForAnotherHost(t *testing.T) {
+	w, ref, dir := keyWorld(t)
+	if _, _, err := LoginKeys(w.SSH, "WEB"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("of a machine without: %v", err)
+	}
+	secrets(t, w, ref)
+	login, known, err := LoginKeys(w.SSH, "WEB")
+	want, readErr := os.ReadFile(filepath.Join(dir, keyDir, keyUser))
+	if err != nil || readErr != nil || !bytes.Equal(login, want) || !bytes.HasPrefix(known, []byte("arcbox ssh-ed25519 ")) {
+		t.Errorf("%q, %q, %v, %v", login, known, err, readErr)
 	}
 }
 

@@ -36,7 +36,7 @@ func Requests() map[string][]proto.Message {
 			(*QueryJournal)(nil), (*Follow)(nil), (*Grant)(nil), (*Unfollow)(nil), (*WhyMachine)(nil),
 			(*VerifyJournal)(nil), (*MachinesAt)(nil), (*DrawTimeline)(nil), (*CountJournal)(nil), (*BackupJournal)(nil),
 		},
-		Keeper: {(*InviteClient)(nil), (*ListClients)(nil), (*RevokeClient)(nil)},
+		Keeper: {(*InviteClient)(nil), (*ListClients)(nil), (*RevokeClient)(nil), (*LendKeys)(nil)},
 	}
 }
 

@@ -5297,6 +5297,112 @@ func (x *Revoked) GetCut() uint32 {
 	return 0
 }
 
+// LendKeys is answered with what a client of another host needs to log in to a
+// machine by SSH: its login key and its known_hosts, as OpenSSH has them.
+type LendKeys struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LendKeys) Reset() {
+	*x = LendKeys{}
+	mi := &file_actors_wire_engine_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LendKeys) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LendKeys) ProtoMessage() {}
+
+func (x *LendKeys) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LendKeys.ProtoReflect.Descriptor instead.
+func (*LendKeys) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *LendKeys) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *LendKeys) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type LoginKeys struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Login         []byte                 `protobuf:"bytes,1,opt,name=login,proto3" json:"login,omitempty"`
+	KnownHosts    []byte                 `protobuf:"bytes,2,opt,name=known_hosts,json=knownHosts,proto3" json:"known_hosts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoginKeys) Reset() {
+	*x = LoginKeys{}
+	mi := &file_actors_wire_engine_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoginKeys) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoginKeys) ProtoMessage() {}
+
+func (x *LoginKeys) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoginKeys.ProtoReflect.Descriptor instead.
+func (*LoginKeys) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *LoginKeys) GetLogin() []byte {
+	if x != nil {
+		return x.Login
+	}
+	return nil
+}
+
+func (x *LoginKeys) GetKnownHosts() []byte {
+	if x != nil {
+		return x.KnownHosts
+	}
+	return nil
+}
+
 var File_actors_wire_engine_proto protoreflect.FileDescriptor
 
 const file_actors_wire_engine_proto_rawDesc = "" +
@@ -5761,7 +5867,14 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\x1b\n" +
 	"\aRevoked\x12\x10\n" +
-	"\x03cut\x18\x01 \x01(\rR\x03cut*\xc6\x01\n" +
+	"\x03cut\x18\x01 \x01(\rR\x03cut\"S\n" +
+	"\bLendKeys\x123\n" +
+	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"B\n" +
+	"\tLoginKeys\x12\x14\n" +
+	"\x05login\x18\x01 \x01(\fR\x05login\x12\x1f\n" +
+	"\vknown_hosts\x18\x02 \x01(\fR\n" +
+	"knownHosts*\xc6\x01\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rCODE_INTERNAL\x10\x01\x12\x12\n" +
@@ -5787,7 +5900,7 @@ func file_actors_wire_engine_proto_rawDescGZIP() []byte {
 }
 
 var file_actors_wire_engine_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
+var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 77)
 var file_actors_wire_engine_proto_goTypes = []any{
 	(Code)(0),                // 0: arcbox.engine.v1.Code
 	(*Refused)(nil),          // 1: arcbox.engine.v1.Refused
@@ -5859,12 +5972,14 @@ var file_actors_wire_engine_proto_goTypes = []any{
 	(*RemoteClient)(nil),     // 67: arcbox.engine.v1.RemoteClient
 	(*RevokeClient)(nil),     // 68: arcbox.engine.v1.RevokeClient
 	(*Revoked)(nil),          // 69: arcbox.engine.v1.Revoked
-	nil,                      // 70: arcbox.engine.v1.Spec.LabelsEntry
-	nil,                      // 71: arcbox.engine.v1.SetMachine.LabelsEntry
-	nil,                      // 72: arcbox.engine.v1.Machine.PhasesEntry
-	nil,                      // 73: arcbox.engine.v1.Machine.BootPhasesEntry
-	nil,                      // 74: arcbox.engine.v1.JournalStats.KindsEntry
-	nil,                      // 75: arcbox.engine.v1.Tally.NanosEntry
+	(*LendKeys)(nil),         // 70: arcbox.engine.v1.LendKeys
+	(*LoginKeys)(nil),        // 71: arcbox.engine.v1.LoginKeys
+	nil,                      // 72: arcbox.engine.v1.Spec.LabelsEntry
+	nil,                      // 73: arcbox.engine.v1.SetMachine.LabelsEntry
+	nil,                      // 74: arcbox.engine.v1.Machine.PhasesEntry
+	nil,                      // 75: arcbox.engine.v1.Machine.BootPhasesEntry
+	nil,                      // 76: arcbox.engine.v1.JournalStats.KindsEntry
+	nil,                      // 77: arcbox.engine.v1.Tally.NanosEntry
 }
 var file_actors_wire_engine_proto_depIdxs = []int32{
 	0,  // 0: arcbox.engine.v1.Refused.code:type_name -> arcbox.engine.v1.Code
@@ -5872,7 +5987,7 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	4,  // 2: arcbox.engine.v1.Spec.ports:type_name -> arcbox.engine.v1.Port
 	8,  // 3: arcbox.engine.v1.Spec.shares:type_name -> arcbox.engine.v1.Share
 	10, // 4: arcbox.engine.v1.Spec.provision:type_name -> arcbox.engine.v1.Provision
-	70, // 5: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
+	72, // 5: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
 	6,  // 6: arcbox.engine.v1.Network.ports:type_name -> arcbox.engine.v1.PortState
 	4,  // 7: arcbox.engine.v1.PortState.port:type_name -> arcbox.engine.v1.Port
 	8,  // 8: arcbox.engine.v1.ShareState.share:type_name -> arcbox.engine.v1.Share
@@ -5888,7 +6003,7 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	2,  // 18: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
 	4,  // 19: arcbox.engine.v1.SetMachine.add_ports:type_name -> arcbox.engine.v1.Port
 	4,  // 20: arcbox.engine.v1.SetMachine.remove_ports:type_name -> arcbox.engine.v1.Port
-	71, // 21: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
+	73, // 21: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
 	2,  // 22: arcbox.engine.v1.RenameMachine.request:type_name -> arcbox.engine.v1.Request
 	2,  // 23: arcbox.engine.v1.CloneMachine.request:type_name -> arcbox.engine.v1.Request
 	2,  // 24: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
@@ -5896,9 +6011,9 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	31, // 26: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
 	30, // 27: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
 	3,  // 28: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
-	72, // 29: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
+	74, // 29: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
 	32, // 30: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
-	73, // 31: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
+	75, // 31: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
 	3,  // 32: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
 	5,  // 33: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
 	9,  // 34: arcbox.engine.v1.Machine.shares:type_name -> arcbox.engine.v1.ShareState
@@ -5916,18 +6031,19 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	31, // 46: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
 	53, // 47: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
 	54, // 48: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
-	74, // 49: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
+	76, // 49: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
 	57, // 50: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
-	75, // 51: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
+	77, // 51: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
 	62, // 52: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
 	2,  // 53: arcbox.engine.v1.InviteClient.request:type_name -> arcbox.engine.v1.Request
 	67, // 54: arcbox.engine.v1.RemoteClients.clients:type_name -> arcbox.engine.v1.RemoteClient
 	2,  // 55: arcbox.engine.v1.RevokeClient.request:type_name -> arcbox.engine.v1.Request
-	56, // [56:56] is the sub-list for method output_type
-	56, // [56:56] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	2,  // 56: arcbox.engine.v1.LendKeys.request:type_name -> arcbox.engine.v1.Request
+	57, // [57:57] is the sub-list for method output_type
+	57, // [57:57] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_actors_wire_engine_proto_init() }
@@ -5942,7 +6058,7 @@ func file_actors_wire_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_wire_engine_proto_rawDesc), len(file_actors_wire_engine_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   75,
+			NumMessages:   77,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -14,6 +14,7 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/actors"
 	"github.com/arcboxlabs/arcbox-engine/actors/endpoint"
 	"github.com/arcboxlabs/arcbox-engine/actors/endpoint/trust"
+	"github.com/arcboxlabs/arcbox-engine/actors/hosts"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
 )
@@ -34,7 +35,7 @@ func openRemote(
 		return nil, err
 	}
 	o := &others{remote: endpoint.NewRemote(endpoint.RemoteOptions{Trust: store, Gateway: gateway, Tickets: tickets, Log: log})}
-	keeper := &endpoint.Keeper{Remote: o.remote}
+	keeper := &endpoint.Keeper{Remote: o.remote, Keys: func(name string) (*wire.LoginKeys, error) { return loginKeys(h.SSH(), name) }}
 	if listen != "" {
 		address, ok := strings.CutPrefix(listen, "tcp://")
 		if !ok {
@@ -55,6 +56,12 @@ func openRemote(
 		return nil, err
 	}
 	return o, nil
+}
+
+// loginKeys are a machine's as they go on the wire.
+func loginKeys(dir, name string) (*wire.LoginKeys, error) {
+	login, known, err := hosts.LoginKeys(dir, name)
+	return &wire.LoginKeys{Login: login, KnownHosts: known}, err
 }
 
 // unlistened tells an address that is none from one that can't be had now.

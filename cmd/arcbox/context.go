@@ -27,8 +27,8 @@ func newContext(a *app) *cobra.Command {
 			"ssh, as ssh://[USER@]HOST[:PORT][/DIRECTORY]: nothing listens on a port there, and\n" +
 			"arcbox has to be in the PATH of that user. DIRECTORY is an ARCBOX_HOME there.\n\n" +
 			contextOrder + "\n\n" +
-			"By ssh, image, kernel and run act on that host; ssh, and the journal of an engine\n" +
-			"that is down, are for " + localContext + " only; shell, exec, cp and disk go anywhere.",
+			"By ssh, image, kernel and run act on that host; the journal of an engine that is\n" +
+			"down is for " + localContext + " only; shell, ssh, exec, cp and disk go anywhere.",
 		Example: "  arcbox context add lab ssh://ci@lab.example.org\n  arcbox --context lab list\n  arcbox context use lab\n  arcbox context use " + localContext,
 	})
 	cmd.AddCommand(newContextAdd(a), newContextUse(a), newContextList(a), newContextRemove(a))

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
-	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
 )
 
 const (
@@ -81,7 +80,7 @@ func newSSH(a *app) *cobra.Command {
 // ssh becomes the system's ssh, once it is known that the machine can be
 // reached: what ssh would say of it helps nobody.
 func (a *app) ssh(ctx context.Context, name string, x *sshFlags, argv []string) error {
-	h, err := a.home()
+	w, err := a.sshWay()
 	if err != nil {
 		return err
 	}
@@ -89,11 +88,7 @@ func (a *app) ssh(ctx context.Context, name string, x *sshFlags, argv []string) 
 	if err != nil {
 		return &failure{code: exitGeneral, kind: "lacking", message: "ssh is not installed here", hint: "apt-get install openssh-client\narcbox shell " + name, cause: err}
 	}
-	if err := a.reachable(ctx, h, name); err != nil {
-		return err
-	}
-	options, err := a.sshOptions(h)
-	if err != nil {
+	if err := a.reachable(ctx, w, name); err != nil {
 		return err
 	}
 	line := []string{"ssh"}
@@ -103,7 +98,7 @@ func (a *app) ssh(ctx context.Context, name string, x *sshFlags, argv []string) 
 		}
 	}
 	add("-o", x.options...) // the first to say something is believed
-	add("-o", options...)
+	add("-o", w.options()...)
 	add("-l", x.user)
 	add("-L", x.local...)
 	add("-R", x.remote...)
@@ -113,7 +108,7 @@ func (a *app) ssh(ctx context.Context, name string, x *sshFlags, argv []string) 
 			line = append(line, flag)
 		}
 	}
-	line = append(line, "--", strings.ToLower(name)+sshSuffix)
+	line = append(line, "--", w.host(name))
 	if err := a.replace(program, append(line, argv...), a.environ()); err != nil {
 		return fmt.Errorf("run %s: %w", program, err)
 	}
@@ -123,7 +118,7 @@ func (a *app) ssh(ctx context.Context, name string, x *sshFlags, argv []string) 
 // reachable asks for a connection that is then not made: the engine refuses it
 // for a machine that does not run. A guest that was started by an engine that
 // made no keys has no SSH.
-func (a *app) reachable(ctx context.Context, h home.Home, name string) error {
+func (a *app) reachable(ctx context.Context, w sshWay, name string) error {
 	e, err := a.engine(ctx)
 	if err != nil {
 		return err
@@ -132,7 +127,10 @@ func (a *app) reachable(ctx context.Context, h home.Home, name string) error {
 	if _, err := ask[*wire.Ticket](ctx, e, &wire.OpenGuest{Request: request(), Name: name, Port: sshPort}); err != nil {
 		return err
 	}
-	_, err = os.Stat(filepath.Join(h.SSH(), strings.ToLower(name)+sshSuffix, "id_ed25519"))
+	if err := a.borrowKeys(ctx, e, w, name); err != nil {
+		return err
+	}
+	_, err = os.Stat(filepath.Join(w.keys, w.host(name), keyLogin))
 	if errors.Is(err, fs.ErrNotExist) {
 		return &failure{
 			code: exitConflict, kind: "conflict", machine: name, hint: "arcbox restart " + name + "\narcbox shell " + name, cause: err,
@@ -142,36 +140,27 @@ func (a *app) reachable(ctx context.Context, h home.Home, name string) error {
 	return err
 }
 
-// sshOptions are what ssh must be told, as lines of its configuration. %h is
+// options are what ssh must be told, as lines of its configuration. %h is
 // the name of the host that it was called with, in small letters.
-func (a *app) sshOptions(h home.Home) ([]string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find arcbox itself: %w", err)
-	}
-	proxy := shellWord(self)
-	if h.Root != "" {
-		proxy += " --home " + shellWord(h.Root)
-	}
-	keys := h.SSH()
-	if strings.ContainsAny(keys+self+h.Root, "\"\n\\") {
-		return nil, badInput("home", "%q: ssh's configuration takes a path without quotation marks, backslashes and line breaks only", shorten(keys, 200))
-	}
+func (w sshWay) options() []string {
 	file := func(name string) string {
-		return `"` + strings.ReplaceAll(keys, "%", "%%") + "/%h/" + name + `"`
+		return `"` + strings.ReplaceAll(w.keys, "%", "%%") + "/%h/" + name + `"`
 	}
-	return []string{
-		"IdentityFile " + file("id_ed25519"),
+	options := []string{
+		"IdentityFile " + file(keyLogin),
 		"IdentitiesOnly yes",
 		"PreferredAuthentications publickey",
-		"UserKnownHostsFile " + file("known_hosts"),
+		"UserKnownHostsFile " + file(keyKnown),
 		"GlobalKnownHostsFile /dev/null",
 		"HostKeyAlias arcbox",
 		"StrictHostKeyChecking yes",
 		"UpdateHostKeys no",
-		"ProxyUseFdpass yes",
-		"ProxyCommand " + strings.ReplaceAll(proxy, "%", "%%") + " ssh-proxy %h",
-	}, nil
+	}
+	proxy := "ProxyCommand " + strings.ReplaceAll(w.proxy, "%", "%%") + " ssh-proxy"
+	if w.pipe {
+		return append(options, proxy+" --pipe %h")
+	}
+	return append(options, "ProxyUseFdpass yes", proxy+" %h")
 }
 
 // shellWord quotes a word for the shell that ssh runs a ProxyCommand by.

@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
 )
 
 type sshConfigJSON struct {
@@ -29,22 +27,21 @@ func newSSHConfig(a *app) *cobra.Command {
 			"With --install it is written to a file of arcbox's own, and the line is told that\n" +
 			"includes it, which belongs at the top of ~/.ssh/config. That file is yours: it is\n" +
 			"never changed from here. For clients other than OpenSSH's, leave out ProxyUseFdpass\n" +
-			"and add --pipe to the ProxyCommand.",
+			"and add --pipe to the ProxyCommand.\n\n" +
+			"With a context CTX the piece is for the machines of that engine, as ssh NAME.CTX" + sshSuffix + ".\n" +
+			"It goes above that of this host's engine, whose pattern is the wider one.",
 		Example: "  arcbox ssh-config --install\n  ssh web" + sshSuffix + "\n  arcbox ssh-config >web.conf; scp -F web.conf file web" + sshSuffix + ":",
 		Args:    noArgs,
 	}
 	cmd.Flags().BoolVar(&install, "install", false, "write it to a file, and tell how to include that")
 	cmd.RunE = a.verb(func(_ context.Context, _ *cobra.Command, _ []string) error {
-		h, err := a.home()
+		w, err := a.sshWay()
 		if err != nil {
 			return err
 		}
-		text, err := a.sshConfig(h)
-		if err != nil {
-			return err
-		}
+		text := sshConfig(w)
 		if install {
-			return a.installSSHConfig(h, text)
+			return a.installSSHConfig(w, text)
 		}
 		_, err = fmt.Fprint(a.stdout, text)
 		return err
@@ -52,20 +49,16 @@ func newSSHConfig(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) sshConfig(h home.Home) (string, error) {
-	options, err := a.sshOptions(h)
-	if err != nil {
-		return "", err
-	}
-	return "# Made by arcbox ssh-config.\nHost *" + sshSuffix + "\n  User root\n  " + strings.Join(options, "\n  ") + "\n", nil
+func sshConfig(w sshWay) string {
+	return "# Made by arcbox ssh-config.\nHost *" + w.suffix + "\n  User root\n  " + strings.Join(w.options(), "\n  ") + "\n"
 }
 
 // installSSHConfig writes the piece anew, whole or not at all.
-func (a *app) installSSHConfig(h home.Home, text string) error {
-	if err := os.MkdirAll(h.SSH(), 0o700); err != nil {
+func (a *app) installSSHConfig(w sshWay, text string) error {
+	if err := os.MkdirAll(filepath.Dir(w.config), 0o700); err != nil {
 		return fmt.Errorf("install ssh's configuration: %w", err)
 	}
-	path := filepath.Join(h.SSH(), "config")
+	path := w.config
 	fresh := path + ".new"
 	if err := os.WriteFile(fresh, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("install ssh's configuration: %w", err)

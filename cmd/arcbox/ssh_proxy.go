@@ -27,8 +27,12 @@ func newSSHProxy(a *app) *cobra.Command {
 			"stays, and carries its standard streams, for clients other than OpenSSH's.",
 		Hidden: true,
 		Args: func(cmd *cobra.Command, args []string) error {
+			suffix := sshSuffix
+			if p, err := a.choice(); err == nil && p.remote != nil {
+				suffix = "." + strings.ToLower(p.name) + sshSuffix
+			}
 			for i, arg := range args {
-				args[i] = strings.TrimSuffix(arg, sshSuffix)
+				args[i] = strings.TrimSuffix(arg, suffix)
 			}
 			return named(1, 1)(cmd, args)
 		},
@@ -55,6 +59,13 @@ func (a *app) openSSH(ctx context.Context, name string) (net.Conn, error) {
 	}
 	defer e.Close()
 	t, err := ask[*wire.Ticket](ctx, e, &wire.OpenGuest{Request: request(), Name: name, Port: sshPort})
+	if err != nil {
+		return nil, err
+	}
+	w, err := a.sshWay()
+	if err == nil {
+		err = a.borrowKeys(ctx, e, w, name) // before ssh hears of the machine, and looks for them
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/arcboxlabs/arcbox-engine/actors/client"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
 	"github.com/arcboxlabs/arcbox-engine/cmd/internal/home"
 )
@@ -132,11 +134,11 @@ func TestSSHConfig(t *testing.T) {
 }
 
 func TestSSHConfigQuotes(t *testing.T) {
-	a := newApp(nil, io.Discard, io.Discard)
-	options, err := a.sshOptions(home.Home{Root: "/a b%c'd", Data: "/a b%c'd/data"})
+	w, err := wayHere(home.Home{Root: "/a b%c'd", Data: "/a b%c'd/data"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	options := w.options()
 	if !slices.Contains(options, `IdentityFile "/a b%%c'd/data/ssh/%h/id_ed25519"`) {
 		t.Errorf("%q", options)
 	}
@@ -237,5 +239,62 @@ func TestSSHProxyCarries(t *testing.T) {
 	}()
 	if code := b.run(t, "ssh-proxy", "--pipe", "web"); code != 0 || b.out.String() != "back" || <-said != "there" {
 		t.Errorf("exit %d, %q, %q", code, b.out.String(), b.err.String())
+	}
+}
+
+// TestSSHToAnotherHost: the keys are borrowed before ssh runs, and again by what ssh
+// runs, which carries the bytes, for there is no connection to hand over.
+func TestSSHToAnotherHost(t *testing.T) {
+	fakeSSH(t, "exit 1")
+	dir := t.TempDir()
+	b, _ := contextBench(t, dir, nil)
+	if code := b.run(t, "context", "add", "Lab", "ssh://lab", "--use"); code != 0 {
+		t.Fatal(code)
+	}
+	keys := filepath.Join(dir, "arcbox", "ssh")
+	var argv []string
+	run := func(lent error, args ...string) (*bench, int) {
+		e, _ := sshEngine(t)
+		e.answer = func(_ context.Context, msg proto.Message) (proto.Message, error) {
+			if lend, ok := msg.(*wire.LendKeys); ok && strings.EqualFold(lend.GetName(), "web") {
+				return &wire.LoginKeys{Login: []byte("key"), KnownHosts: []byte("known")}, lent
+			}
+			return &wire.Ticket{Ticket: "t"}, nil
+		}
+		b, _ := contextBench(t, dir, nil)
+		b.connect = func(context.Context, client.Door) (engine, error) { return e, nil }
+		b.replace = func(_ string, line, _ []string) error { argv = line; return nil }
+		return b, b.run(t, args...)
+	}
+	if b, code := run(refusal(wire.Code_CODE_CONFLICT), "ssh", "web"); code != exitConflict {
+		t.Errorf("a machine without keys: exit %d, %s", code, b.err.String())
+	}
+	if b, code := run(nil, "ssh", "WEB", "-l", "ann", "--", "id"); code != 0 || !strings.HasSuffix(strings.Join(argv, " "), "-l ann -- web.lab.arcbox id") {
+		t.Errorf("exit %d, %q, %s", code, argv, b.err.String())
+	}
+	for name, want := range map[string]string{"id_ed25519": "key", "known_hosts": "known"} {
+		path := filepath.Join(keys, "web.lab.arcbox", name)
+		data, err := os.ReadFile(path)
+		if err != nil || string(data) != want {
+			t.Errorf("%s: %q, %v", path, data, err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", path, info, err)
+		}
+	}
+	b, code := run(nil, "ssh-config")
+	for _, want := range []string{"Host *.lab.arcbox\n", keys + `/%h/id_ed25519"`, " --context lab ssh-proxy --pipe %h\n"} {
+		if code != 0 || !strings.Contains(b.out.String(), want) {
+			t.Errorf("exit %d, %q does not say %q", code, b.out.String(), want)
+		}
+	}
+	if strings.Contains(b.out.String(), "Fdpass") {
+		t.Errorf("%q", b.out.String())
+	}
+	if b, code = run(nil, "ssh-config", "--install"); code != 0 || b.out.String() != `Include "`+filepath.Join(keys, "lab.config")+"\"\n" {
+		t.Errorf("exit %d, %q, %s", code, b.out.String(), b.err.String())
+	}
+	if b, code = run(errors.New("none are lent"), "ssh-proxy", "--pipe", "web.lab.arcbox"); code != exitGeneral || b.out.Len() != 0 {
+		t.Errorf("exit %d, %s", code, b.err.String())
 	}
 }
