@@ -66,7 +66,9 @@ func playProbe(name string) int {
 		return 134
 	case "hangs":
 		_, _ = io.Copy(io.Discard, os.NewFile(3, "kernel"))
-		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		for { // another thread may take the signal, and this one run on until it has
+			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		}
 	}
 	return 0
 }
