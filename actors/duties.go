@@ -181,8 +181,14 @@ func (s *shared) regain(ctx context.Context, ref Ref) Lock {
 }
 
 func (m *machine) beginWatch(d fsm.Duty) {
-	s, ref, launch := m.shared, m.ref, m.state().Launch.ID
-	m.run(d, func(ctx context.Context, say func(any)) any { return s.watch(ctx, ref, launch, say) })
+	s, ref, launch, free := m.shared, m.ref, m.state().Launch.ID, m.free
+	m.run(d, func(ctx context.Context, say func(any)) any {
+		end := s.watch(ctx, ref, launch, say)
+		if g, ok := end.(gone); ok && g.lock != nil {
+			free.over()
+		}
+		return end
+	})
 }
 
 // watch follows a launch to its end. It alone takes the lock back.
@@ -322,10 +328,26 @@ func (m *machine) beginStop(d fsm.Duty) {
 	})
 }
 
+// freed tells the worker that kills a VM that another one has its lock, before the actor
+// hears of it, which may wait for the disk: whoever holds the lock from then on is the
+// engine itself.
+type freed struct {
+	ctx  context.Context
+	over context.CancelFunc
+}
+
+func newFreed() *freed {
+	ctx, over := context.WithCancel(context.Background())
+	return &freed{ctx, over}
+}
+
 // kill ends the VM, again and again until the watch sees it gone.
 func (m *machine) kill() {
-	s, ref := m.shared, m.ref
+	s, ref, free := m.shared, m.ref, m.free
 	m.runOdd("kill", func(ctx context.Context, _ func(any)) any {
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		defer context.AfterFunc(free.ctx, stop)()
 		for ctx.Err() == nil {
 			limited, cancel := within(ctx, s.Clock, lookTime)
 			if err := s.Hosts.Kill(limited, ref); err != nil && ctx.Err() == nil {
@@ -388,8 +410,13 @@ func (m *machine) beginStray(d fsm.Duty) {
 	if m.killStray != nil || m.removing() {
 		m.kill()
 	}
+	free := m.free
 	m.run(d, func(ctx context.Context, _ func(any)) any {
-		return gone{lock: s.freeLock(ctx, ref)}
+		g := gone{lock: s.freeLock(ctx, ref)}
+		if g.lock != nil {
+			free.over()
+		}
+		return g
 	})
 }
 

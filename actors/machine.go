@@ -38,6 +38,7 @@ type machine struct {
 	moves     int       // how often that was so since the start
 	adopt     bool      // append adopted when the VM host answers
 	killStray *command  // somebody wants the stray gone
+	free      *freed    // of the VM that runs, or may
 	remover   *command  // who wants a machine removed that does not run, even if they have gone
 	orphan    bool      // its owner was seen to have ended
 	pace      pace      // of what the guest makes us write
@@ -62,7 +63,7 @@ type work struct {
 // id, is one that is about to be created.
 func newMachine(s *shared, m fsm.Machine, unseen bool) *machine {
 	return &machine{
-		shared: s, life: fsm.NewLifecycle(m), ref: refOf(m), unseen: unseen,
+		shared: s, life: fsm.NewLifecycle(m), ref: refOf(m), unseen: unseen, free: newFreed(),
 		work: map[fsm.Duty]*work{}, odd: map[string]*work{},
 	}
 }

@@ -36,6 +36,7 @@ func (m *machine) workDone(d workDone) {
 func (m *machine) discard(result any) {
 	switch r := result.(type) {
 	case gone:
+		m.free = newFreed()
 		m.closeLock(r.lock)
 	case prepared:
 		m.closeLock(r.lock)
@@ -126,6 +127,7 @@ func (m *machine) launchUnseen(note string) {
 // vmGone is the end of a VM, live or at boot; the lock is ours.
 func (m *machine) vmGone(w *work, g gone) {
 	m.stopOdd("kill")
+	m.free = newFreed() // of the next one
 	if w.duty.Kind == fsm.DutyStray {
 		m.strayGone(g)
 		return
