@@ -296,7 +296,7 @@ func (p *choice) onHost(words string) string {
 }
 
 // elsewhere refuses what is about files of the engine's host.
-func (p *choice) elsewhere() error {
+func (p *choice) elsewhere() *failure {
 	return &failure{
 		code: exitConflict, kind: "conflict", field: "context", hint: "arcbox --context " + localContext + " …\n" + p.onHost("…"),
 		message: fmt.Sprintf("this is about files of the engine's host, and the context %q (by %s) is another host's", p.name, p.by),

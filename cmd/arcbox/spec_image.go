@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -91,8 +92,14 @@ func (f *imageFlags) find(ctx context.Context, a *app, arch string) (image.Image
 	return i, imageFailure(err)
 }
 
+// wholeDigest is an image's in full: an engine looks that up by itself.
+var wholeDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
 // findThere is the same on the engine's host, by its arcbox.
 func (f *imageFlags) findThere(ctx context.Context, a *app, arch string) (image.Image, error) {
+	if wholeDigest.MatchString(f.image) {
+		return image.Image{Manifest: image.Manifest{Digest: f.image}}, nil
+	}
 	if err := a.imageHere(f.image); err != nil {
 		return image.Image{}, err
 	}

@@ -283,7 +283,7 @@ func TestSSHToAnotherHost(t *testing.T) {
 		}
 	}
 	b, code := run(nil, "ssh-config")
-	for _, want := range []string{"Host *.lab.arcbox\n", keys + `/%h/id_ed25519"`, " --context lab ssh-proxy --pipe %h\n"} {
+	for _, want := range []string{"Host *.lab.arcbox\n", keys + `/%h/id_ed25519"`, "ProxyCommand env XDG_CONFIG_HOME='" + dir + "' ", " --context lab ssh-proxy --pipe %h\n"} {
 		if code != 0 || !strings.Contains(b.out.String(), want) {
 			t.Errorf("exit %d, %q does not say %q", code, b.out.String(), want)
 		}

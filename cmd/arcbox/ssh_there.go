@@ -42,6 +42,9 @@ func (a *app) sshWay() (sshWay, error) {
 	name, keys := strings.ToLower(p.name), filepath.Join(filepath.Dir(path), "ssh")
 	w := sshWay{suffix: "." + name + sshSuffix, config: filepath.Join(keys, name+".config"), keys: keys, pipe: true}
 	w.proxy, err = proxyBy(keys, " --context "+name)
+	if set := a.env("XDG_CONFIG_HOME"); set != "" { // ssh may be run where it says something else
+		w.proxy = "env XDG_CONFIG_HOME=" + shellWord(set) + " " + w.proxy
+	}
 	return w, err
 }
 

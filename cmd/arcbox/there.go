@@ -101,7 +101,9 @@ func (a *app) sshThere() (sshDoor, error) {
 		return sshDoor{}, err
 	}
 	if at.scheme != "ssh" {
-		return sshDoor{}, p.elsewhere()
+		f := p.elsewhere()
+		f.hint += "\narcbox --context " + p.name + " create NAME --image sha256:…, an image that is there"
+		return sshDoor{}, f
 	}
 	d := sshDoor{at: at, text: p.remote.Endpoint, silent: a.silent, flags: []string{"--" + hangupFlag}}
 	if a.noAutostart {

@@ -179,3 +179,25 @@ func TestOwnerForAnotherHost(t *testing.T) {
 		t.Errorf("exit %d, owners %v", got, b.owners(t))
 	}
 }
+
+// TestImagesOverTCP: the engine there is asked nothing of files, and an image that it
+// knows by its digest nobody is asked for: the engine looks it up.
+func TestImagesOverTCP(t *testing.T) {
+	dir := t.TempDir()
+	b, _ := contextBench(t, dir, nil)
+	if err := b.addContext(t.Context(), remoteContext{Name: "distant", Endpoint: "tcp://distant.example.org:7443"}, "", true); err != nil {
+		t.Fatal(err)
+	}
+	for _, image := range []string{"debian:12", imageDigest()[:20]} {
+		b, taken := contextBench(t, dir, nil)
+		if code := b.run(t, "create", "a", "--image", image); code != exitConflict || *taken != nil || !strings.Contains(b.err.String(), "--image sha256:") {
+			t.Errorf("%s: exit %d, door %v, %s", image, code, *taken, b.err.String())
+		}
+	}
+	b = thereBench(t, "exit 9")
+	e := answers(&wire.Done{Machine: &wire.Machine{Name: "a"}}, nil)
+	b.connect = func(context.Context, client.Door) (engine, error) { return e, nil }
+	if code := b.run(t, "create", "a", "--image", imageDigest()); code != 0 || len(of[*wire.CreateMachine](e)) != 1 {
+		t.Errorf("exit %d, %s", code, b.err.String())
+	}
+}

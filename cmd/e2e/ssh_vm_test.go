@@ -35,9 +35,32 @@ func (b *bed) client(stdin string, name string, args ...string) result {
 	return r
 }
 
+// sshFromAfar logs in over TCP, as a client of another host: by arcbox, and by ssh
+// alone, which has the keys brought while it connects.
+func (b *bed) sshFromAfar() {
+	b.t.Helper()
+	b.ok("engine", "join", b.ok("engine", "invite", "--name", "laptop"), "--context-name", "lab")
+	config := filepath.Join(b.home, "lab.conf")
+	if err := os.WriteFile(config, []byte(b.ok("--context", "lab", "ssh-config")+"\n"), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+	if r := b.client("", "ssh", "-F", config, "a.lab.arcbox", "id -un; exit 7"); r.code != 7 || r.out != "root\n" {
+		b.t.Errorf("ssh from afar: exit %d, %q", r.code, r.out)
+	}
+	if r := b.run("--context", "lab", "ssh", "a", "--", "id -un; exit 8"); r.code != 8 || r.out != "root\n" {
+		b.t.Errorf("arcbox ssh from afar: exit %d, %q", r.code, r.out)
+	}
+	b.ok("engine", "revoke", "laptop")
+	if r := b.run("--context", "lab", "ssh", "a", "--", "true"); r.code != 6 {
+		b.t.Errorf("a revoked client's ssh: exit %d", r.code)
+	}
+}
+
 // TestSSH logs in to a machine that has no sshd with the distribution's clients.
 func TestSSH(t *testing.T) {
 	b := newBed(t)
+	b.env = []string{"XDG_CONFIG_HOME=" + t.TempDir()}
+	b.ok("engine", "start", "--listen", "tcp://127.0.0.1:0")
 	b.ok("create", "a", "--memory", "512", "--cpus", "1")
 	b.ok("ssh-config", "--install")
 	if r := b.run("ssh", "a"); r.code != 4 || !strings.Contains(r.err, "arcbox start a") {
@@ -47,6 +70,7 @@ func TestSSH(t *testing.T) {
 	if r := b.run("ssh", "a", "--", "id -un; exit 7"); r.code != 7 || r.out != "root\n" {
 		t.Errorf("arcbox ssh: exit %d, %q", r.code, r.out)
 	}
+	b.sshFromAfar()
 	b.sshCopies()
 	b.sshForwards()
 	b.sshOutlivesTheEngine()
