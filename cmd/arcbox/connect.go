@@ -17,7 +17,7 @@ import (
 
 // How long a started engine may take until it answers, and how often to try.
 const (
-	engineStartTime = 10 * time.Second
+	engineStartTime = awayTime
 	engineStartStep = 20 * time.Millisecond
 	dialTime        = 5 * time.Second
 	dyingTries      = 25
@@ -208,8 +208,9 @@ func (a *app) awaited(ctx context.Context, h home.Home, started *child) (engine,
 		message: fmt.Sprintf("the engine was started and does not answer after %s; its log is %s", engineStartTime, h.EngineLog()),
 	})
 	defer cancel()
-	step := time.NewTicker(engineStartStep)
+	step, soon := time.NewTicker(engineStartStep), time.NewTimer(awaySoon)
 	defer step.Stop()
+	defer soon.Stop()
 	for exited := started.exited; ; {
 		e, err := a.dial(ctx, h)
 		if !errors.Is(err, client.ErrNoEngine) {
@@ -225,6 +226,8 @@ func (a *app) awaited(ctx context.Context, h home.Home, started *child) (engine,
 			var give context.CancelFunc
 			ctx, give = context.WithTimeoutCause(ctx, grace, started.died(code))
 			defer give()
+		case <-soon.C:
+			a.note("the engine was started and says nothing yet: waiting up to %s for it; its log is %s", engineStartTime, h.EngineLog())
 		case <-step.C:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
