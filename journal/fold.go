@@ -18,11 +18,12 @@ func newFold() *fold { return &fold{machines: map[string]*fsm.Machine{}} }
 // what led to it is not there. Its error says so.
 func (f *fold) record(r fsm.Record) error {
 	m := f.machines[r.Machine]
+	if r.Machine == "" || m != nil && r.Seq <= m.Seq || r.Seq == 0 {
+		return nil
+	}
 	if m == nil {
 		m = &fsm.Machine{}
-	}
-	if r.Machine == "" || r.Seq <= m.Seq {
-		return nil
+		f.machines[r.Machine] = m
 	}
 	err := m.Add(r)
 	if err != nil {
@@ -34,7 +35,7 @@ func (f *fold) record(r fsm.Record) error {
 			m.Seq = r.Seq
 		}
 	}
-	f.set(m, r.Seq)
+	f.tell(m, r.Seq)
 	return err
 }
 
@@ -57,7 +58,8 @@ func (f *fold) lose(seq uint64, id string, known bool) {
 		}
 		if id != "" && m.State != fsm.Removed && m.Seq < seq {
 			m.ID, m.Seq, m.Damaged = id, seq, true
-			f.set(m, seq)
+			f.machines[id] = m
+			f.tell(m, seq)
 		}
 		return
 	}
@@ -65,13 +67,12 @@ func (f *fold) lose(seq uint64, id string, known bool) {
 	for _, m := range f.machines {
 		if m.State != fsm.Removed && m.Seq < seq {
 			m.Seq, m.Damaged = seq, true
-			f.set(m, seq)
+			f.tell(m, seq)
 		}
 	}
 }
 
-func (f *fold) set(m *fsm.Machine, seq uint64) {
-	f.machines[m.ID] = m
+func (f *fold) tell(m *fsm.Machine, seq uint64) {
 	if f.changed != nil {
 		f.changed(m.ID, seq)
 	}

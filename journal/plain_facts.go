@@ -16,9 +16,24 @@ type layout []*field
 
 type field struct {
 	index  int
-	read   func(*plain, reflect.Value, *field)
+	shape  shape
 	within layout // of a field that has fields
 }
+
+// shape says how a field is read.
+type shape int
+
+const (
+	shapeOdd shape = iota // those that are rare
+	shapeText
+	shapeBool
+	shapeInt
+	shapeUint
+	shapeTime
+	shapeCounts
+	shapeStruct
+	shapePointer
+)
 
 var layouts = func() map[fsm.Kind]layout {
 	all := map[fsm.Kind]layout{}
@@ -30,7 +45,6 @@ var layouts = func() map[fsm.Kind]layout {
 
 func layoutOf(t reflect.Type) (all layout) {
 	for i := range t.NumField() {
-		f := &field{index: i}
 		n, key, ok := strings.Cut(t.Field(i).Tag.Get("cbor"), ",keyasint")
 		number, err := strconv.Atoi(n)
 		if !ok || err != nil {
@@ -39,52 +53,32 @@ func layoutOf(t reflect.Type) (all layout) {
 		for len(all) <= number {
 			all = append(all, nil)
 		}
-		f.shape(t.Field(i).Type)
-		all[number] = f
+		all[number] = fieldOf(t.Field(i).Type, i)
 	}
 	return all
 }
 
-// shape finds out how a field is read. Those that are rare are odd.
-func (f *field) shape(t reflect.Type) {
+func fieldOf(t reflect.Type, index int) *field {
+	f := &field{index: index}
 	switch {
 	case t == reflect.TypeFor[time.Time]():
-		f.read = (*plain).time
+		f.shape = shapeTime
 	case t == reflect.TypeFor[map[string]int64]():
-		f.read = (*plain).counts
+		f.shape = shapeCounts
 	case t.Kind() == reflect.String:
-		f.read = func(p *plain, v reflect.Value, _ *field) { v.SetString(p.string()) }
+		f.shape = shapeText
 	case t.Kind() == reflect.Bool:
-		f.read = func(p *plain, v reflect.Value, _ *field) {
-			yes := p.is(cborTrue)
-			p.odd = p.odd || !yes && !p.is(cborFalse)
-			v.SetBool(yes)
-		}
+		f.shape = shapeBool
 	case t.Kind() == reflect.Struct:
-		f.within = layoutOf(t)
-		f.read = func(p *plain, v reflect.Value, f *field) { p.layout(v, f.within) }
+		f.shape, f.within = shapeStruct, layoutOf(t)
 	case t.Kind() == reflect.Pointer:
-		f.within = layoutOf(t.Elem())
-		f.read = func(p *plain, v reflect.Value, f *field) {
-			to := reflect.New(v.Type().Elem())
-			p.layout(to.Elem(), f.within)
-			v.Set(to)
-		}
+		f.shape, f.within = shapePointer, layoutOf(t.Elem())
 	case reflect.Zero(t).CanInt():
-		f.read = func(p *plain, v reflect.Value, _ *field) {
-			n := p.int()
-			p.odd = p.odd || v.OverflowInt(n)
-			v.SetInt(n)
-		}
+		f.shape = shapeInt
 	case reflect.Zero(t).CanUint():
-		f.read = func(p *plain, v reflect.Value, _ *field) {
-			n := p.uint()
-			p.odd = p.odd || v.OverflowUint(n)
-			v.SetUint(n)
-		}
-	default:
-		f.read = func(p *plain, _ reflect.Value, _ *field) { p.odd = true }
+		f.shape = shapeUint
 	}
+	return f
 }
 
 // layout reads the fields of a struct that has none yet.
@@ -94,20 +88,51 @@ func (p *plain) layout(v reflect.Value, l layout) {
 			p.odd = true
 			return
 		}
-		l[n].read(p, v.Field(l[n].index), l[n])
+		p.field(v.Field(l[n].index), l[n])
 	}
 }
 
-func (p *plain) time(v reflect.Value, _ *field) {
+func (p *plain) field(v reflect.Value, f *field) {
+	switch f.shape {
+	case shapeText:
+		v.SetString(p.string())
+	case shapeBool:
+		yes := p.is(cborTrue)
+		p.odd = p.odd || !yes && !p.is(cborFalse)
+		v.SetBool(yes)
+	case shapeInt:
+		n := p.int()
+		p.odd = p.odd || v.OverflowInt(n)
+		v.SetInt(n)
+	case shapeUint:
+		n := p.uint()
+		p.odd = p.odd || v.OverflowUint(n)
+		v.SetUint(n)
+	case shapeTime:
+		p.time(v.Addr().Interface().(*time.Time))
+	case shapeCounts:
+		p.counts(v.Addr().Interface().(*map[string]int64))
+	case shapeStruct:
+		p.layout(v, f.within)
+	case shapePointer:
+		to := reflect.New(v.Type().Elem())
+		p.layout(to.Elem(), f.within)
+		v.Set(to)
+	case shapeOdd:
+		p.odd = true
+	}
+}
+
+func (p *plain) time(to *time.Time) {
 	if p.is(cborNull) {
 		return
 	}
 	t, err := time.Parse(time.RFC3339, p.string()) // as the library
 	p.odd = p.odd || err != nil
-	*v.Addr().Interface().(*time.Time) = t
+	*to = t
 }
 
-func (p *plain) counts(v reflect.Value, _ *field) {
+func (p *plain) counts(to *map[string]int64) {
 	n := p.size(majorMap)
 	all := make(map[string]int64, min(n, maxCounts))
 	for range n {
@@ -118,7 +143,7 @@ func (p *plain) counts(v reflect.Value, _ *field) {
 		}
 	}
 	p.odd = p.odd || len(all) != n || n == 0 || n > maxCounts // a name that comes twice, or none
-	*v.Addr().Interface().(*map[string]int64) = all
+	*to = all
 }
 
 // maxCounts is more than a boot has phases; the library has its own bound.
