@@ -38,6 +38,9 @@ const maxFaults = 1000
 // it, where the collector's settings are the whole process's.
 const verifyReserve = 16 << 20
 
+// manyRecords are worth the reserve: a short journal is read before it pays.
+const manyRecords = 100_000
+
 // verification is one Verify under way.
 type verification struct {
 	source    // as it was when Verify began
@@ -79,8 +82,6 @@ func (j *Journal) Verify(ctx context.Context) (Report, error) {
 		return Report{}, err
 	}
 	defer leave()
-	reserve := make([]byte, verifyReserve)
-	defer runtime.KeepAlive(reserve)
 	moment := j.db.NewSnapshot()
 	defer func() { _ = moment.Close() }()
 	v := &verification{
@@ -92,6 +93,10 @@ func (j *Journal) Verify(ctx context.Context) (Report, error) {
 	}
 	if err := j.await(ctx, v.end.seq); err != nil {
 		return v.rep, fmt.Errorf("verify: %w", err)
+	}
+	if v.end.seq >= manyRecords {
+		reserve := make([]byte, verifyReserve)
+		defer runtime.KeepAlive(reserve)
 	}
 	v.readSnapshots()
 	if err := v.readCheckpoints(); err != nil {
