@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -118,7 +119,6 @@ func TestTakeLock(t *testing.T) {
 	}
 }
 
-// What a process that is no VM host answers is an error, never a hang.
 // TestLockSweeps: whoever gets the lock removes the sockets that a killed VM
 // host left, and nothing else.
 func TestLockSweeps(t *testing.T) {
@@ -144,6 +144,7 @@ func TestLockSweeps(t *testing.T) {
 	}
 }
 
+// What a process that is no VM host answers is an error, never a hang.
 func TestHostileAnswers(t *testing.T) {
 	dir, err := os.MkdirTemp("", "vmc")
 	if err != nil {
@@ -179,6 +180,47 @@ func TestHostileAnswers(t *testing.T) {
 		if _, err := Connect(p).Hello(t.Context()); err == nil || (want != nil && !errors.Is(err, want)) {
 			t.Errorf("%.30q: %v, want %v", answer, err, want)
 		}
+	}
+}
+
+// A VM host answers a dial when the guest has: its silence is not the VM host's own.
+func TestSilence(t *testing.T) {
+	dir, err := os.MkdirTemp("", "vmc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	l, err := net.Listen("unix", filepath.Join(dir, api.HostSocket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	h, late := Connect(Place{Dir: dir, RunDir: dir}), errors.New("five seconds are over")
+	for name, c := range map[string]struct {
+		ask  func(context.Context) error
+		mute bool
+	}{
+		"hello": {func(ctx context.Context) error { _, err := h.Hello(ctx); return err }, true},
+		"dial":  {func(ctx context.Context) error { _, err := h.Dial(ctx, 1024); return err }, false},
+	} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _, _ = api.ReadLine(c)
+			cancel(late)
+			_, _ = io.Copy(io.Discard, c)
+			_ = c.Close()
+		}()
+		err := c.ask(ctx)
+		if errors.Is(err, ErrMute) != c.mute || !errors.Is(err, late) {
+			t.Errorf("%s: %v", name, err)
+		}
+		<-gone
 	}
 }
 
