@@ -91,22 +91,13 @@ func (m *machine) owedStart(w *work) {
 		m.startRefused(w, err)
 		return
 	}
-	s := &starting{reason: fsm.ReasonPolicy, allowed: m.allowedLast()}
+	s := &starting{reason: fsm.ReasonPolicy, allowed: DefaultStart}
 	if st.Stop != nil && st.Stop.Then == fsm.ThenStart {
 		s.reason, s.allowed = fsm.ReasonRestart, m.restartAllowed()
 	} else if st.Exit != nil {
 		s.attempt = st.Exit.Plan.Attempt
 	}
 	m.askCID(s)
-}
-
-// allowedLast is what the start before was allowed, where that was more than most are:
-// a guest for which somebody had to wait long takes long also when nobody waits.
-func (m *machine) allowedLast() time.Duration {
-	if l := m.state().Launch; l != nil {
-		return max(l.Allowed, DefaultStart)
-	}
-	return DefaultStart
 }
 
 // restartAllowed is what who waits for a restart allows its start.
@@ -116,7 +107,7 @@ func (m *machine) restartAllowed() time.Duration {
 			return timeout(msg.GetStartTimeoutNanos(), DefaultStart)
 		}
 	}
-	return m.allowedLast()
+	return DefaultStart
 }
 
 // startRefused tries a start that is owed again, later, and says why. Who asked
