@@ -2,6 +2,7 @@ package buildid
 
 import (
 	"bytes"
+	"debug/elf"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -11,13 +12,9 @@ import (
 	"strings"
 )
 
-// Where things are in an ELF file of 64 bits, and how much of one is looked at.
+// How much of a file's notes is looked at, and what Go's is like.
 const (
-	headerSize   = 64
-	programSize  = 56
-	maxPrograms  = 64
 	maxNotes     = 4 << 10
-	noteProgram  = 4 // PT_NOTE
 	noteHead     = 12
 	goBuildID    = 4 // the type of Go's note
 	digestLength = 15
@@ -26,31 +23,18 @@ const (
 
 var errNone = errors.New("build id: the program has none of Go's")
 
-// Of reads the name of a build from its program, an ELF file of 64 bits.
+// Of reads the name of a build from its program, an ELF file, little-endian.
 func Of(program io.ReaderAt) (string, error) {
-	var head [headerSize]byte
-	if _, err := program.ReadAt(head[:], 0); err != nil {
+	file, err := elf.NewFile(program)
+	if err != nil {
 		return "", fmt.Errorf("build id: %w", err)
 	}
-	if !bytes.HasPrefix(head[:], []byte("\x7fELF\x02\x01")) {
-		return "", errors.New("build id: not an ELF file of 64 bits, little-endian")
-	}
-	order := binary.LittleEndian
-	at, size, count := order.Uint64(head[32:]), order.Uint16(head[54:]), order.Uint16(head[56:])
-	if size != programSize || count > maxPrograms || at > 1<<32 {
-		return "", fmt.Errorf("build id: %d program headers of %d bytes at %d", count, size, at)
-	}
-	for i := range int64(count) {
-		var p [programSize]byte
-		if _, err := program.ReadAt(p[:], int64(at)+i*programSize); err != nil { //nolint:gosec // checked
-			return "", fmt.Errorf("build id: %w", err)
-		}
-		from, length := order.Uint64(p[8:]), order.Uint64(p[32:])
-		if order.Uint32(p[:]) != noteProgram || length > maxNotes || from > 1<<40 {
+	for _, p := range file.Progs {
+		if p.Type != elf.PT_NOTE || p.Filesz > maxNotes {
 			continue
 		}
-		notes := make([]byte, length)
-		if _, err := program.ReadAt(notes, int64(from)); err != nil { //nolint:gosec // checked
+		notes := make([]byte, p.Filesz)
+		if _, err := p.ReadAt(notes, 0); err != nil {
 			return "", fmt.Errorf("build id: %w", err)
 		}
 		if id := find(notes); id != "" {

@@ -68,9 +68,13 @@ func TestWhatHasNoName(t *testing.T) {
 // Whatever the file says of itself, reading it ends, and takes little.
 func FuzzOf(f *testing.F) {
 	head := append([]byte("\x7fELF\x02\x01"), make([]byte, 250)...)
+	head[6], head[20] = 1, 1
 	head[32], head[54], head[56] = 64, 56, 2
 	head[64], head[64+8], head[64+32] = 4, 176, 40
-	copy(head[176:], "\x04\x00\x00\x00\x19\x00\x00\x00\x04\x00\x00\x00Go\x00\x00a/AAAAAAAAAAAAAAAAAAAAAAA")
+	copy(head[176:], "\x04\x00\x00\x00\x16\x00\x00\x00\x04\x00\x00\x00Go\x00\x00a/AAAAAAAAAAAAAAAAAAAA")
+	if name, err := buildid.Of(bytes.NewReader(head)); err != nil {
+		f.Fatalf("%q, %v", name, err)
+	}
 	f.Add(head)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		name, err := buildid.Of(bytes.NewReader(data))
