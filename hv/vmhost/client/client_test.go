@@ -144,19 +144,24 @@ func TestLockSweeps(t *testing.T) {
 	}
 }
 
-// What a process that is no VM host answers is an error, never a hang.
-func TestHostileAnswers(t *testing.T) {
-	dir, err := os.MkdirTemp("", "vmc")
+// listening is a place whose VM host the test plays.
+func listening(t *testing.T) (Place, net.Listener) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "vmc") // a socket's path is short
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	p := Place{Dir: dir, RunDir: dir}
 	l, err := net.Listen("unix", filepath.Join(dir, api.HostSocket))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
+	t.Cleanup(func() { _ = errors.Join(l.Close(), os.RemoveAll(dir)) })
+	return Place{Dir: dir, RunDir: dir}, l
+}
+
+// What a process that is no VM host answers is an error, never a hang.
+func TestHostileAnswers(t *testing.T) {
+	p, l := listening(t)
 	for answer, want := range map[string]error{
 		"":                                 ErrGone,
 		"\n":                               nil,
@@ -185,17 +190,8 @@ func TestHostileAnswers(t *testing.T) {
 
 // A VM host answers a dial when the guest has: its silence is not the VM host's own.
 func TestSilence(t *testing.T) {
-	dir, err := os.MkdirTemp("", "vmc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	l, err := net.Listen("unix", filepath.Join(dir, api.HostSocket))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	h, late := Connect(Place{Dir: dir, RunDir: dir}), errors.New("five seconds are over")
+	p, l := listening(t)
+	h, late := Connect(p), errors.New("five seconds are over")
 	for name, c := range map[string]struct {
 		ask  func(context.Context) error
 		mute bool
@@ -226,16 +222,7 @@ func TestSilence(t *testing.T) {
 
 // A wait that breaks off is no exit.
 func TestWaitBreaks(t *testing.T) {
-	dir, err := os.MkdirTemp("", "vmc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	l, err := net.Listen("unix", filepath.Join(dir, api.HostSocket))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
+	p, l := listening(t)
 	go func() {
 		c, err := l.Accept()
 		if err != nil {
@@ -246,7 +233,7 @@ func TestWaitBreaks(t *testing.T) {
 		_ = c.Close()
 	}()
 	var seqs []uint64
-	err = Connect(Place{Dir: dir, RunDir: dir}).Wait(t.Context(), 0, func(e api.Event) { seqs = append(seqs, e.Seq) })
+	err := Connect(p).Wait(t.Context(), 0, func(e api.Event) { seqs = append(seqs, e.Seq) })
 	if !errors.Is(err, ErrGone) || len(seqs) != 1 || seqs[0] != 1 {
 		t.Errorf("%v, %v", seqs, err)
 	}
