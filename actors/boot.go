@@ -258,5 +258,5 @@ func (m *machine) bootPlan() {
 		m.health(fsm.HealthDegraded, "it should be started and can't be: "+err.Error())
 		return
 	}
-	m.askCID(&starting{reason: fsm.ReasonPolicy, allowed: DefaultStart})
+	m.askCID(&starting{reason: fsm.ReasonPolicy, allowed: fsm.NextAllowed(st)})
 }

@@ -80,7 +80,7 @@ type Options struct {
 
 // What a person may leave out.
 const (
-	DefaultStart = 60 * time.Second // from launched to ready
+	DefaultStart = fsm.UsualStart   // from launched to ready
 	DefaultStop  = 30 * time.Second // until a guest that does not stop is killed
 	MaxTimeout   = 24 * time.Hour
 )

@@ -91,7 +91,7 @@ func (m *machine) owedStart(w *work) {
 		m.startRefused(w, err)
 		return
 	}
-	s := &starting{reason: fsm.ReasonPolicy, allowed: DefaultStart}
+	s := &starting{reason: fsm.ReasonPolicy, allowed: fsm.NextAllowed(st)}
 	if st.Stop != nil && st.Stop.Then == fsm.ThenStart {
 		s.reason, s.allowed = fsm.ReasonRestart, m.restartAllowed()
 	} else if st.Exit != nil {
@@ -100,14 +100,15 @@ func (m *machine) owedStart(w *work) {
 	m.askCID(s)
 }
 
-// restartAllowed is what who waits for a restart allows its start.
+// restartAllowed is what who waits for a restart allows its start. Where nobody does any
+// more, it is what the policy would.
 func (m *machine) restartAllowed() time.Duration {
 	for _, w := range m.waiters {
 		if msg, ok := w.c.msg.(*wire.RestartMachine); ok {
 			return timeout(msg.GetStartTimeoutNanos(), DefaultStart)
 		}
 	}
-	return DefaultStart
+	return fsm.NextAllowed(m.state())
 }
 
 // startRefused tries a start that is owed again, later, and says why. Who asked

@@ -106,6 +106,9 @@ type Plan struct {
 	Attempt   int       `cbor:"2,keyasint,omitempty" json:"attempt,omitempty"` // failures in a row, this one included
 	NotBefore time.Time `cbor:"3,keyasint,omitempty" json:"not_before,omitzero"`
 	Resting   bool      `cbor:"4,keyasint,omitempty" json:"resting,omitempty"` // it gave up after MaxAttempts
+	// Allowed is the time of the start that ended, from launched to ready, where it
+	// was more than UsualStart: the next one that nobody asks for has it, too.
+	Allowed time.Duration `cbor:"5,keyasint,omitempty" json:"allowed,omitempty"`
 }
 
 // ExitedFact is the payload of exited.

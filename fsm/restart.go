@@ -45,6 +45,9 @@ const (
 	StableAfter  = 60 * time.Second // a launch that was ready this long ends the row
 )
 
+// UsualStart is what a start is allowed for which nobody says more.
+const UsualStart = time.Minute
+
 // ShouldRestart looks up Table 3.
 func ShouldRestart(p Policy, c Cause, stop Reason, w When) bool {
 	byHost := stop == ReasonEngineStop || stop == ReasonHostShutdown
@@ -59,6 +62,22 @@ func ShouldRestart(p Policy, c Cause, stop Reason, w When) bool {
 // PlanAfter is the restart policy's answer to the end of a machine's launch.
 // now and at are the same moment on the two clocks.
 func PlanAfter(m Machine, c Cause, w When, now time.Time, at Moment) Plan {
+	p := planAfter(m, c, w, now, at)
+	if l := m.Launch; l != nil && l.Allowed > UsualStart {
+		p.Allowed = l.Allowed // a guest that is slow for a person is slow for the policy
+	}
+	return p
+}
+
+// NextAllowed is what a start of a stopped machine is allowed that nobody asks for.
+func NextAllowed(m Machine) time.Duration {
+	if m.Exit == nil {
+		return UsualStart
+	}
+	return max(m.Exit.Plan.Allowed, UsualStart)
+}
+
+func planAfter(m Machine, c Cause, w When, now time.Time, at Moment) Plan {
 	var stop Reason
 	if m.Stop != nil {
 		stop = m.Stop.Reason
