@@ -107,7 +107,8 @@ type Plan struct {
 	NotBefore time.Time `cbor:"3,keyasint,omitempty" json:"not_before,omitzero"`
 	Resting   bool      `cbor:"4,keyasint,omitempty" json:"resting,omitempty"` // it gave up after MaxAttempts
 	// Allowed is the time of the start that ended, from launched to ready, where it
-	// was more than UsualStart: the next one that nobody asks for has it, too.
+	// was more than UsualStart, and UnaskedMost at the most: the next one that nobody
+	// asks for has it, too.
 	Allowed time.Duration `cbor:"5,keyasint,omitempty" json:"allowed,omitempty"`
 }
 

@@ -45,8 +45,13 @@ const (
 	StableAfter  = 60 * time.Second // a launch that was ready this long ends the row
 )
 
-// UsualStart is what a start is allowed for which nobody says more.
-const UsualStart = time.Minute
+// What a start is allowed, from launched to ready.
+const (
+	UsualStart = time.Minute // where nobody says more
+	// UnaskedMost bounds a start that nobody asks for: so that MaxAttempts of them,
+	// behind a person's one, come to rest within the hour.
+	UnaskedMost = 4 * time.Minute
+)
 
 // ShouldRestart looks up Table 3.
 func ShouldRestart(p Policy, c Cause, stop Reason, w When) bool {
@@ -64,7 +69,7 @@ func ShouldRestart(p Policy, c Cause, stop Reason, w When) bool {
 func PlanAfter(m Machine, c Cause, w When, now time.Time, at Moment) Plan {
 	p := planAfter(m, c, w, now, at)
 	if l := m.Launch; l != nil && l.Allowed > UsualStart {
-		p.Allowed = l.Allowed // a guest that is slow for a person is slow for the policy
+		p.Allowed = min(l.Allowed, UnaskedMost) // a guest that is slow for a person is slow for the policy
 	}
 	return p
 }
