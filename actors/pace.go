@@ -48,6 +48,9 @@ func (p *pace) moved(r fsm.Record) {
 	if fsm.Moves(r.Kind) && !r.To.Live() {
 		p.reboots = 0
 	}
+	if r.Kind == fsm.KindPauseRequested || r.Kind == fsm.KindResumeRequested {
+		p.health = nil
+	}
 }
 
 // latest is the health as it is, though no record may tell of it yet.
@@ -58,8 +61,12 @@ func (m *machine) latest() fsm.Health {
 	return m.state().Health
 }
 
-// health records a change of health, once.
+// health records a change of health, once. Of a guest that is held still, or is to go
+// on, only its worker says how it is: what any other says would be taken for that.
 func (m *machine) health(l fsm.HealthLevel, why string) {
+	if s := m.state().Launch; s != nil && s.Pause != nil && l != fsm.HealthUnknown {
+		return
+	}
 	h := fsm.Health{Level: l, Why: why}
 	if same(m.latest(), h) {
 		return

@@ -334,9 +334,6 @@ func (m *machine) vmSaid(s vmSaid) {
 		m.rebooted()
 		m.checkSooner()
 	case VMPaused:
-		if m.state().Launch.Pause != nil {
-			break
-		}
 		m.health(fsm.HealthDegraded, pausedWhy+s.why)
 	case VMResumed:
 		m.well()
@@ -378,9 +375,6 @@ const noAnswer = "its agent does not answer: "
 // well records that the VM and its agent answer. A shutdown that was begun and
 // not finished can't be taken back by that.
 func (m *machine) well() {
-	if l := m.state().Launch; l != nil && l.Pause != nil {
-		return // whoever has it done says what came of it
-	}
 	h := m.wellNow()
 	m.health(h.Level, h.Why)
 }
