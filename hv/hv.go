@@ -71,6 +71,7 @@ const (
 	SpecVersionRosetta = 6 // it has Rosetta
 	SpecVersionArch    = 7 // it has Arch
 	SpecVersionVsock   = 8 // it has Vsock
+	SpecVersionSaved   = 9 // it has Saved
 )
 
 // VsockBackend names who is behind a guest's vsock device.
@@ -132,6 +133,10 @@ type Spec struct {
 	// Vsock is who is behind the guest's vsock; "" = user. Only BackendQEMU has the
 	// kernel's.
 	Vsock VsockBackend `json:"vsock,omitempty"`
+	// Saved is what the guest of an earlier launch was written to (Saver), from which
+	// this one goes on; "" = it boots. The file is good once: the driver removes it
+	// before the guest goes on, and leaves it where the start fails before that.
+	Saved string `json:"saved,omitempty"`
 	// Board is the machine that the guest gets; "" = q35, or virt for arm64.
 	Board Board `json:"board,omitempty"`
 	// Arch is the guest's architecture; "" = amd64.
@@ -240,6 +245,7 @@ const (
 	ExitPanic      ExitCause = "guest-panic"
 	ExitFailed     ExitCause = "launch-failed" // it never ran guest code
 	ExitCIDTaken   ExitCause = "cid-taken"     // likewise: somebody else on this host has its CID
+	ExitSaved      ExitCause = "saved"         // its guest was written to a file, by Save
 )
 
 // Exit is how a VM ended.
@@ -278,6 +284,7 @@ type Capabilities struct {
 	Listen      bool    `json:"listen"`          // guests can dial the host
 	Grow        bool    `json:"grow,omitempty"`  // implements Grower
 	Pause       bool    `json:"pause,omitempty"` // implements Pauser
+	Save        bool    `json:"save,omitempty"`  // implements Saver
 	Accels      []Accel `json:"accels,omitempty"`
 }
 
@@ -331,6 +338,16 @@ type Pauser interface {
 	Resume(ctx context.Context) error
 }
 
+// Saver is a VM whose guest can be written to a file, memory and devices, and go on
+// from it in another VM (Spec.Saved), with another CID. Connections to it do not outlive
+// that.
+type Saver interface {
+	// Save writes the guest to a new file at path, synced, which only the user can
+	// read, and ends the VM: EventExit with ExitSaved follows. On an error the guest goes on, and there
+	// is no file. A guest that is held still is not saved.
+	Save(ctx context.Context, path string) error
+}
+
 // Accelerated is a VM that can say what it was built of: which accelerator auto
 // became, and why; and the board.
 type Accelerated interface {
@@ -356,8 +373,8 @@ var ErrGone = errors.New("hv: the VM has ended")
 // at fault.
 func (s Spec) Validate() error {
 	switch {
-	case s.Version < SpecVersion || s.Version > SpecVersionVsock:
-		return fmt.Errorf("hv: spec version %d: this VM host reads versions %d to %d", s.Version, SpecVersion, SpecVersionVsock)
+	case s.Version < SpecVersion || s.Version > SpecVersionSaved:
+		return fmt.Errorf("hv: spec version %d: this VM host reads versions %d to %d", s.Version, SpecVersion, SpecVersionSaved)
 	case s.Machine == "" || s.Launch == "":
 		return errors.New("hv: spec names no machine or no launch")
 	case !s.CID.Valid():
@@ -368,6 +385,10 @@ func (s Spec) Validate() error {
 		return fmt.Errorf("hv: spec memory %d bytes: at least 64 MiB", s.Memory)
 	case s.Dir == "" || s.RunDir == "":
 		return errors.New("hv: spec names no directory")
+	case s.Saved != "" && s.Version < SpecVersionSaved:
+		return fmt.Errorf("hv: spec version %d with a saved guest: version %d says what that is", s.Version, SpecVersionSaved)
+	case s.Saved != "" && !filepath.IsAbs(s.Saved):
+		return fmt.Errorf("hv: spec saved %q: an absolute path is needed", s.Saved)
 	case s.Board != "" && s.Version < SpecVersionBoards:
 		return fmt.Errorf("hv: spec version %d with a board: version %d says what that is", s.Version, SpecVersionBoards)
 	case s.Board != "" && s.Board != BoardQ35 && s.Board != BoardMicroVM && s.Board != BoardVirt:
