@@ -80,6 +80,9 @@ func Cmdline(s hv.Spec) ([]string, error) {
 		"-device", "pvpanic-pci",
 	}
 	argv = append(argv, vsockArgs(s)...)
+	if s.Saved != "" {
+		argv = append(argv, "-incoming", "defer")
+	}
 	argv = append(argv,
 		"-chardev", socketChardev("log", fdLog), "-device", "virtio-serial-pci,max_ports=1", "-device", "virtconsole,chardev=log",
 		"-kernel", s.Kernel,
@@ -101,13 +104,32 @@ func Cmdline(s hv.Spec) ([]string, error) {
 	return append(argv, "-append", kernelCmdline(s)), nil
 }
 
+// The names by which QMP calls the vsock device, its socket and its slot.
+const (
+	vsockDevice = "vsock"
+	vsockSlot   = "vsockport"
+	vsockFile   = "vhost" // of the kernel's, where it is lent
+)
+
 // vsockArgs are the guest's vsock: our own device, or the kernel's by an open
-// /dev/vhost-vsock.
+// /dev/vhost-vsock. It has a slot of its own, as no VM with it can be saved: there it
+// can be unplugged. A guest that goes on has it plugged in later.
 func vsockArgs(s hv.Spec) []string {
-	if s.Vsock == hv.VsockKernel {
-		return []string{"-device", fmt.Sprintf("vhost-vsock-pci,guest-cid=%d,vhostfd=%d", s.CID, fdVsock)}
+	argv := []string{"-device", "pcie-root-port,id=" + vsockSlot + ",bus=pcie.0,chassis=1"}
+	if boardOf(s) == hv.BoardQ35 { // not every kernel of ours has hot plug by ACPI
+		argv = append(argv, "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off")
 	}
-	return []string{"-chardev", socketChardev("vsock", fdVsock), "-device", "vhost-user-vsock-pci,chardev=vsock"}
+	if s.Vsock != hv.VsockKernel {
+		argv = append(argv, "-chardev", socketChardev(vsockDevice, fdVsock))
+	}
+	if s.Saved != "" {
+		return argv
+	}
+	device := "vhost-user-vsock-pci,chardev=" + vsockDevice
+	if s.Vsock == hv.VsockKernel {
+		device = fmt.Sprintf("vhost-vsock-pci,guest-cid=%d,vhostfd=%d", s.CID, fdVsock)
+	}
+	return append(argv, "-device", device+",id="+vsockDevice+",bus="+vsockSlot)
 }
 
 // tcgCPU is the processor where QEMU makes it up.
@@ -193,6 +215,9 @@ func kernelCmdline(s hv.Spec) string {
 	if s.TSCKHz > 0 {
 		// lpj is what the kernel would count in one of its ticks, 250 a second.
 		words += fmt.Sprintf(" tsc=reliable tsc_early_khz=%d lpj=%d", s.TSCKHz, 4*s.TSCKHz)
+	}
+	if boardOf(s) == hv.BoardMicroVM {
+		words += " pcie_ports=native" // its ACPI does not hand out the slots
 	}
 	return strings.TrimSpace(words + " " + strings.TrimSpace(s.Cmdline))
 }

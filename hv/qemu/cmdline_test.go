@@ -41,6 +41,9 @@ func TestCmdlineGolden(t *testing.T) {
 		"kernel-vsock": func(s *hv.Spec) {
 			s.Version, s.Vsock = hv.SpecVersionVsock, hv.VsockKernel
 		},
+		"saved": func(s *hv.Spec) {
+			s.Version, s.Board, s.Saved = hv.SpecVersionSaved, hv.BoardMicroVM, "/m/saved"
+		},
 		"nic": func(s *hv.Spec) {
 			s.Version = hv.SpecVersionNIC
 			s.Disks = []hv.Disk{{Path: "/m/data.img", Serial: "arcbox-data"}}
@@ -88,7 +91,7 @@ func TestCmdlineRefuses(t *testing.T) {
 		"one line without NUL":               func(s *hv.Spec) { s.Cmdline = "a\nb" },
 		"at most 2047":                       func(s *hv.Spec) { s.Cmdline = strings.Repeat("x", 2048) },
 		"version 2 says what they are":       func(s *hv.Spec) { s.Disks = []hv.Disk{{Path: "/d", Serial: "d"}} },
-		"version 9: this VM host":            func(s *hv.Spec) { s.Version = 9 },
+		"version 10: this VM host":           func(s *hv.Spec) { s.Version = 10 },
 		"version 5 says what they are":       func(s *hv.Spec) { s.Version, s.Shares = 4, []hv.Share{{Tag: "a", Path: "/a"}} },
 		"share tag \"a\": 1 to 32 letters": func(s *hv.Spec) {
 			s.Version, s.Shares = 5, []hv.Share{{Tag: "a", Path: "/a"}, {Tag: "a", Path: "/b"}}
@@ -105,10 +108,12 @@ func TestCmdlineRefuses(t *testing.T) {
 		`backend "sim" has none`: func(s *hv.Spec) {
 			s.Version, s.Vsock, s.Backend = hv.SpecVersionVsock, hv.VsockKernel, hv.BackendSim
 		},
-		`disk "d": an absolute path`: withDisks(hv.Disk{Path: "d", Serial: "d"}),
-		`serial "d,drive=x"`:         withDisks(hv.Disk{Path: "/d", Serial: "d,drive=x"}),
-		`serial "d": 1 to 20`:        withDisks(hv.Disk{Path: "/d", Serial: "d"}, hv.Disk{Path: "/e", Serial: "d"}),
-		"disks: 17, at most 16":      withDisks(make([]hv.Disk, 17)...),
+		`saved "s": an absolute path`:   func(s *hv.Spec) { s.Version, s.Saved = hv.SpecVersionSaved, "s" },
+		"with a saved guest: version 9": func(s *hv.Spec) { s.Saved = "/m/saved" },
+		`disk "d": an absolute path`:    withDisks(hv.Disk{Path: "d", Serial: "d"}),
+		`serial "d,drive=x"`:            withDisks(hv.Disk{Path: "/d", Serial: "d,drive=x"}),
+		`serial "d": 1 to 20`:           withDisks(hv.Disk{Path: "/d", Serial: "d"}, hv.Disk{Path: "/e", Serial: "d"}),
+		"disks: 17, at most 16":         withDisks(make([]hv.Disk, 17)...),
 	} {
 		s := sampleSpec()
 		spoil(&s)

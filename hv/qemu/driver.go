@@ -59,7 +59,7 @@ func (d *Driver) Name() hv.Backend { return hv.BackendQEMU }
 // Capabilities says what a VM of QEMU can do.
 func (d *Driver) Capabilities() hv.Capabilities {
 	return hv.Capabilities{
-		PowerButton: true, Reboot: true, Listen: true, Grow: true, Pause: true,
+		PowerButton: true, Reboot: true, Listen: true, Grow: true, Pause: true, Save: true,
 		Accels: []hv.Accel{hv.AccelKVM, hv.AccelTCG},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -52,6 +53,10 @@ func playQEMU(argv []string) int {
 		f.hang()
 	}
 	f.line(`{"QMP": {"version": {}, "capabilities": ["oob"]}}`)
+	if slices.Contains(argv, "-incoming") {
+		f.until("migrate-incoming", func() {})
+		f.event("MIGRATION", `{"status": "`+script+`"}`)
+	}
 	f.until("cont", nil)
 	return f.play(script)
 }
@@ -119,6 +124,29 @@ func (f *fakeQEMU) play(script string) int {
 		}
 		f.until("cont", nil)
 		f.shutdown("guest-shutdown")
+	case "saves":
+		f.unplug()
+		f.until("migrate", func() {})
+		f.event("STOP", `{}`)
+		f.event("MIGRATION", `{"status": "completed"}`)
+		f.hang()
+	case "save-fails":
+		f.unplug()
+		f.until("migrate", func() {})
+		f.event("STOP", `{}`)
+		f.event("MIGRATION", `{"status": "failed"}`)
+		f.commands.Scan()
+		f.line(fmt.Sprintf(`{"return": {"error-desc": "no space left"}, "id": %d}`, idOf(f.commands.Bytes())))
+		f.until("device_add", func() {})
+		f.until("cont", nil)
+		f.shutdown("guest-shutdown")
+	case "unplugs-late":
+		f.until("device_del", func() {})
+		fmt.Fprint(f.console, "not now")
+		f.until("system_powerdown", func() {})
+		f.event("DEVICE_DELETED", `{"device": "vsock"}`)
+		f.until("device_add", func() {})
+		f.shutdown("guest-shutdown")
 	case "streams":
 		fmt.Fprint(f.console, strings.Repeat("console ", 100_000))
 		fmt.Fprint(f.log, strings.Repeat("agent ", 100_000))
@@ -174,6 +202,12 @@ func (f *fakeQEMU) until(name string, answer func()) {
 		}
 	}
 	syscall.Exit(0)
+}
+
+func (f *fakeQEMU) unplug() {
+	f.until("device_del", func() {})
+	f.event("DEVICE_DELETED", `{"path": "/machine/peripheral/vsock/virtio-backend"}`)
+	f.event("DEVICE_DELETED", `{"device": "vsock"}`)
 }
 
 // presses is how often a guest that is held still is asked to shut down.

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxQMPLine is the longest line that QEMU may send. What we ask for and listen
@@ -23,6 +26,7 @@ var errQMPEnded = errors.New("hv/qemu: the QMP connection has ended")
 type message struct {
 	greeting bool
 	id       uint64
+	result   json.RawMessage
 	fault    *qmpError
 	event    *qmpEvent
 }
@@ -48,6 +52,7 @@ type eventData struct {
 	Reason  string `json:"reason"`
 	Device  string `json:"device"`
 	NoSpace bool   `json:"nospace"`
+	Status  string `json:"status"`
 }
 
 // decodeMessage reads one line. It takes members that it doesn't know, and
@@ -77,7 +82,7 @@ func decodeMessage(line []byte) (message, error) {
 	case raw.Error != nil:
 		return message{id: raw.ID, fault: raw.Error}, nil
 	case raw.Return != nil:
-		return message{id: raw.ID}, nil
+		return message{id: raw.ID, result: raw.Return}, nil
 	}
 	return message{}, fmt.Errorf("hv/qemu: QMP line %q is no greeting, event or answer", cut(line))
 }
@@ -179,31 +184,45 @@ func (q *qmpConn) call(ctx context.Context, command string, arguments any) error
 	return q.do(ctx, command, arguments)
 }
 
-// do runs one command, whose result no caller of ours reads, and awaits its
-// answer. ctx has a deadline.
+// do runs one command and awaits its answer. ctx has a deadline.
 func (q *qmpConn) do(ctx context.Context, command string, arguments any) error {
+	_, err := q.exchange(ctx, command, arguments, nil)
+	return err
+}
+
+// lend hands QEMU a copy of an open file, which later commands call by the name.
+func (q *qmpConn) lend(ctx context.Context, name string, f *os.File) error {
+	ctx, cancel := context.WithTimeout(ctx, q.timeout)
+	defer cancel()
+	_, err := q.exchange(ctx, "getfd", map[string]string{"fdname": name}, f)
+	return err
+}
+
+// exchange runs one command, with an open file where it takes one, and returns what
+// QEMU answers.
+func (q *qmpConn) exchange(ctx context.Context, command string, arguments any, f *os.File) (json.RawMessage, error) {
 	id, wait := q.expect()
 	defer q.forget(id)
-	if err := q.send(ctx, id, command, arguments); err != nil {
+	if err := q.send(ctx, id, command, arguments, f); err != nil {
 		// Half a line may be on the wire: the connection is of no more use.
 		_ = q.conn.Close()
 		<-q.ended
-		return fmt.Errorf("hv/qemu: QMP %s: %w: %w", command, err, q.reason())
+		return nil, fmt.Errorf("hv/qemu: QMP %s: %w: %w", command, err, q.reason())
 	}
 	select {
 	case m := <-wait:
 		if m.fault != nil {
-			return fmt.Errorf("hv/qemu: QMP %s: %w", command, m.fault)
+			return nil, fmt.Errorf("hv/qemu: QMP %s: %w", command, m.fault)
 		}
-		return nil
+		return m.result, nil
 	case <-q.ended:
-		return fmt.Errorf("hv/qemu: QMP %s: %w", command, q.reason())
+		return nil, fmt.Errorf("hv/qemu: QMP %s: %w", command, q.reason())
 	case <-ctx.Done():
-		return fmt.Errorf("hv/qemu: QMP %s: no answer: %w", command, ctx.Err())
+		return nil, fmt.Errorf("hv/qemu: QMP %s: no answer: %w", command, ctx.Err())
 	}
 }
 
-func (q *qmpConn) send(ctx context.Context, id uint64, command string, arguments any) error {
+func (q *qmpConn) send(ctx context.Context, id uint64, command string, arguments any, f *os.File) error {
 	line, err := json.Marshal(struct {
 		Execute   string `json:"execute"`
 		Arguments any    `json:"arguments,omitempty"`
@@ -218,8 +237,32 @@ func (q *qmpConn) send(ctx context.Context, id uint64, command string, arguments
 	if err := q.conn.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
+	if f != nil {
+		return sendWith(q.conn, append(line, '\n'), f)
+	}
 	_, err = q.conn.Write(append(line, '\n'))
 	return err
+}
+
+// sendWith writes a line, and with it a copy of an open file.
+func sendWith(c net.Conn, line []byte, f *os.File) error {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return errors.New("the monitor is no unix socket")
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Control(func(fd uintptr) {
+		var n int
+		n, _, sent = u.WriteMsgUnix(line, unix.UnixRights(int(fd)), nil)
+		if sent == nil && n < len(line) {
+			_, sent = u.Write(line[n:])
+		}
+	})
+	return errors.Join(err, sent)
 }
 
 func (q *qmpConn) expect() (uint64, chan message) {

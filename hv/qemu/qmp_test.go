@@ -68,7 +68,7 @@ func TestCallsFindTheirAnswers(t *testing.T) {
 			defer q.forget(id)
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			if err := q.send(ctx, id, "c", nil); err != nil {
+			if err := q.send(ctx, id, "c", nil, nil); err != nil {
 				t.Error(err)
 			}
 			if m := <-wait; m.fault != nil {

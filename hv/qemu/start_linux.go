@@ -51,7 +51,7 @@ func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, er
 		v.unplug()
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, d.startTimeout+readTime(spec.Saved))
 	defer cancel()
 	if err := v.boot(ctx, begun); err != nil {
 		return nil, v.abort(err)
@@ -154,6 +154,11 @@ func (v *vm) boot(ctx context.Context, begun time.Time) error {
 		return err
 	}
 	built := time.Since(begun)
+	if v.from != "" {
+		if err := v.restore(ctx); err != nil {
+			return err
+		}
+	}
 	if err := v.qmp.do(ctx, "cont", nil); err != nil {
 		return err
 	}
@@ -199,6 +204,11 @@ func checkHost(s hv.Spec) error {
 	}
 	if err := checkFile("kernel", s.Kernel); err != nil {
 		return err
+	}
+	if s.Saved != "" {
+		if err := checkFile("saved guest", s.Saved); err != nil {
+			return err
+		}
 	}
 	if s.Initrd != "" {
 		if err := checkFile("initrd", s.Initrd); err != nil {

@@ -78,6 +78,7 @@ func (s *story) pause(out hv.Event) (hv.Event, bool) {
 // ending is what else is known once QEMU is reaped.
 type ending struct {
 	killed bool   // Kill was called
+	saved  bool   // by Save: the guest has not run since
 	ready  bool   // AllowReboot was called: the guest has more to it than a kernel
 	status int    // of the process; -1 = ended by a signal
 	state  string // of the process, for people: "exit status 1"
@@ -91,6 +92,8 @@ type ending struct {
 func (s *story) exit(e ending) hv.Exit {
 	x := hv.Exit{Status: e.status, Time: e.time}
 	switch {
+	case e.saved:
+		x.Cause, x.Detail = hv.ExitSaved, "the guest was saved"
 	case s.panicked:
 		x.Cause, x.Detail = hv.ExitPanic, "the guest's kernel panicked"
 		if e.panic != "" {

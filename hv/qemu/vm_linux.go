@@ -31,6 +31,8 @@ type vm struct {
 	board  hv.Board
 	disks  []hv.Disk
 	nic    *hv.NIC
+	from   string // what the guest was saved to; "" = it boots
+	cid    hv.CID
 	shares *shares
 	vsock  channel
 	dev    *vsock.Device // ours, nil where the guest's vsock is the kernel's
@@ -46,8 +48,11 @@ type vm struct {
 
 	events chan hv.Event
 	grows  sync.Mutex // one GrowDisk at a time
-	turns  sync.Mutex // one Pause or Resume at a time
+	turns  sync.Mutex // one Pause, Resume or Save at a time
 	held   bool       // by Pause; under turns
+	plug   *plug
+	saving atomic.Bool // what stops the guest is Save
+	saved  atomic.Bool
 	killed atomic.Bool
 	ready  atomic.Bool      // AllowReboot was called
 	state  *os.ProcessState // set before reaped is closed; nil = it could not be had
@@ -62,6 +67,7 @@ var (
 	_ hv.Accelerated = (*vm)(nil)
 	_ hv.Grower      = (*vm)(nil)
 	_ hv.Pauser      = (*vm)(nil)
+	_ hv.Saver       = (*vm)(nil)
 	_ hv.Sharer      = (*vm)(nil)
 )
 
@@ -69,6 +75,7 @@ func newVM(d *Driver, spec hv.Spec, env hv.Env) *vm {
 	env = env.Quiet()
 	v := &vm{
 		driver: d, env: env, accel: spec.Accel, note: spec.AccelNote, board: boardOf(spec), disks: spec.Disks, nic: spec.NIC,
+		from: spec.Saved, cid: spec.CID, plug: newPlug(),
 		shares:  &shares{},
 		console: console.NewWatch(env.Console),
 		output:  &console.Tail{},
@@ -175,8 +182,9 @@ func (v *vm) run() {
 
 func (v *vm) hear(s *story, e qmpEvent) {
 	v.driver.log.Debug("qemu event", "pid", v.proc.Pid, "event", e.name, "reason", e.data.Reason)
+	v.unplugged(e)
 	out, ok := s.note(e)
-	if !ok {
+	if !ok || v.saving.Load() && (out.Kind == hv.EventPaused || out.Kind == hv.EventResumed) {
 		return
 	}
 	v.say(out)
@@ -195,7 +203,7 @@ func (v *vm) say(out hv.Event) {
 func (v *vm) ending() ending {
 	e := ending{
 		status: -1, state: "its status could not be had",
-		ready: v.ready.Load(), panic: v.console.PanicLine(), output: inPaths(v.output.LastLines(), v.disks), time: time.Now().UTC(),
+		ready: v.ready.Load(), saved: v.saved.Load(), panic: v.console.PanicLine(), output: inPaths(v.output.LastLines(), v.disks), time: time.Now().UTC(),
 	}
 	if v.state != nil {
 		e.status, e.state = v.state.ExitCode(), v.state.String()

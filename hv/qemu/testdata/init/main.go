@@ -3,7 +3,7 @@
 // "up" on the console and "log" on the agent's, and does what the kernel
 // command line's test= asks for. On vsock port 1000 it echoes; on port 1002 it
 // takes a port of the host (4 bytes, big endian), dials it, answers 1 or 0, and
-// relays.
+// relays; on port 1003 it tells its boot id and its CID.
 package main
 
 import (
@@ -36,6 +36,7 @@ func main() {
 	fmt.Println("up, CID", cid, err)
 	go serve(1000, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	go serve(1002, relay)
+	go serve(1003, tell)
 	if log, err := os.OpenFile("/dev/hvc0", os.O_WRONLY, 0); err == nil {
 		fmt.Fprintln(log, "log")
 	}
@@ -99,6 +100,12 @@ func serve(port uint32, handle func(net.Conn)) {
 			handle(c)
 		}()
 	}
+}
+
+func tell(c net.Conn) {
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	cid, _ := vsock.ContextID()
+	fmt.Fprintf(c, "%s %d", strings.TrimSpace(string(boot)), cid)
 }
 
 func relay(c net.Conn) {

@@ -1,0 +1,94 @@
+//go:build vm && linux
+
+package qemu
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/arcboxlabs/arcbox-engine/hv"
+)
+
+// told is what a guest says of itself: its boot id and its CID.
+func (s *stage) told(t *testing.T, v hv.VM) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	c, err := dialUntil(ctx, v, 1003)
+	if err != nil {
+		t.Fatalf("dial: %v; console:\n%s", err, s.console)
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	said, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(said)
+}
+
+// TestRealSave: a guest that can't be saved goes on; one that was goes on in another VM,
+// with another CID, as the one that it was.
+func TestRealSave(t *testing.T) {
+	for _, board := range []hv.Board{hv.BoardQ35, hv.BoardMicroVM} {
+		t.Run(string(board), func(t *testing.T) { t.Parallel(); savesAndGoesOn(t, board) })
+	}
+}
+
+func savesAndGoesOn(t *testing.T, board hv.Board) {
+	s := newGuest(t, "")
+	s.spec.Version, s.spec.Board, s.spec.BoardAccel = hv.SpecVersionSaved, board, hv.AccelTCG
+	v := s.start(t, Options{})
+	before := s.told(t, v)
+	if !strings.HasSuffix(before, " 7") {
+		t.Fatalf("it says %q", before)
+	}
+	saver := v.(hv.Saver)
+	if err := saver.Save(t.Context(), s.spec.Dir); err == nil {
+		t.Fatal("a guest is saved in the place of a directory")
+	}
+	if after := s.told(t, v); after != before {
+		t.Fatalf("behind a failed save it says %q, not %q", after, before)
+	}
+	path := filepath.Join(s.spec.Dir, "saved")
+	begun := time.Now()
+	if err := saver.Save(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	if kinds, exit := end(t, v); exit.Cause != hv.ExitSaved || len(kinds) > 0 {
+		t.Fatalf("events %v, exit %+v", kinds, exit)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("%v, %v", info, err)
+	}
+	t.Logf("saved in %s: %d MiB", time.Since(begun).Round(time.Millisecond), info.Size()>>20)
+
+	s.spec.Saved, s.spec.CID, s.spec.Launch = path, 9, "l2"
+	begun = time.Now()
+	v = s.start(t, Options{})
+	after := s.told(t, v)
+	t.Logf("it answers %s after the start", time.Since(begun).Round(time.Millisecond))
+	if want := strings.TrimSuffix(before, " 7") + " 9"; after != want {
+		t.Fatalf("it says %q, want %q", after, want)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("the file of a guest that went on: %v", err)
+	}
+	if err := v.(hv.Rebooter).AllowReboot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.PowerButton(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, exit := end(t, v); exit.Cause != hv.ExitPoweredOff {
+		t.Fatalf("exit %+v", exit)
+	}
+}
