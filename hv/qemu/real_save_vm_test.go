@@ -72,6 +72,7 @@ func savesAndGoesOn(t *testing.T, board hv.Board) {
 	t.Logf("saved in %s: %d MiB", time.Since(begun).Round(time.Millisecond), info.Size()>>20)
 
 	s.spec.Saved, s.spec.CID, s.spec.Launch = path, 9, "l2"
+	s.cutShort(t)
 	begun = time.Now()
 	v = s.start(t, Options{})
 	after := s.told(t, v)
@@ -90,5 +91,27 @@ func savesAndGoesOn(t *testing.T, board hv.Board) {
 	}
 	if _, exit := end(t, v); exit.Cause != hv.ExitPoweredOff {
 		t.Fatalf("exit %+v", exit)
+	}
+}
+
+// cutShort: a start from a file that is not whole is refused, says which, and leaves it.
+func (s *stage) cutShort(t *testing.T) {
+	t.Helper()
+	whole, err := os.ReadFile(s.spec.Saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := s.spec
+	spec.Saved += ".cut"
+	if err := os.WriteFile(spec.Saved, whole[:len(whole)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = New(Options{}).Start(t.Context(), spec, s.env)
+	if err == nil || !strings.Contains(err.Error(), spec.Saved) {
+		t.Fatalf("error %v", err)
+	}
+	t.Log(err)
+	if _, err := os.Stat(spec.Saved); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -243,7 +243,7 @@ func (v *vm) restore(ctx context.Context) error {
 	}
 	defer func() { _ = f.Close() }() // read-only
 	if err := v.migrate(ctx, "migrate-incoming", f); err != nil {
-		return fmt.Errorf("hv/qemu: saved guest %q can't be gone on from: %w", v.from, err)
+		return err
 	}
 	if err := v.plugIn(ctx); err != nil {
 		return err
@@ -252,6 +252,15 @@ func (v *vm) restore(ctx context.Context) error {
 		return fmt.Errorf("hv/qemu: saved guest: %w", err)
 	}
 	return syncDir(filepath.Dir(v.from))
+}
+
+// ofSaved says of a start that failed that it was to go on from a file, which is still
+// there.
+func (v *vm) ofSaved(err error) error {
+	if _, gone := os.Stat(v.from); v.from == "" || gone != nil {
+		return err
+	}
+	return fmt.Errorf("hv/qemu: go on from the saved guest %q, which is kept: %w", v.from, err)
 }
 
 // readTime is how long a saved guest may take to be read.

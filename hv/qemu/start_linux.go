@@ -54,7 +54,7 @@ func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, er
 	ctx, cancel := context.WithTimeout(ctx, d.startTimeout+readTime(spec.Saved))
 	defer cancel()
 	if err := v.boot(ctx, begun); err != nil {
-		return nil, v.abort(err)
+		return nil, v.ofSaved(v.abort(err))
 	}
 	return v, nil
 }
