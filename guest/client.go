@@ -292,6 +292,17 @@ func (c *Client) Grow(ctx context.Context, size int64) (uint64, error) {
 	return reply.GetSize(), nil
 }
 
+// Unplug has the guest let go of its vsock device, which ends this connection.
+func (c *Client) Unplug(ctx context.Context) error {
+	if err := c.need(wire.AbilityUnplug); err != nil {
+		return err
+	}
+	if _, err := c.agent.Unplug(ctx, &wire.UnplugRequest{}); err != nil && status.Code(err) != codes.Unavailable {
+		return callError(ctx, "unplug", err)
+	}
+	return nil
+}
+
 // Shutdown has the guest power off: it returns once the guest has begun.
 // Processes get SIGTERM, and after the grace SIGKILL; 0 = the agent's default.
 func (c *Client) Shutdown(ctx context.Context, grace time.Duration) error {

@@ -175,7 +175,8 @@ func (a *Agent) Hello(_ context.Context, req *wire.HelloRequest) (*wire.HelloRep
 		return nil, status.Error(codes.InvalidArgument, "protocol: 0, want the client's version, from 1")
 	}
 	abilities := []string{wire.AbilityTerminal, wire.AbilityLogin, wire.AbilityCopy, wire.AbilityBeside, wire.AbilityBoot, wire.AbilityProvision,
-		wire.AbilityForward, wire.AbilityAddress, wire.AbilityTrim, wire.AbilityGrow, wire.AbilityListeners, wire.AbilityListen}
+		wire.AbilityForward, wire.AbilityAddress, wire.AbilityTrim, wire.AbilityGrow, wire.AbilityUnplug,
+		wire.AbilityListeners, wire.AbilityListen}
 	if a.opts.Shares != nil {
 		abilities = append(abilities, wire.AbilityShares)
 	}

@@ -2564,6 +2564,78 @@ func (x *TrimReply) GetTrimmed() uint64 {
 	return 0
 }
 
+type UnplugRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnplugRequest) Reset() {
+	*x = UnplugRequest{}
+	mi := &file_guest_wire_agent_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnplugRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnplugRequest) ProtoMessage() {}
+
+func (x *UnplugRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnplugRequest.ProtoReflect.Descriptor instead.
+func (*UnplugRequest) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{39}
+}
+
+type UnplugReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnplugReply) Reset() {
+	*x = UnplugReply{}
+	mi := &file_guest_wire_agent_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnplugReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnplugReply) ProtoMessage() {}
+
+func (x *UnplugReply) ProtoReflect() protoreflect.Message {
+	mi := &file_guest_wire_agent_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnplugReply.ProtoReflect.Descriptor instead.
+func (*UnplugReply) Descriptor() ([]byte, []int) {
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{40}
+}
+
 type GrowRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Size          uint64                 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"` // of the disk, in bytes, that is waited for
@@ -2573,7 +2645,7 @@ type GrowRequest struct {
 
 func (x *GrowRequest) Reset() {
 	*x = GrowRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[39]
+	mi := &file_guest_wire_agent_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2585,7 +2657,7 @@ func (x *GrowRequest) String() string {
 func (*GrowRequest) ProtoMessage() {}
 
 func (x *GrowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[39]
+	mi := &file_guest_wire_agent_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2598,7 +2670,7 @@ func (x *GrowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrowRequest.ProtoReflect.Descriptor instead.
 func (*GrowRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{39}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GrowRequest) GetSize() uint64 {
@@ -2617,7 +2689,7 @@ type GrowReply struct {
 
 func (x *GrowReply) Reset() {
 	*x = GrowReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[40]
+	mi := &file_guest_wire_agent_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2629,7 +2701,7 @@ func (x *GrowReply) String() string {
 func (*GrowReply) ProtoMessage() {}
 
 func (x *GrowReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[40]
+	mi := &file_guest_wire_agent_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2642,7 +2714,7 @@ func (x *GrowReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrowReply.ProtoReflect.Descriptor instead.
 func (*GrowReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{40}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GrowReply) GetSize() uint64 {
@@ -2661,7 +2733,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[41]
+	mi := &file_guest_wire_agent_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2673,7 +2745,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[41]
+	mi := &file_guest_wire_agent_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2686,7 +2758,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{41}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ShutdownRequest) GetGraceNanos() int64 {
@@ -2704,7 +2776,7 @@ type ShutdownReply struct {
 
 func (x *ShutdownReply) Reset() {
 	*x = ShutdownReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[42]
+	mi := &file_guest_wire_agent_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2716,7 +2788,7 @@ func (x *ShutdownReply) String() string {
 func (*ShutdownReply) ProtoMessage() {}
 
 func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[42]
+	mi := &file_guest_wire_agent_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2729,7 +2801,7 @@ func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownReply.ProtoReflect.Descriptor instead.
 func (*ShutdownReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{42}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{44}
 }
 
 type ProvisionRequest struct {
@@ -2744,7 +2816,7 @@ type ProvisionRequest struct {
 
 func (x *ProvisionRequest) Reset() {
 	*x = ProvisionRequest{}
-	mi := &file_guest_wire_agent_proto_msgTypes[43]
+	mi := &file_guest_wire_agent_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2756,7 +2828,7 @@ func (x *ProvisionRequest) String() string {
 func (*ProvisionRequest) ProtoMessage() {}
 
 func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[43]
+	mi := &file_guest_wire_agent_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2769,7 +2841,7 @@ func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionRequest.ProtoReflect.Descriptor instead.
 func (*ProvisionRequest) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{43}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ProvisionRequest) GetKey() string {
@@ -2813,7 +2885,7 @@ type ProvisionReply struct {
 
 func (x *ProvisionReply) Reset() {
 	*x = ProvisionReply{}
-	mi := &file_guest_wire_agent_proto_msgTypes[44]
+	mi := &file_guest_wire_agent_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2825,7 +2897,7 @@ func (x *ProvisionReply) String() string {
 func (*ProvisionReply) ProtoMessage() {}
 
 func (x *ProvisionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[44]
+	mi := &file_guest_wire_agent_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2838,7 +2910,7 @@ func (x *ProvisionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionReply.ProtoReflect.Descriptor instead.
 func (*ProvisionReply) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{44}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ProvisionReply) GetMsg() isProvisionReply_Msg {
@@ -2897,7 +2969,7 @@ type ProvisionDone struct {
 
 func (x *ProvisionDone) Reset() {
 	*x = ProvisionDone{}
-	mi := &file_guest_wire_agent_proto_msgTypes[45]
+	mi := &file_guest_wire_agent_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2909,7 +2981,7 @@ func (x *ProvisionDone) String() string {
 func (*ProvisionDone) ProtoMessage() {}
 
 func (x *ProvisionDone) ProtoReflect() protoreflect.Message {
-	mi := &file_guest_wire_agent_proto_msgTypes[45]
+	mi := &file_guest_wire_agent_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2922,7 +2994,7 @@ func (x *ProvisionDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionDone.ProtoReflect.Descriptor instead.
 func (*ProvisionDone) Descriptor() ([]byte, []int) {
-	return file_guest_wire_agent_proto_rawDescGZIP(), []int{45}
+	return file_guest_wire_agent_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ProvisionDone) GetStatus() int32 {
@@ -3160,7 +3232,9 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x05error\x18\x02 \x01(\tR\x05error\"\r\n" +
 	"\vTrimRequest\"%\n" +
 	"\tTrimReply\x12\x18\n" +
-	"\atrimmed\x18\x01 \x01(\x04R\atrimmed\"!\n" +
+	"\atrimmed\x18\x01 \x01(\x04R\atrimmed\"\x0f\n" +
+	"\rUnplugRequest\"\r\n" +
+	"\vUnplugReply\"!\n" +
 	"\vGrowRequest\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x04R\x04size\"\x1f\n" +
 	"\tGrowReply\x12\x12\n" +
@@ -3187,7 +3261,7 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x05error\x18\x05 \x01(\tR\x05error\x12\x1d\n" +
 	"\n" +
 	"took_nanos\x18\x06 \x01(\x03R\ttookNanos\x12\x12\n" +
-	"\x04tail\x18\a \x01(\fR\x04tail2\xa6\t\n" +
+	"\x04tail\x18\a \x01(\fR\x04tail2\xee\t\n" +
 	"\x05Agent\x12C\n" +
 	"\x05Hello\x12\x1d.arcbox.agent.v1.HelloRequest\x1a\x1b.arcbox.agent.v1.HelloReply\x12@\n" +
 	"\x04Ping\x12\x1c.arcbox.agent.v1.PingRequest\x1a\x1a.arcbox.agent.v1.PingReply\x12R\n" +
@@ -3202,7 +3276,8 @@ const file_guest_wire_agent_proto_rawDesc = "" +
 	"\x06Listen\x12\x1e.arcbox.agent.v1.ListenRequest\x1a\x1c.arcbox.agent.v1.ListenReply0\x01\x12F\n" +
 	"\x06Shares\x12\x1e.arcbox.agent.v1.SharesRequest\x1a\x1c.arcbox.agent.v1.SharesReply\x12@\n" +
 	"\x04Trim\x12\x1c.arcbox.agent.v1.TrimRequest\x1a\x1a.arcbox.agent.v1.TrimReply\x12@\n" +
-	"\x04Grow\x12\x1c.arcbox.agent.v1.GrowRequest\x1a\x1a.arcbox.agent.v1.GrowReply\x12L\n" +
+	"\x04Grow\x12\x1c.arcbox.agent.v1.GrowRequest\x1a\x1a.arcbox.agent.v1.GrowReply\x12F\n" +
+	"\x06Unplug\x12\x1e.arcbox.agent.v1.UnplugRequest\x1a\x1c.arcbox.agent.v1.UnplugReply\x12L\n" +
 	"\bShutdown\x12 .arcbox.agent.v1.ShutdownRequest\x1a\x1e.arcbox.agent.v1.ShutdownReply\x12O\n" +
 	"\tAwaitBoot\x12!.arcbox.agent.v1.AwaitBootRequest\x1a\x1f.arcbox.agent.v1.AwaitBootReply\x12Q\n" +
 	"\tProvision\x12!.arcbox.agent.v1.ProvisionRequest\x1a\x1f.arcbox.agent.v1.ProvisionReply0\x01B0Z.github.com/arcboxlabs/arcbox-engine/guest/wireb\x06proto3"
@@ -3220,7 +3295,7 @@ func file_guest_wire_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_guest_wire_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_guest_wire_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_guest_wire_agent_proto_goTypes = []any{
 	(CopyEntry_Kind)(0),       // 0: arcbox.agent.v1.CopyEntry.Kind
 	(*AwaitBootRequest)(nil),  // 1: arcbox.agent.v1.AwaitBootRequest
@@ -3262,26 +3337,28 @@ var file_guest_wire_agent_proto_goTypes = []any{
 	(*ShareState)(nil),        // 37: arcbox.agent.v1.ShareState
 	(*TrimRequest)(nil),       // 38: arcbox.agent.v1.TrimRequest
 	(*TrimReply)(nil),         // 39: arcbox.agent.v1.TrimReply
-	(*GrowRequest)(nil),       // 40: arcbox.agent.v1.GrowRequest
-	(*GrowReply)(nil),         // 41: arcbox.agent.v1.GrowReply
-	(*ShutdownRequest)(nil),   // 42: arcbox.agent.v1.ShutdownRequest
-	(*ShutdownReply)(nil),     // 43: arcbox.agent.v1.ShutdownReply
-	(*ProvisionRequest)(nil),  // 44: arcbox.agent.v1.ProvisionRequest
-	(*ProvisionReply)(nil),    // 45: arcbox.agent.v1.ProvisionReply
-	(*ProvisionDone)(nil),     // 46: arcbox.agent.v1.ProvisionDone
-	nil,                       // 47: arcbox.agent.v1.AwaitBootReply.PhasesEntry
-	nil,                       // 48: arcbox.agent.v1.HelloReply.PhasesEntry
-	nil,                       // 49: arcbox.agent.v1.ExecStart.EnvEntry
+	(*UnplugRequest)(nil),     // 40: arcbox.agent.v1.UnplugRequest
+	(*UnplugReply)(nil),       // 41: arcbox.agent.v1.UnplugReply
+	(*GrowRequest)(nil),       // 42: arcbox.agent.v1.GrowRequest
+	(*GrowReply)(nil),         // 43: arcbox.agent.v1.GrowReply
+	(*ShutdownRequest)(nil),   // 44: arcbox.agent.v1.ShutdownRequest
+	(*ShutdownReply)(nil),     // 45: arcbox.agent.v1.ShutdownReply
+	(*ProvisionRequest)(nil),  // 46: arcbox.agent.v1.ProvisionRequest
+	(*ProvisionReply)(nil),    // 47: arcbox.agent.v1.ProvisionReply
+	(*ProvisionDone)(nil),     // 48: arcbox.agent.v1.ProvisionDone
+	nil,                       // 49: arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	nil,                       // 50: arcbox.agent.v1.HelloReply.PhasesEntry
+	nil,                       // 51: arcbox.agent.v1.ExecStart.EnvEntry
 }
 var file_guest_wire_agent_proto_depIdxs = []int32{
-	47, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
-	48, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
+	49, // 0: arcbox.agent.v1.AwaitBootReply.phases:type_name -> arcbox.agent.v1.AwaitBootReply.PhasesEntry
+	50, // 1: arcbox.agent.v1.HelloReply.phases:type_name -> arcbox.agent.v1.HelloReply.PhasesEntry
 	5,  // 2: arcbox.agent.v1.HelloReply.data:type_name -> arcbox.agent.v1.DiskState
 	11, // 3: arcbox.agent.v1.SystemInfoReply.interfaces:type_name -> arcbox.agent.v1.Interface
 	10, // 4: arcbox.agent.v1.SystemInfoReply.data:type_name -> arcbox.agent.v1.DiskUse
 	13, // 5: arcbox.agent.v1.ExecRequest.start:type_name -> arcbox.agent.v1.ExecStart
 	14, // 6: arcbox.agent.v1.ExecRequest.resize:type_name -> arcbox.agent.v1.TerminalSize
-	49, // 7: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
+	51, // 7: arcbox.agent.v1.ExecStart.env:type_name -> arcbox.agent.v1.ExecStart.EnvEntry
 	14, // 8: arcbox.agent.v1.ExecStart.terminal:type_name -> arcbox.agent.v1.TerminalSize
 	16, // 9: arcbox.agent.v1.ExecReply.started:type_name -> arcbox.agent.v1.ExecStarted
 	17, // 10: arcbox.agent.v1.ExecReply.done:type_name -> arcbox.agent.v1.ExecDone
@@ -3293,7 +3370,7 @@ var file_guest_wire_agent_proto_depIdxs = []int32{
 	0,  // 16: arcbox.agent.v1.CopyEntry.kind:type_name -> arcbox.agent.v1.CopyEntry.Kind
 	32, // 17: arcbox.agent.v1.ListenersReply.listeners:type_name -> arcbox.agent.v1.Listener
 	37, // 18: arcbox.agent.v1.SharesReply.shares:type_name -> arcbox.agent.v1.ShareState
-	46, // 19: arcbox.agent.v1.ProvisionReply.done:type_name -> arcbox.agent.v1.ProvisionDone
+	48, // 19: arcbox.agent.v1.ProvisionReply.done:type_name -> arcbox.agent.v1.ProvisionDone
 	3,  // 20: arcbox.agent.v1.Agent.Hello:input_type -> arcbox.agent.v1.HelloRequest
 	6,  // 21: arcbox.agent.v1.Agent.Ping:input_type -> arcbox.agent.v1.PingRequest
 	8,  // 22: arcbox.agent.v1.Agent.SystemInfo:input_type -> arcbox.agent.v1.SystemInfoRequest
@@ -3306,28 +3383,30 @@ var file_guest_wire_agent_proto_depIdxs = []int32{
 	33, // 29: arcbox.agent.v1.Agent.Listen:input_type -> arcbox.agent.v1.ListenRequest
 	35, // 30: arcbox.agent.v1.Agent.Shares:input_type -> arcbox.agent.v1.SharesRequest
 	38, // 31: arcbox.agent.v1.Agent.Trim:input_type -> arcbox.agent.v1.TrimRequest
-	40, // 32: arcbox.agent.v1.Agent.Grow:input_type -> arcbox.agent.v1.GrowRequest
-	42, // 33: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
-	1,  // 34: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
-	44, // 35: arcbox.agent.v1.Agent.Provision:input_type -> arcbox.agent.v1.ProvisionRequest
-	4,  // 36: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
-	7,  // 37: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
-	9,  // 38: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
-	15, // 39: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
-	22, // 40: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
-	21, // 41: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
-	27, // 42: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
-	29, // 43: arcbox.agent.v1.Agent.Address:output_type -> arcbox.agent.v1.AddressReply
-	31, // 44: arcbox.agent.v1.Agent.Listeners:output_type -> arcbox.agent.v1.ListenersReply
-	34, // 45: arcbox.agent.v1.Agent.Listen:output_type -> arcbox.agent.v1.ListenReply
-	36, // 46: arcbox.agent.v1.Agent.Shares:output_type -> arcbox.agent.v1.SharesReply
-	39, // 47: arcbox.agent.v1.Agent.Trim:output_type -> arcbox.agent.v1.TrimReply
-	41, // 48: arcbox.agent.v1.Agent.Grow:output_type -> arcbox.agent.v1.GrowReply
-	43, // 49: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
-	2,  // 50: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
-	45, // 51: arcbox.agent.v1.Agent.Provision:output_type -> arcbox.agent.v1.ProvisionReply
-	36, // [36:52] is the sub-list for method output_type
-	20, // [20:36] is the sub-list for method input_type
+	42, // 32: arcbox.agent.v1.Agent.Grow:input_type -> arcbox.agent.v1.GrowRequest
+	40, // 33: arcbox.agent.v1.Agent.Unplug:input_type -> arcbox.agent.v1.UnplugRequest
+	44, // 34: arcbox.agent.v1.Agent.Shutdown:input_type -> arcbox.agent.v1.ShutdownRequest
+	1,  // 35: arcbox.agent.v1.Agent.AwaitBoot:input_type -> arcbox.agent.v1.AwaitBootRequest
+	46, // 36: arcbox.agent.v1.Agent.Provision:input_type -> arcbox.agent.v1.ProvisionRequest
+	4,  // 37: arcbox.agent.v1.Agent.Hello:output_type -> arcbox.agent.v1.HelloReply
+	7,  // 38: arcbox.agent.v1.Agent.Ping:output_type -> arcbox.agent.v1.PingReply
+	9,  // 39: arcbox.agent.v1.Agent.SystemInfo:output_type -> arcbox.agent.v1.SystemInfoReply
+	15, // 40: arcbox.agent.v1.Agent.Exec:output_type -> arcbox.agent.v1.ExecReply
+	22, // 41: arcbox.agent.v1.Agent.CopyOut:output_type -> arcbox.agent.v1.CopyPart
+	21, // 42: arcbox.agent.v1.Agent.CopyIn:output_type -> arcbox.agent.v1.CopyInReply
+	27, // 43: arcbox.agent.v1.Agent.Clock:output_type -> arcbox.agent.v1.ClockReply
+	29, // 44: arcbox.agent.v1.Agent.Address:output_type -> arcbox.agent.v1.AddressReply
+	31, // 45: arcbox.agent.v1.Agent.Listeners:output_type -> arcbox.agent.v1.ListenersReply
+	34, // 46: arcbox.agent.v1.Agent.Listen:output_type -> arcbox.agent.v1.ListenReply
+	36, // 47: arcbox.agent.v1.Agent.Shares:output_type -> arcbox.agent.v1.SharesReply
+	39, // 48: arcbox.agent.v1.Agent.Trim:output_type -> arcbox.agent.v1.TrimReply
+	43, // 49: arcbox.agent.v1.Agent.Grow:output_type -> arcbox.agent.v1.GrowReply
+	41, // 50: arcbox.agent.v1.Agent.Unplug:output_type -> arcbox.agent.v1.UnplugReply
+	45, // 51: arcbox.agent.v1.Agent.Shutdown:output_type -> arcbox.agent.v1.ShutdownReply
+	2,  // 52: arcbox.agent.v1.Agent.AwaitBoot:output_type -> arcbox.agent.v1.AwaitBootReply
+	47, // 53: arcbox.agent.v1.Agent.Provision:output_type -> arcbox.agent.v1.ProvisionReply
+	37, // [37:54] is the sub-list for method output_type
+	20, // [20:37] is the sub-list for method input_type
 	20, // [20:20] is the sub-list for extension type_name
 	20, // [20:20] is the sub-list for extension extendee
 	0,  // [0:20] is the sub-list for field type_name
@@ -3362,7 +3441,7 @@ func file_guest_wire_agent_proto_init() {
 		(*CopyPart_Data)(nil),
 		(*CopyPart_End)(nil),
 	}
-	file_guest_wire_agent_proto_msgTypes[44].OneofWrappers = []any{
+	file_guest_wire_agent_proto_msgTypes[46].OneofWrappers = []any{
 		(*ProvisionReply_Output)(nil),
 		(*ProvisionReply_Done)(nil),
 	}
@@ -3372,7 +3451,7 @@ func file_guest_wire_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_guest_wire_agent_proto_rawDesc), len(file_guest_wire_agent_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   49,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

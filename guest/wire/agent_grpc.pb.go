@@ -36,6 +36,7 @@ const (
 	Agent_Shares_FullMethodName     = "/arcbox.agent.v1.Agent/Shares"
 	Agent_Trim_FullMethodName       = "/arcbox.agent.v1.Agent/Trim"
 	Agent_Grow_FullMethodName       = "/arcbox.agent.v1.Agent/Grow"
+	Agent_Unplug_FullMethodName     = "/arcbox.agent.v1.Agent/Unplug"
 	Agent_Shutdown_FullMethodName   = "/arcbox.agent.v1.Agent/Shutdown"
 	Agent_AwaitBoot_FullMethodName  = "/arcbox.agent.v1.Agent/AwaitBoot"
 	Agent_Provision_FullMethodName  = "/arcbox.agent.v1.Agent/Provision"
@@ -75,6 +76,10 @@ type AgentClient interface {
 	// Grow makes the file system of the machine's own disk as large as the disk, once
 	// that has a size. It is able to where it says "grow".
 	Grow(ctx context.Context, in *GrowRequest, opts ...grpc.CallOption) (*GrowReply, error)
+	// Unplug takes the vsock device out of its slot, once what was written is on the disks:
+	// a VM with it can't be saved. It ends every connection, so that there is a reply only
+	// where that failed. It is able to where it says "unplug".
+	Unplug(ctx context.Context, in *UnplugRequest, opts ...grpc.CallOption) (*UnplugReply, error)
 	// Shutdown ends every process, unmounts, and powers off. The reply comes
 	// before that.
 	Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownReply, error)
@@ -259,6 +264,16 @@ func (c *agentClient) Grow(ctx context.Context, in *GrowRequest, opts ...grpc.Ca
 	return out, nil
 }
 
+func (c *agentClient) Unplug(ctx context.Context, in *UnplugRequest, opts ...grpc.CallOption) (*UnplugReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UnplugReply)
+	err := c.cc.Invoke(ctx, Agent_Unplug_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *agentClient) Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ShutdownReply)
@@ -332,6 +347,10 @@ type AgentServer interface {
 	// Grow makes the file system of the machine's own disk as large as the disk, once
 	// that has a size. It is able to where it says "grow".
 	Grow(context.Context, *GrowRequest) (*GrowReply, error)
+	// Unplug takes the vsock device out of its slot, once what was written is on the disks:
+	// a VM with it can't be saved. It ends every connection, so that there is a reply only
+	// where that failed. It is able to where it says "unplug".
+	Unplug(context.Context, *UnplugRequest) (*UnplugReply, error)
 	// Shutdown ends every process, unmounts, and powers off. The reply comes
 	// before that.
 	Shutdown(context.Context, *ShutdownRequest) (*ShutdownReply, error)
@@ -391,6 +410,9 @@ func (UnimplementedAgentServer) Trim(context.Context, *TrimRequest) (*TrimReply,
 }
 func (UnimplementedAgentServer) Grow(context.Context, *GrowRequest) (*GrowReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Grow not implemented")
+}
+func (UnimplementedAgentServer) Unplug(context.Context, *UnplugRequest) (*UnplugReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Unplug not implemented")
 }
 func (UnimplementedAgentServer) Shutdown(context.Context, *ShutdownRequest) (*ShutdownReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Shutdown not implemented")
@@ -613,6 +635,24 @@ func _Agent_Grow_Handler(srv interface{}, ctx context.Context, dec func(interfac
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Agent_Unplug_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnplugRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServer).Unplug(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Agent_Unplug_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServer).Unplug(ctx, req.(*UnplugRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Agent_Shutdown_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ShutdownRequest)
 	if err := dec(in); err != nil {
@@ -698,6 +738,10 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Grow",
 			Handler:    _Agent_Grow_Handler,
+		},
+		{
+			MethodName: "Unplug",
+			Handler:    _Agent_Unplug_Handler,
 		},
 		{
 			MethodName: "Shutdown",

@@ -58,6 +58,7 @@ const (
 	AbilityShares   = "shares"   // Shares; only where the launch has any
 	AbilityBoot     = "boot"     // AwaitBoot
 	AbilityGrow     = "grow"     // Grow
+	AbilityUnplug   = "unplug"   // Unplug
 	// AbilityListeners is Listeners, and a forward to an address with a port.
 	AbilityListeners = "listeners"
 	// AbilityListen is Listen.

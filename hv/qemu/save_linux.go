@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// unplugTime is for a guest to let go of its vsock device. One that has PCIe's own
-	// hot plug takes five seconds, which a person at the slot would have to change
-	// his mind.
+	// unplugTime is for a guest to let go of its vsock device. One that nobody inside
+	// tells to takes five seconds, which a person at the slot would have to change his
+	// mind.
 	unplugTime = 30 * time.Second
 	// readPace is how fast a saved guest is read at least, in bytes a second.
 	readPace = 16 << 20
@@ -106,7 +106,8 @@ func stageOf(path string) (*os.File, error) {
 // unplugVsock has the guest let go of the device without which the VM can be saved.
 func (v *vm) unplugVsock(ctx context.Context) error {
 	v.plug.wants.Store(true)
-	if err := v.command(ctx, "device_del", map[string]string{"id": vsockDevice}); err != nil {
+	err := v.command(ctx, "device_del", map[string]string{"id": vsockDevice})
+	if q, ok := errors.AsType[*qmpError](err); err != nil && (!ok || q.Class != "DeviceNotFound") { // it let go unasked
 		v.plug.wants.Store(false)
 		return err
 	}
