@@ -43,6 +43,8 @@
 //	{"op":"allow-reboot"}           → {"ok":true}   (announced)
 //	{"op":"grow","disk":SERIAL,"size":N} → {"ok":true}: the disk has N bytes or more  (announced)
 //	{"op":"pause"}, {"op":"resume"} → {"ok":true}: the guest is held still, or goes on  (announced)
+//	{"op":"save"}                   → {"ok":true}: the guest is written to the file saved in the machine's
+//	      directory, and the VM ends, with the cause saved  (announced)
 //	{"op":"bridge","port":P}, with one descriptor (SCM_RIGHTS) → {"ok":true}: dials P and
 //	      carries bytes between it and the descriptor, for as long as both live  (announced)
 //

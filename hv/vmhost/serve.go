@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -140,6 +141,10 @@ func (h *host) perform(ctx context.Context, c *requester, req api.Request) error
 			turn := map[api.Op]func(context.Context) error{api.OpPause: p.Pause, api.OpResume: p.Resume}[req.Op]
 			return h.stream(func() error { return h.short(ctx, c, turn) })
 		}
+	case api.OpSave:
+		if s, ok := h.vm.(hv.Saver); ok {
+			return h.stream(func() error { return h.save(ctx, c, s) })
+		}
 	case api.OpGrow:
 		if g, ok := h.vm.(hv.Grower); ok {
 			grow := func(ctx context.Context) error { return g.GrowDisk(ctx, req.Disk, req.Size) }
@@ -197,6 +202,23 @@ func (h *host) short(ctx context.Context, c *requester, f func(context.Context) 
 	return ignore(c.send(api.Answer{OK: true}))
 }
 
+// save has the guest written to its file, as long as the requester waits for it: where
+// nobody does, it goes on.
+func (h *host) save(ctx context.Context, c *requester, s hv.Saver) error {
+	if h.ending.Load() {
+		return errors.New("the VM is asked to end: its guest is not saved")
+	}
+	ctx, cancel := context.WithTimeout(ctx, api.SaveTime)
+	defer cancel()
+	err := c.whileHere(ctx, func(ctx context.Context) error {
+		return s.Save(ctx, filepath.Join(h.spec.Dir, api.SavedFile))
+	})
+	if err != nil {
+		return err
+	}
+	return ignore(c.send(api.Answer{OK: true}))
+}
+
 func (h *host) hello() *api.Hello {
 	ops := []api.Op{api.OpBridge}
 	if _, ok := h.vm.(hv.Rebooter); ok {
@@ -207,6 +229,9 @@ func (h *host) hello() *api.Hello {
 	}
 	if _, ok := h.vm.(hv.Pauser); ok {
 		ops = append(ops, api.OpPause, api.OpResume)
+	}
+	if _, ok := h.vm.(hv.Saver); ok {
+		ops = append(ops, api.OpSave)
 	}
 	accel, note, board := h.spec.Accel, h.spec.AccelNote, h.spec.Board
 	if vm, ok := h.vm.(hv.Accelerated); ok {

@@ -16,6 +16,7 @@ const (
 	NoteFile     = "exit.json"
 	TokenFile    = "token"
 	InitrdFile   = "initrd"
+	SavedFile    = "saved" // its guest, written by save
 	ConsoleFile  = "console.log" // and console.log.1, the older half
 	AgentLogFile = "agent.log"   // and agent.log.1
 	OutFile      = "host.out"
@@ -47,6 +48,7 @@ const (
 	OpGrow        Op = "grow"         // announced
 	OpPause       Op = "pause"        // announced
 	OpResume      Op = "resume"       // announced
+	OpSave        Op = "save"         // announced
 )
 
 // Request is one line from an engine.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/arcboxlabs/arcbox-engine/hv"
@@ -26,6 +27,9 @@ const (
 	DefaultTimeout = 10_000
 	MaxTimeout     = 60_000
 )
+
+// SaveTime is how long a guest may take to be saved.
+const SaveTime = 10 * time.Minute
 
 // NoteVersion is the version of Note that this build writes and reads.
 const NoteVersion = 1
@@ -143,7 +147,7 @@ func DecodeNote(data []byte) (Note, error) {
 	if err := json.Unmarshal(data, &n); err != nil {
 		return Note{}, fmt.Errorf("exit note: %w", err)
 	}
-	causes := []hv.ExitCause{hv.ExitPoweredOff, hv.ExitKilled, hv.ExitCrashed, hv.ExitPanic, hv.ExitFailed, hv.ExitCIDTaken}
+	causes := []hv.ExitCause{hv.ExitPoweredOff, hv.ExitKilled, hv.ExitCrashed, hv.ExitPanic, hv.ExitFailed, hv.ExitCIDTaken, hv.ExitSaved}
 	switch {
 	case n.Version != NoteVersion:
 		return Note{}, fmt.Errorf("exit note: version %d: this build reads %d", n.Version, NoteVersion)

@@ -88,6 +88,7 @@ func TestGolden(t *testing.T) {
 		api.Request{Op: api.OpBridge, Port: 1024},
 		api.Request{Op: api.OpGrow, Disk: "data", Size: 1 << 40},
 		api.Request{Op: api.OpPause}, api.Request{Op: api.OpResume},
+		api.Request{Op: api.OpSave},
 	}
 	decoded(t, golden(t, "requests.txt", requests), requests, api.DecodeRequest)
 	answers := []any{
@@ -110,7 +111,10 @@ func TestGolden(t *testing.T) {
 		api.Event{Seq: 5, Event: hv.Event{Kind: hv.EventExit, Exit: &exit, Time: moment}},
 	}
 	decoded(t, golden(t, "events.txt", events), events, api.DecodeEvent)
-	notes := []any{api.Note{Version: 1, Machine: "0193", Launch: "0194", Exit: exit}}
+	notes := []any{
+		api.Note{Version: 1, Machine: "0193", Launch: "0194", Exit: exit},
+		api.Note{Version: 1, Machine: "0193", Launch: "0194", Exit: hv.Exit{Cause: hv.ExitSaved, Time: moment}},
+	}
 	decoded(t, golden(t, "notes.txt", notes), notes, api.DecodeNote)
 }
 

@@ -23,7 +23,9 @@ func specs() []hv.Spec {
 	full.Disks = []hv.Disk{{Path: "/img", ReadOnly: true, Serial: "root"}, {Path: "/dev/sdz", Device: true, Serial: "block1"}}
 	full.NIC = &hv.NIC{MAC: "02:00:00:00:00:01", MTU: 1500, Socket: "/r/n.sock"}
 	full.Shares = []hv.Share{{Tag: "share1", Path: "/src", Writable: true}, {Tag: "share2", Path: "/data"}}
-	return []hv.Spec{bare, full}
+	saved := spec()
+	saved.Version, saved.Vsock, saved.Saved = hv.SpecVersionSaved, hv.VsockKernel, "/d/saved"
+	return []hv.Spec{bare, full, saved}
 }
 
 func TestRecordedSpecs(t *testing.T) {

@@ -78,6 +78,15 @@ func (h *Host) Pause(ctx context.Context) error { return h.do(ctx, api.OpPause) 
 // Resume is Pause's opposite.
 func (h *Host) Resume(ctx context.Context) error { return h.do(ctx, api.OpResume) }
 
+// Save has the guest written to api.SavedFile in the machine's directory; the VM ends
+// behind it. Where ctx is over first the guest goes on, unless it was written just then:
+// how the VM ends tells. A VM host that can't is hv.ErrUnsupported.
+func (h *Host) Save(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, api.SaveTime)
+	defer cancel()
+	return h.do(ctx, api.OpSave)
+}
+
 // GrowDisk makes the disk with that serial at least as large as size, in bytes. A
 // VM host that can't is hv.ErrUnsupported.
 func (h *Host) GrowDisk(ctx context.Context, serial string, size int64) error {
@@ -188,6 +197,8 @@ func (h *Host) call(ctx context.Context, req api.Request, f *os.File) (*conn, er
 	case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil && (req.Op == api.OpDial || req.Op == api.OpBridge):
 		// The VM host answers when the guest has: who of them is silent can't be told.
 		return nil, fmt.Errorf("port %d of the guest does not answer: %w", req.Port, context.Cause(ctx))
+	case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil && req.Op == api.OpSave: // likewise
+		return nil, fmt.Errorf("the guest is not written yet: %w", context.Cause(ctx))
 	case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil:
 		return nil, fmt.Errorf("%w: %s: %w", ErrMute, req.Op, context.Cause(ctx))
 	case cutOff(err):
