@@ -32,6 +32,7 @@ type Order struct {
 	Spec   fsm.Spec
 	Seed   bool        // the guest is to find the machine's user-data
 	Of     *fsm.Origin // the machine that its disk was copied of; nil = none
+	Saved  bool        // go on from the guest that was saved
 }
 
 // VMExit is how a VM ended, as its VM host reported it or noted it down.

@@ -2,7 +2,6 @@ package hosts
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,7 +18,6 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/guest/boot"
 	"github.com/arcboxlabs/arcbox-engine/guest/image"
 	"github.com/arcboxlabs/arcbox-engine/guest/kernel"
-	guestwire "github.com/arcboxlabs/arcbox-engine/guest/wire"
 	"github.com/arcboxlabs/arcbox-engine/hv"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/client"
@@ -229,10 +227,9 @@ func (w *World) spec(ctx context.Context, ref actors.Ref, o actors.Order) (hv.Sp
 		TokenFile: filepath.Join(p.Dir, api.TokenFile), Script: o.Spec.Script, VsockSock: true,
 		AccelCache: w.Cache,
 	}
-	token := make([]byte, guestwire.TokenSize)
-	_, _ = rand.Read(token) // it never fails
-	if err := writeToken(s.TokenFile, token); err != nil {
-		return s, booted{}, fmt.Errorf("write token: %w", err)
+	token, err := begin(&s, ref, o.Saved)
+	if err != nil {
+		return s, booted{}, err
 	}
 	if o.Spec.Vsock != "" {
 		s.Version, s.Vsock = max(s.Version, hv.SpecVersionVsock), hv.VsockBackend(o.Spec.Vsock)

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 	"github.com/arcboxlabs/arcbox-engine/hv"
 	"github.com/arcboxlabs/arcbox-engine/hv/process"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
@@ -95,7 +96,7 @@ func (h *host) launch(console, agentLog *rotated) error {
 	if err := reserveNote(h.spec.Dir); err != nil {
 		return err
 	}
-	token, err := readToken(h.spec.TokenFile)
+	token, err := wire.ReadToken(h.spec.TokenFile)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -13,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/arcboxlabs/arcbox-engine/guest/wire"
 	"github.com/arcboxlabs/arcbox-engine/hv"
 	"github.com/arcboxlabs/arcbox-engine/hv/process"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
@@ -97,21 +95,4 @@ func backends(drivers []hv.Driver) []hv.Backend {
 		names[i] = d.Name()
 	}
 	return names
-}
-
-// readToken reads the launch's token.
-func readToken(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("token: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	token, err := io.ReadAll(io.LimitReader(f, wire.TokenSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("token: %w", err)
-	}
-	if len(token) != wire.TokenSize {
-		return nil, fmt.Errorf("token file %s: has not %d bytes", path, wire.TokenSize)
-	}
-	return token, nil
 }
