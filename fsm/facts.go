@@ -23,6 +23,7 @@ type StartRequestedFact struct {
 	Allowed time.Duration `cbor:"2,keyasint" json:"allowed"`                         // from launched to ready
 	Attempt int           `cbor:"3,keyasint,omitempty" json:"attempt,omitempty"`     // of the restart policy; 0 = a person
 	Spec    string        `cbor:"4,keyasint,omitempty" json:"spec_digest,omitempty"` // SHA-256 of the VM spec
+	Saved   bool          `cbor:"5,keyasint,omitempty" json:"saved,omitempty"`       // it goes on from the guest that was saved
 }
 
 // RelaunchedFact is the payload of relaunched.
@@ -77,6 +78,7 @@ type StopMode string
 const (
 	StopGraceful StopMode = "graceful"
 	StopKill     StopMode = "kill"
+	StopSave     StopMode = "save" // its guest is written to a file; it never kills
 )
 
 // StopRequestedFact is the payload of stop-requested.

@@ -38,6 +38,8 @@ type Machine struct {
 	Renamed uint64 `cbor:"70,keyasint,omitempty" json:"renamed,omitempty"`
 	// Of is the machine that it is a clone of; nil = of none.
 	Of *Origin `cbor:"71,keyasint,omitempty" json:"of,omitempty"`
+	// Saved is the guest from which the next start goes on; nil = it boots.
+	Saved *Saved `cbor:"80,keyasint,omitempty" json:"saved,omitempty"`
 }
 
 // Launch is the launch under way. It is nil where no VM may exist.
@@ -82,6 +84,10 @@ type Launch struct {
 	Pause *Pause `cbor:"50,keyasint,omitempty" json:"pause,omitempty"`
 	// Unpaused says why the guest could not be held still when that was asked last.
 	Unpaused string `cbor:"51,keyasint,omitempty" json:"unpaused,omitempty"`
+	// GoesOn is when the guest was saved from which this launch goes on; zero = it boots.
+	GoesOn time.Time `cbor:"60,keyasint,omitzero" json:"goes_on,omitzero"`
+	// Unsaved says why the guest could not be saved when that was asked last.
+	Unsaved string `cbor:"61,keyasint,omitempty" json:"unsaved,omitempty"`
 }
 
 // Stop is the stop under way, or the one that the machine's end answered.
@@ -193,7 +199,7 @@ var folds = map[Kind]func(*Machine, Record){
 	KindStopAbandoned:  foldStopAbandoned,
 	KindExited:         foldExited,
 	KindRepaired:       foldRepaired,
-	KindRemoved:        func(m *Machine, _ Record) { m.Launch, m.Stray = nil, nil },
+	KindRemoved:        func(m *Machine, _ Record) { m.Launch, m.Stray, m.Saved = nil, nil, nil },
 	KindBooted:         foldBooted,
 	KindRebooted:       foldRebooted,
 	KindDesiredChanged: foldDesiredChanged,
@@ -239,6 +245,11 @@ func foldStartRequested(m *Machine, r Record) {
 		ID: r.Launch, CID: r.CID, Boot: f.Boot, Reason: r.Reason, Principal: r.Principal,
 		Seq: r.Seq, Time: r.Time, Allowed: f.Allowed, Attempt: f.Attempt,
 	}
+	if f.Saved && m.Saved != nil {
+		m.goOn(m.Launch)
+	} else {
+		m.Saved = nil
+	}
 	m.Stop, m.Dir, m.Health = nil, true, Health{Level: HealthOK}
 	m.want(r.Reason, DesiredRunning)
 }
@@ -252,11 +263,15 @@ func foldRelaunched(m *Machine, r Record) {
 			l.Relaunch++
 		}
 		l.Relaunched = f.Why
+		if m.Saved == nil && !l.GoesOn.IsZero() {
+			l.beginAnew()
+		}
 	})
 }
 
 func foldLaunched(m *Machine, r Record) {
 	m.launch(func(l *Launch) { l.Launched, l.LaunchedSeq = r.Fact.(*LaunchedFact), r.Seq })
+	m.goneOn()
 }
 
 func foldAdopted(m *Machine, r Record) {
@@ -267,6 +282,7 @@ func foldAdopted(m *Machine, r Record) {
 			l.Launched, l.LaunchedSeq = &LaunchedFact{At: f.At, Version: f.Version}, r.Seq
 		}
 	})
+	m.goneOn()
 }
 
 func foldReady(m *Machine, r Record) {
@@ -306,6 +322,9 @@ func foldStopRequested(m *Machine, r Record) {
 	if f.Mode == StopGraceful && m.Paused() { // a guest that is held still can't shut down
 		m.resume(r)
 	}
+	if f.Mode == StopSave {
+		m.launch(func(l *Launch) { l.Unsaved = "" })
+	}
 }
 
 func foldStopTightened(m *Machine, r Record) {
@@ -321,6 +340,7 @@ func foldStopTightened(m *Machine, r Record) {
 }
 
 func foldStopAbandoned(m *Machine, r Record) {
+	saving := m.Stop != nil && m.Stop.Mode == StopSave
 	if m.Stop != nil {
 		m.Desired = m.Stop.Was
 	}
@@ -330,7 +350,11 @@ func foldStopAbandoned(m *Machine, r Record) {
 		if l.ReadySeq == 0 {
 			l.ReadySeq = r.Seq
 		}
-		l.Abandoned = r.Fact.(*StopAbandonedFact).Why
+		if why := r.Fact.(*StopAbandonedFact).Why; saving { // no shutdown was begun
+			l.Unsaved = why
+		} else {
+			l.Abandoned = why
+		}
 	})
 	m.Health = m.WellHealth()
 }
@@ -348,6 +372,9 @@ func (m Machine) WellHealth() Health {
 
 func foldExited(m *Machine, r Record) {
 	f := r.Fact.(*ExitedFact)
+	if f.Cause == CauseSaved {
+		m.save(r)
+	}
 	m.ended(r, Exit{Cause: f.Cause, Status: f.Status, Detail: f.Detail, Tail: f.Tail, Plan: f.Plan})
 }
 

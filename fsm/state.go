@@ -35,12 +35,13 @@ const (
 	CauseLaunchFailed Cause = "launch-failed" // the VM never came to be
 	CauseAgentTimeout Cause = "agent-timeout" // the agent did not answer in the time allowed
 	CauseHostLost     Cause = "host-lost"     // the host itself went down
+	CauseSaved        Cause = "saved"         // its guest was saved, to go on at the next start
 )
 
 // Causes lists every cause.
 var Causes = []Cause{
 	CauseStopped, CauseKilled, CausePoweredOff, CauseCrashed,
-	CauseGuestPanic, CauseLaunchFailed, CauseAgentTimeout, CauseHostLost,
+	CauseGuestPanic, CauseLaunchFailed, CauseAgentTimeout, CauseHostLost, CauseSaved,
 }
 
 // Desired is what the last person to say so wants of a machine.

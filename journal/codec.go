@@ -28,7 +28,8 @@ import (
 //	   a spec's automatic ports, sockets inwards, architecture, vsock and Rosetta;
 //	   what a machine is a clone of
 //	7  pause-requested, resume-requested, and the health paused
-const format = 7
+//	8  a stop that saves, the cause saved, and a start that goes on from there
+const format = 8
 
 // The versions of a record's value. These numbers are on disk: a number is
 // never given another meaning.

@@ -19,7 +19,7 @@ var facts = []fsm.Fact{
 		Version: 1, CPUs: 2, Memory: 3, Kernel: "/k", Initrd: "/i", Cmdline: "c", Backend: "qemu", Accel: "auto",
 		Restart: fsm.PolicyAlways, Script: "s",
 	}, RunTag: "tag"},
-	&fsm.StartRequestedFact{Boot: "b", Allowed: time.Minute, Attempt: 2, Spec: "sha"},
+	&fsm.StartRequestedFact{Boot: "b", Allowed: time.Minute, Attempt: 2, Spec: "sha", Saved: true},
 	&fsm.RelaunchedFact{Why: "w", OldLaunch: "o", OldCID: 4, Taken: true},
 	&fsm.ReadyFact{AgentVersion: "v", AgentID: "a", GuestBoot: "g", Address: "10.0.0.1", Phases: map[string]int64{"kernel": 5, "init": 9}, At: fsm.Moment{Boot: "b", Mono: 7}},
 	&fsm.StopRequestedFact{Mode: fsm.StopGraceful, Deadline: fsm.Moment{Boot: "b", Mono: 8}, NoKill: true, Then: fsm.ThenStart},

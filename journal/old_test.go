@@ -19,7 +19,7 @@ import (
 var makeOld = flag.String("make", "", "write testdata/VERSION anew: only before the first release of that format")
 
 // histories are those of each format.
-var histories = map[string]func() []fsm.Record{"v1": v1, "v2": v2, "v3": v3, "v4": v4, "v5": v5, "v6": v6, "v7": v7}
+var histories = map[string]func() []fsm.Record{"v1": v1, "v2": v2, "v3": v3, "v4": v4, "v5": v5, "v6": v6, "v7": v7, "v8": v8}
 
 // kindsNewIn are the kinds that older histories can't have.
 var kindsNewIn = map[string][]fsm.Kind{"v4": {fsm.KindProvisioned}, "v6": {fsm.KindRenamed, fsm.KindEgressDenied}, "v7": {fsm.KindPauseRequested, fsm.KindResumeRequested}}
@@ -286,6 +286,34 @@ func v7() []fsm.Record {
 			p := recordOf(f)
 			p.Machine = r.Machine
 			recs = append(recs, p)
+		}
+	}
+	return recs
+}
+
+// v8 is one whose guests were saved: of the last machine it goes on.
+func v8() []fsm.Record {
+	var recs []fsm.Record
+	saved := map[string]bool{}
+	for _, r := range v7() {
+		switch f := r.Fact.(type) {
+		case *fsm.StopRequestedFact:
+			g := *f
+			g.Mode = fsm.StopSave
+			r.Fact = &g
+		case *fsm.ExitedFact:
+			g := *f
+			g.Cause, saved[r.Machine] = fsm.CauseSaved, true
+			r.Fact = &g
+		case *fsm.StartRequestedFact:
+			g := *f
+			g.Saved = saved[r.Machine]
+			r.Fact = &g
+		}
+		if recs = append(recs, r); r.Kind == fsm.KindStartRequested && r.Machine == id(2) && saved[r.Machine] {
+			l := recordOf(&fsm.LaunchedFact{At: fsm.Moment{Boot: "b", Mono: 7}})
+			l.Machine = r.Machine
+			recs = append(recs, l)
 		}
 	}
 	return recs
