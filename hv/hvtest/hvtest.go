@@ -27,6 +27,8 @@ type Subject struct {
 	Ready func(ctx context.Context, vm hv.VM) error
 	// Echo is a port of the guest that echoes; 0 = none.
 	Echo uint32
+	// Boot is what a guest has until it boots anew, e.g. its boot id; nil = it can't tell.
+	Boot func(ctx context.Context, vm hv.VM) (string, error)
 	// Closed is a port of the guest on which nobody listens.
 	Closed uint32
 	// GuestDial has the guest dial a port of the host; nil = it can't be told to.
@@ -51,6 +53,7 @@ func Run(t *testing.T, subject func(t *testing.T) Subject) {
 		{"capabilities", testCapabilities},
 		{"grow a disk", testGrow},
 		{"pause", testPause},
+		{"save", testSave},
 		{"shares", testShares},
 		{"dial", testDial},
 		{"connections end with the VM", testConnectionsEnd},
@@ -128,7 +131,12 @@ func (s *suite) startOf(spec hv.Spec) hv.VM {
 // ready is start, and a guest that listens.
 func (s *suite) ready() hv.VM {
 	s.Helper()
-	vm := s.start()
+	return s.readyOf(s.Spec(s.T))
+}
+
+func (s *suite) readyOf(spec hv.Spec) hv.VM {
+	s.Helper()
+	vm := s.startOf(spec)
 	if s.Ready != nil {
 		if err := s.Ready(s.ctx(), vm); err != nil {
 			s.Fatalf("the guest did not get ready: %v", err)

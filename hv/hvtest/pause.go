@@ -24,16 +24,7 @@ func testPause(s *suite) {
 		s.told(vm, hv.EventPaused, p.Pause, p.Pause)
 		s.told(vm, hv.EventResumed, p.Resume, p.Resume)
 	}
-	if s.Echo != 0 {
-		c := s.connect(vm)
-		_ = c.SetDeadline(time.Now().Add(s.Patience))
-		if _, err := c.Write([]byte("x")); err != nil {
-			s.Errorf("write after a pause: %v", err)
-		}
-		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
-			s.Errorf("read after a pause: %v", err)
-		}
-	}
+	s.answers(vm, "a pause")
 	s.told(vm, hv.EventPaused, p.Pause)
 	if err := vm.Kill(s.ctx()); err != nil {
 		s.Fatal(err)
@@ -43,6 +34,22 @@ func testPause(s *suite) {
 	}
 	if err := p.Pause(s.ctx()); !errors.Is(err, hv.ErrGone) {
 		s.Errorf("pause of the dead: %v, want hv.ErrGone", err)
+	}
+}
+
+// answers: the guest lives on behind something.
+func (s *suite) answers(vm hv.VM, behind string) {
+	s.Helper()
+	if s.Echo == 0 {
+		return
+	}
+	c := s.connect(vm)
+	_ = c.SetDeadline(time.Now().Add(s.Patience))
+	if _, err := c.Write([]byte("x")); err != nil {
+		s.Errorf("write after %s: %v", behind, err)
+	}
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		s.Errorf("read after %s: %v", behind, err)
 	}
 }
 

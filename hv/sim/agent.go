@@ -30,9 +30,9 @@ type agent struct {
 	conns  *vsock.Listener
 }
 
-func newAgent(vm *VM) *agent {
+func newAgent(vm *VM, who identity) *agent {
 	a := &agent{
-		vm: vm, id: newID(), bootID: newID(), begun: time.Now(),
+		vm: vm, id: who.ID, bootID: who.BootID, begun: time.Now().Add(-who.Up),
 		server: grpc.NewServer(
 			grpc.MaxRecvMsgSize(wire.MaxMessage), grpc.MaxSendMsgSize(wire.MaxMessage),
 			grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10), grpc.ConnectionTimeout(10*time.Second),

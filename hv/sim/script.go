@@ -32,6 +32,8 @@ type Script struct {
 	Agent          AgentMode // "" = AgentOK
 	IgnoreShutdown bool
 	ShutdownTakes  time.Duration
+	SaveTakes      time.Duration
+	SaveFails      bool
 	Console        string
 	Timed          []Timed
 }
@@ -64,6 +66,8 @@ var words = []struct {
 	{"agent", "ok|never|hang", readAgent},
 	{"ignore-shutdown", "", func(s *Script, _ string) error { s.IgnoreShutdown = true; return nil }},
 	{"shutdown-takes", "DURATION", func(s *Script, v string) error { return readTime(v, &s.ShutdownTakes) }},
+	{"save-takes", "DURATION", func(s *Script, v string) error { return readTime(v, &s.SaveTakes) }},
+	{"save-fails", "", func(s *Script, _ string) error { s.SaveFails = true; return nil }},
 	{"exit-after", "DURATION[:CAUSE]", readExit},
 	{"panic-after", "DURATION", func(s *Script, v string) error { return s.after(v, DeedExit, hv.ExitPanic) }},
 	{"poweroff-after", "DURATION", func(s *Script, v string) error { return s.after(v, DeedExit, hv.ExitPoweredOff) }},

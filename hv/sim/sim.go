@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arcboxlabs/arcbox-engine/guest/wire"
@@ -31,6 +32,7 @@ var (
 	_ hv.Rebooter = (*VM)(nil)
 	_ hv.Grower   = (*VM)(nil)
 	_ hv.Pauser   = (*VM)(nil)
+	_ hv.Saver    = (*VM)(nil)
 )
 
 // New makes the driver.
@@ -41,10 +43,10 @@ func (Driver) Name() hv.Backend { return hv.BackendSim }
 
 // Capabilities says that a sim VM can do everything.
 func (Driver) Capabilities() hv.Capabilities {
-	return hv.Capabilities{PowerButton: true, Reboot: true, Listen: true, Grow: true, Pause: true}
+	return hv.Capabilities{PowerButton: true, Reboot: true, Listen: true, Grow: true, Pause: true, Save: true}
 }
 
-// Start runs spec.Script.
+// Start runs spec.Script, of which a guest that goes on has the rest.
 func (Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, error) {
 	script, err := Parse(spec.Script)
 	if err != nil {
@@ -75,14 +77,29 @@ func (Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, error
 		events: make(chan hv.Event, maxEvents), ended: make(chan struct{}),
 		conns: map[net.Conn]struct{}{}, listeners: map[uint32]*vsock.Listener{},
 	}
+	if spec.Saved != "" {
+		m, err := recall(spec)
+		if err != nil {
+			return nil, err
+		}
+		vm.goOn(m)
+		return vm, nil
+	}
 	if script.Console != "" {
 		_, _ = io.WriteString(env.Console, script.Console+"\n")
 	}
 	vm.boot()
-	for _, t := range script.Timed {
-		vm.later(t.After, func() { vm.perform(t) })
-	}
+	vm.schedule(0)
 	return vm, nil
+}
+
+// schedule has happen what the script times, for a guest that has run so long.
+func (vm *VM) schedule(ran time.Duration) {
+	for _, t := range vm.script.Timed {
+		if t.After >= ran {
+			vm.later(t.After-ran, func() { vm.perform(t) })
+		}
+	}
 }
 
 // maxEvents is how many events wait for their reader; one place is the exit's.
@@ -97,6 +114,7 @@ type VM struct {
 	begun  time.Time
 	events chan hv.Event
 	ended  chan struct{} // closed when it has ended
+	saving atomic.Bool
 
 	mu        sync.Mutex
 	over      bool
@@ -133,14 +151,19 @@ func (vm *VM) boot() {
 		if vm.over || vm.agent != nil {
 			return
 		}
-		vm.agent = newAgent(vm)
-		_, _ = fmt.Fprintf(vm.env.AgentLog, "sim agent listens on port %d, boot id %s\n", hv.AgentPort, vm.agent.bootID)
+		vm.listenLocked(identity{ID: newID(), BootID: newID()})
 	}
 	if vm.script.Boot == 0 {
 		up()
 		return
 	}
 	vm.later(vm.script.Boot, up)
+}
+
+// listenLocked begins the agent.
+func (vm *VM) listenLocked(who identity) {
+	vm.agent = newAgent(vm, who)
+	_, _ = fmt.Fprintf(vm.env.AgentLog, "sim agent listens on port %d, boot id %s\n", hv.AgentPort, vm.agent.bootID)
 }
 
 func (vm *VM) perform(t Timed) {
@@ -192,11 +215,18 @@ func (vm *VM) sayLocked(e hv.Event) {
 }
 
 // end ends the VM; only the first counts.
-func (vm *VM) end(exit hv.Exit) {
+func (vm *VM) end(exit hv.Exit) { _ = vm.endAfter(exit, func() error { return nil }) }
+
+// endAfter ends the VM behind the last that is done with it, unless that fails.
+func (vm *VM) endAfter(exit hv.Exit, last func() error) error {
 	vm.mu.Lock()
-	if vm.over {
+	err := hv.ErrGone
+	if !vm.over {
+		err = last()
+	}
+	if err != nil {
 		vm.mu.Unlock()
-		return
+		return err
 	}
 	vm.over = true
 	for _, t := range vm.timers {
@@ -217,6 +247,7 @@ func (vm *VM) end(exit hv.Exit) {
 	vm.events <- hv.Event{Kind: hv.EventExit, Exit: &exit, Time: exit.Time}
 	close(vm.events)
 	close(vm.ended)
+	return nil
 }
 
 func (vm *VM) closeConnsLocked() {

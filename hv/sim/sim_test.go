@@ -39,12 +39,13 @@ func spec(t *testing.T, script string) hv.Spec {
 }
 
 func TestSuite(t *testing.T) {
-	hvtest.Run(t, func(*testing.T) hvtest.Subject {
+	hvtest.Run(t, func(t *testing.T) hvtest.Subject {
 		return hvtest.Subject{
 			Driver:    sim.New(),
 			Spec:      func(t *testing.T) hv.Spec { return spec(t, "") },
 			Failing:   func(t *testing.T) hv.Spec { return spec(t, "start-fails") },
 			Echo:      sim.EchoPort,
+			Boot:      func(ctx context.Context, vm hv.VM) (string, error) { return bootID(ctx, t, vm) },
 			Closed:    99,
 			GuestDial: func(vm hv.VM, port uint32) (net.Conn, error) { return vm.(*sim.VM).DialHost(port) },
 		}
@@ -65,6 +66,8 @@ func TestParse(t *testing.T) {
 		"boot=9999h":                         "is not within",
 		"agent=maybe":                        `"maybe" is none of ["ok" "never" "hang"]`,
 		"cids-taken=6":                       "",
+		"save-takes=1s; save-fails":          "",
+		"save-fails=yes":                     "write it save-fails",
 		"cids-taken=2":                       `"2" is no CID`,
 		"cids-taken=many":                    `"many" is no CID`,
 		"start-fails=yes":                    "write it start-fails",

@@ -16,10 +16,10 @@ const (
 	NoteFile     = "exit.json"
 	TokenFile    = "token"
 	InitrdFile   = "initrd"
-	SavedFile    = "saved"            // its guest, written by save
-	SavedStage   = SavedFile + ".new" // while it is written
-	ConsoleFile  = "console.log"      // and console.log.1, the older half
-	AgentLogFile = "agent.log"        // and agent.log.1
+	SavedFile    = "saved"                    // its guest, written by save
+	SavedStage   = SavedFile + hv.StageSuffix // while it is written
+	ConsoleFile  = "console.log"              // and console.log.1, the older half
+	AgentLogFile = "agent.log"                // and agent.log.1
 	OutFile      = "host.out"
 	ErrFile      = "host.err"
 
