@@ -127,6 +127,9 @@ func (m *machine) mayClone() error {
 	if err := m.alone(); err != nil {
 		return err
 	}
+	if err := m.halfMachine("cloned"); err != nil {
+		return err
+	}
 	st := m.state()
 	switch {
 	case len(fsm.Owed(st)) > 0:

@@ -46,14 +46,15 @@ func init() {
 			fsm.Created: (*machine).provisionAgain, fsm.Stopped: (*machine).provisionAgain,
 			fsm.Starting: (*machine).provisionAgain, fsm.Running: (*machine).provisionAgain, fsm.Stopping: (*machine).provisionAgain,
 		},
-		verbPause:  {fsm.Running: (*machine).pauseAsked},
-		verbResume: {fsm.Running: (*machine).resumeAsked},
-		verbClone:  {fsm.Created: (*machine).clone, fsm.Stopped: (*machine).clone},
-		verbRename: {fsm.Created: (*machine).rename, fsm.Stopped: (*machine).rename},
-		verbExport: {fsm.Created: (*machine).export, fsm.Stopped: (*machine).export},
-		verbAwait:  anyState((*machine).awaitState),
-		verbLog:    anyState((*machine).openLog),
-		verbOpen:   {fsm.Running: (*machine).openGuest, fsm.Stopping: (*machine).openGuest, fsm.Starting: (*machine).openGuest},
+		verbPause:   {fsm.Running: (*machine).pauseAsked},
+		verbResume:  {fsm.Running: (*machine).resumeAsked},
+		verbSuspend: {fsm.Running: (*machine).suspendAsked, fsm.Stopped: (*machine).suspendedAlready},
+		verbClone:   {fsm.Created: (*machine).clone, fsm.Stopped: (*machine).clone},
+		verbRename:  {fsm.Created: (*machine).rename, fsm.Stopped: (*machine).rename},
+		verbExport:  {fsm.Created: (*machine).export, fsm.Stopped: (*machine).export},
+		verbAwait:   anyState((*machine).awaitState),
+		verbLog:     anyState((*machine).openLog),
+		verbOpen:    {fsm.Running: (*machine).openGuest, fsm.Stopping: (*machine).openGuest, fsm.Starting: (*machine).openGuest},
 	}
 }
 
@@ -136,6 +137,8 @@ func (m *machine) conflict(c *command) error {
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox stop "+m.ref.Name, "machine %q is %s: only one that is stopped can be exported", m.ref.Name, st.State)
 	case (c.verb == verbPause || c.verb == verbResume) && !st.State.Live():
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox start "+m.ref.Name, "machine %q is %s: only one that is Running can be paused and resumed", m.ref.Name, st.State)
+	case c.verb == verbSuspend && !st.State.Live():
+		return refuse(wire.Code_CODE_CONFLICT, "arcbox start "+m.ref.Name, "machine %q is %s: only one that is Running can be suspended", m.ref.Name, st.State)
 	case c.verb == verbOpen:
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox start "+m.ref.Name, "machine %q is %s: it has no guest to talk to", m.ref.Name, st.State)
 	default:
@@ -307,7 +310,7 @@ func (m *machine) stopIdle(c *command) error {
 		m.kill()
 		return nil
 	}
-	m.finish(c, "it was stopped already")
+	m.finish(c, and("it was stopped already", ofSaved(st)))
 	return nil
 }
 
@@ -367,8 +370,11 @@ func (m *machine) stopAgain(c *command) error {
 	}
 	old := m.state().Stop
 	next := fsm.StopTightenedFact{Mode: old.Mode, Deadline: old.Deadline, NoKill: old.NoKill && want.NoKill, Then: want.Then}
-	if want.Mode == fsm.StopKill {
+	switch {
+	case want.Mode == fsm.StopKill:
 		next.Mode, next.NoKill = fsm.StopKill, false
+	case old.Mode == fsm.StopSave:
+		next.Mode, next.NoKill, next.Deadline = want.Mode, want.NoKill, want.Deadline
 	}
 	if want.Deadline.Until(old.Deadline) < 0 {
 		next.Deadline = want.Deadline

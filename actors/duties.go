@@ -137,7 +137,7 @@ func (m *machine) beginLaunch(d fsm.Duty) {
 	s, ref, lock := m.shared, m.ref, m.lock
 	m.lock = nil
 	l := m.state().Launch
-	o := Order{Launch: l.ID, CID: l.CID, Spec: m.state().LaunchSpec(), Of: m.state().Of}
+	o := Order{Launch: l.ID, CID: l.CID, Spec: m.state().LaunchSpec(), Of: m.state().Of, Saved: m.state().GoesOn()}
 	o.Seed = m.state().OwesProvision() && o.Spec.Provision.Kind == fsm.ProvisionUserData
 	m.run(d, func(ctx context.Context, _ func(any)) any {
 		select {
@@ -220,7 +220,7 @@ func (s *shared) watch(ctx context.Context, ref Ref, launch string, say func(any
 
 // quiet ends need no console to be understood.
 func quiet(c fsm.Cause) bool {
-	return c == fsm.CauseStopped || c == fsm.CausePoweredOff || c == fsm.CauseKilled
+	return c == fsm.CauseStopped || c == fsm.CausePoweredOff || c == fsm.CauseKilled || c == fsm.CauseSaved
 }
 
 func (m *machine) beginReady(d fsm.Duty) {
@@ -308,9 +308,14 @@ func (m *machine) beginBooted(d fsm.Duty) {
 
 func (m *machine) beginStop(d fsm.Duty) {
 	stop := *m.state().Stop
-	if stop.Mode == fsm.StopKill {
+	switch stop.Mode {
+	case fsm.StopKill:
 		m.kill()
 		return
+	case fsm.StopSave:
+		m.beginSave(d, stop.Deadline)
+		return
+	case fsm.StopGraceful:
 	}
 	s, ref, left := m.shared, m.ref, m.until(stop.Deadline)
 	m.run(d, func(ctx context.Context, say func(any)) any {

@@ -81,6 +81,9 @@ func (m *machine) mayExport() error {
 	if err := m.alone(); err != nil {
 		return err
 	}
+	if err := m.halfMachine("exported"); err != nil {
+		return err
+	}
 	switch {
 	case m.cloning != nil:
 		return refuse(wire.Code_CODE_CONFLICT, "arcbox inspect "+m.ref.Name, "machine %q is %s: it can be exported when that has ended", m.ref.Name, m.busy())

@@ -80,6 +80,7 @@ const (
 	verbExport  verb = "export"
 	verbPause   verb = "pause"
 	verbResume  verb = "resume"
+	verbSuspend verb = "suspend"
 )
 
 // command is a request on its way through the engine.
@@ -103,7 +104,7 @@ var verbs = map[string]verb{
 	"CreateMachine": verbCreate, "StartMachine": verbStart, "StopMachine": verbStop,
 	"RestartMachine": verbRestart, "RemoveMachine": verbRemove, "AwaitMachine": verbAwait,
 	"SetMachine": verbSet, "ProvisionMachine": verbAgain, "RenameMachine": verbRename, "CloneMachine": verbClone, "OpenGuest": verbOpen, "OpenLog": verbLog,
-	"ExportMachine": verbExport, "PauseMachine": verbPause, "ResumeMachine": verbResume,
+	"ExportMachine": verbExport, "PauseMachine": verbPause, "ResumeMachine": verbResume, "SuspendMachine": verbSuspend,
 }
 
 // commandOf reads a command for one machine out of an actor's context, nil

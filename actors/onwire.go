@@ -65,11 +65,14 @@ func machineOnWire(s *shared, m *Seen, whole bool) *wire.Machine {
 		CreatedUnixNanos: nanos(m.Made), SinceUnixNanos: nanos(m.Since), Seq: m.Seq, Cid: m.CID(),
 		Stray: m.Stray != nil, Damaged: m.Damaged, Busy: m.Busy,
 	}
+	if m.Saved != nil {
+		out.SavedUnixNanos = nanos(m.Saved.Time)
+	}
 	if m.Of != nil {
 		out.CloneOf, out.CloneOfId = m.Of.Name, m.Of.ID
 	}
 	if pending(m.Machine) != "" {
-		out.LaunchedWith = specOnWire(m.LaunchSpec())
+		out.LaunchedWith = specOnWire(runsWith(m.Machine))
 	}
 	out.Provisioned = provisionedOnWire(m.Provisioned, whole)
 	launchOnWire(out, m.Launch, whole)
@@ -105,7 +108,7 @@ func launchOnWire(out *wire.Machine, l *fsm.Launch, whole bool) {
 	if l == nil {
 		return
 	}
-	out.Launch, out.Address, out.Reboots = l.ID, l.Address, uint32(l.Reboots)
+	out.Launch, out.Address, out.Reboots, out.GoesOnUnixNanos = l.ID, l.Address, uint32(l.Reboots), nanos(l.GoesOn)
 	if l.Launched != nil {
 		out.Accel, out.AccelNote, out.HostVersion = l.Launched.Accel, l.Launched.Note, l.Launched.Version
 		out.Kernel, out.KernelRelease, out.Board = l.Launched.Kernel, l.Launched.Release, l.Launched.Board

@@ -59,7 +59,11 @@ type Options struct {
 	AgentOf func(spec fsm.Spec, kernel string) string
 	// Hold has a guest held still, or go on; what is so already stays so. A VM that
 	// can't is ErrNoPause, and so is nil.
-	Hold     func(ctx context.Context, ref Ref, still bool) error
+	Hold func(ctx context.Context, ref Ref, still bool) error
+	// Save has a guest written to a file in the machine's directory and its VM ended: that
+	// end follows. On an error the guest goes on. A VM that can't is ErrNoSave, and so is
+	// nil.
+	Save     func(ctx context.Context, ref Ref) error
 	Limits   Limits
 	AllowSim bool
 	Version  string
@@ -144,6 +148,9 @@ func (o *Options) fill() {
 	}
 	if o.Hold == nil {
 		o.Hold = func(context.Context, Ref, bool) error { return ErrNoPause }
+	}
+	if o.Save == nil {
+		o.Save = func(context.Context, Ref) error { return ErrNoSave }
 	}
 	if o.Stopped == nil {
 		o.Stopped = func() {}

@@ -64,6 +64,10 @@ func (m *machine) dutyDone(w *work, result any) {
 		m.growDone(w, r)
 	case unpaused:
 		m.notHeldStill(r)
+	case unsaved:
+		m.notSaved(r)
+	case lingers:
+		m.kill()
 	case resumed:
 		m.resumeDone(r)
 	case ready:

@@ -167,7 +167,7 @@ func checkGrown(m fsm.Machine, s fsm.Spec) *Refusal {
 // pending says what of a machine's spec its VM does not have yet, "" where there
 // is nothing.
 func pending(m fsm.Machine) string {
-	now := m.LaunchSpec()
+	now := runsWith(m)
 	var parts []string
 	if now.CPUs != m.Spec.CPUs {
 		parts = append(parts, fmt.Sprintf("cpus %d (now %d)", m.Spec.CPUs, now.CPUs))
@@ -181,7 +181,18 @@ func pending(m fsm.Machine) string {
 	if len(parts) == 0 {
 		return ""
 	}
+	if m.Saved != nil {
+		return strings.Join(parts, ", ") + ": from its next boot on, for its guest is saved and goes on as it was"
+	}
 	return strings.Join(parts, ", ") + ": from the next start on"
+}
+
+// runsWith is what a machine's VM has, or will have where its guest is saved.
+func runsWith(m fsm.Machine) fsm.Spec {
+	if m.Launch == nil {
+		return m.StartSpec()
+	}
+	return m.LaunchSpec()
 }
 
 // setBefore answers a set that was carried out before.

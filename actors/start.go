@@ -18,6 +18,7 @@ type starting struct {
 	reason  fsm.Reason
 	attempt int
 	allowed time.Duration
+	fresh   bool // it boots, whatever is saved
 	cid     uint32
 }
 
@@ -29,7 +30,7 @@ func (m *machine) startAsked(c *command) error {
 	s := &starting{c: c, reason: c.reason, allowed: DefaultStart}
 	switch msg := c.msg.(type) {
 	case *wire.StartMachine:
-		s.allowed = timeout(msg.GetTimeoutNanos(), DefaultStart)
+		s.allowed, s.fresh = timeout(msg.GetTimeoutNanos(), DefaultStart), msg.GetFresh()
 	case *wire.RestartMachine:
 		s.allowed, s.reason = timeout(msg.GetStartTimeoutNanos(), DefaultStart), fsm.ReasonRestart
 	}
@@ -151,10 +152,14 @@ func (m *machine) cidReserved(cid uint32) {
 	}
 	m.start.cid = cid
 	s, ref, st := m.shared, m.ref, m.state()
+	spec := st.StartSpec() // a disk is not to grow under a guest that does not look
+	if m.start.fresh {
+		spec = st.Spec
+	}
 	m.runOdd("prepare", func(ctx context.Context, _ func(any)) any {
 		limited, cancel := within(ctx, s.Clock, prepareTime)
 		defer cancel()
-		lock, made, err := s.Hosts.Prepare(limited, ref, st.Spec, st.Disks)
+		lock, made, err := s.Hosts.Prepare(limited, ref, spec, st.Disks)
 		return prepared{lock, made, err}
 	})
 }
@@ -230,7 +235,7 @@ func (m *machine) prepared(r prepared) {
 func (m *machine) startRecords(s *starting, made []fsm.DiskFormattedFact) []fsm.Record {
 	r := fsm.Record{
 		CID: s.cid, Launch: m.NewID(), Reason: s.reason,
-		Fact: &fsm.StartRequestedFact{Boot: m.boot, Allowed: s.allowed, Attempt: s.attempt},
+		Fact: &fsm.StartRequestedFact{Boot: m.boot, Allowed: s.allowed, Attempt: s.attempt, Saved: !s.fresh && m.state().Saved != nil},
 	}
 	if s.c != nil {
 		r.Principal, r.Request = s.c.principal, s.c.request

@@ -80,7 +80,7 @@ var sentences = map[fsm.State]func(*story) string{
 var afterwards = map[fsm.State][]func(*story) string{
 	fsm.Created:  {(*story).renamed, (*story).health, (*story).disk},
 	fsm.Starting: {(*story).changed, (*story).denied, (*story).health},
-	fsm.Running:  {(*story).diskFound, (*story).held, (*story).changed, (*story).setUp, (*story).denied, (*story).health},
+	fsm.Running:  {(*story).diskFound, (*story).held, (*story).unsaved, (*story).changed, (*story).setUp, (*story).denied, (*story).health},
 	fsm.Stopping: {(*story).changed, (*story).denied, (*story).health},
 	fsm.Stopped:  {(*story).whileDown, (*story).next, (*story).renamed, (*story).health, (*story).disk},
 }
@@ -114,7 +114,7 @@ func (t *story) began() string {
 		return s
 	case fsm.ReasonPerson, fsm.ReasonRemove, fsm.ReasonEngineStop, fsm.ReasonHostShutdown:
 	}
-	return somebody(l.Principal) + " asked for its start"
+	return somebody(l.Principal) + " asked for its start" + t.goesOn()
 }
 
 func (t *story) created() string {
@@ -165,8 +165,12 @@ func asked(s *fsm.Stop) string {
 		return somebody(s.Principal) + " asked for its removal"
 	case fsm.ReasonPerson, fsm.ReasonPolicy:
 	}
-	if s.Mode == fsm.StopKill {
+	switch s.Mode {
+	case fsm.StopKill:
 		return somebody(s.Principal) + " asked for it to be killed"
+	case fsm.StopSave:
+		return somebody(s.Principal) + " suspended it"
+	case fsm.StopGraceful:
 	}
 	return somebody(s.Principal) + " asked it to stop"
 }
@@ -176,6 +180,8 @@ func (t *story) deadline() string {
 	switch {
 	case t.m.Stop.Mode == fsm.StopKill:
 		return ""
+	case t.m.Stop.Mode == fsm.StopSave:
+		return fmt.Sprintf("; if its guest is not saved in %s it runs on", left)
 	case t.m.Stop.NoKill:
 		return fmt.Sprintf("; if it has not stopped in %s it runs on, for it must not be killed", left)
 	}
@@ -241,6 +247,23 @@ func (t *story) health() string {
 		s += "; the journal does not know of it, as where an older one was restored"
 	}
 	return s
+}
+
+// goesOn says that a launch goes on from a guest that was saved.
+func (t *story) goesOn() string {
+	at := t.m.Launch.GoesOn
+	if at.IsZero() {
+		return ""
+	}
+	return ", which goes on from its guest of " + at.Format(time.RFC3339)
+}
+
+// unsaved says why it runs on behind a suspend.
+func (t *story) unsaved() string {
+	if why := t.m.Launch.Unsaved; why != "" {
+		return "It could not be suspended: " + why
+	}
+	return ""
 }
 
 // held says since when somebody wants the guest held still.

@@ -69,6 +69,12 @@ var endings = map[fsm.Cause]func(*story) string{
 		}
 		return s + "; its VM was ended" + t.before("")
 	},
+	fsm.CauseSaved: func(t *story) string {
+		if s := t.stop(); s != nil {
+			return asked(s) + ", and its guest was saved"
+		}
+		return "its guest was saved"
+	},
 	fsm.CauseHostLost: func(t *story) string {
 		return "the host itself went down, and took the VM along" + t.before("")
 	},
@@ -153,6 +159,8 @@ func (t *story) next() string {
 		return fmt.Sprintf("Its restart policy (%s) starts it again %s: attempt %d of %d", policy, when, p.Attempt, fsm.MaxAttempts)
 	case p.Resting:
 		return fmt.Sprintf("Its restart policy (%s) rests after %d failures in a row: it stays as it is until somebody starts it", policy, fsm.MaxAttempts)
+	case m.Saved != nil && m.Desired == fsm.DesiredStopped:
+		return "The next start goes on from there, unless it is start --fresh"
 	case m.Desired == fsm.DesiredStopped:
 		return "It stays stopped until somebody starts it"
 	case byHost && fsm.ShouldRestart(policy, m.Exit.Cause, m.Exit.Reason, fsm.Boot):

@@ -301,10 +301,14 @@ type sign struct {
 	what  string
 }
 
-var signs = map[verb]sign{verbStart: wasReady, verbRestart: wasReady, verbPause: wasPaused, verbResume: wentOn}
+var signs = map[verb]sign{verbStart: wasReady, verbRestart: wasReady, verbPause: wasPaused, verbResume: wentOn, verbSuspend: wasSaved}
 
 var (
-	wasReady  = sign{[]fsm.Kind{fsm.KindReady}, func(fsm.Fact) bool { return true }, "was Running"}
+	wasReady = sign{[]fsm.Kind{fsm.KindReady}, func(fsm.Fact) bool { return true }, "was Running"}
+	wasSaved = sign{[]fsm.Kind{fsm.KindExited, fsm.KindRepaired, fsm.KindStopAbandoned}, func(f fsm.Fact) bool {
+		e, ok := f.(*fsm.ExitedFact)
+		return ok && e.Cause == fsm.CauseSaved
+	}, "was suspended"}
 	turns     = []fsm.Kind{fsm.KindHealthChanged, fsm.KindPauseRequested, fsm.KindResumeRequested, fsm.KindExited, fsm.KindRepaired}
 	wasPaused = sign{turns, func(f fsm.Fact) bool {
 		h, ok := f.(*fsm.HealthChangedFact)

@@ -45,7 +45,8 @@ func diskFound(l *fsm.Launch) string {
 
 // started answers who wanted a machine to run.
 func started(m *machine, w *waiter) proto.Message {
-	out := m.doneMessage(diskFound(m.state().Launch))
+	st := m.state()
+	out := m.doneMessage(and(diskFound(st.Launch), ofSaved(st)))
 	out.Repeated = w.repeated
 	return out
 }

@@ -41,6 +41,10 @@ var outcomes = map[verb]map[fsm.Kind]func(*machine, *waiter) proto.Message{
 		fsm.KindHealthChanged: goesOn, fsm.KindPauseRequested: goesOn, fsm.KindStopRequested: overtaken,
 		fsm.KindExited: failed, fsm.KindRepaired: failed, fsm.KindRemoved: vanished,
 	},
+	verbSuspend: {
+		fsm.KindExited: suspended, fsm.KindRepaired: failed, fsm.KindStopAbandoned: notSuspended, fsm.KindStopTightened: overtaken,
+		fsm.KindRemoved: vanished,
+	},
 	verbRemove: {fsm.KindRemoved: done},
 	verbSet: { // only one that has a disk grow waits
 		fsm.KindSpecChanged: setDone, fsm.KindStopRequested: setBefore, fsm.KindExited: setBefore, fsm.KindRepaired: setBefore,
@@ -57,11 +61,12 @@ var standings = map[verb]map[fsm.State]func(*machine, *waiter) proto.Message{
 	verbSet: {
 		fsm.Created: setBefore, fsm.Starting: setBefore, fsm.Running: setBefore, fsm.Stopping: setBefore, fsm.Stopped: setBefore,
 	},
-	verbPause:  {fsm.Running: heldStill, fsm.Stopping: overtaken, fsm.Stopped: failed},
-	verbResume: {fsm.Running: goesOn, fsm.Stopping: overtaken, fsm.Stopped: failed},
-	verbClone:  {fsm.Created: done, fsm.Starting: done, fsm.Running: done, fsm.Stopping: done, fsm.Stopped: done},
-	verbRename: {fsm.Created: done, fsm.Starting: done, fsm.Running: done, fsm.Stopping: done, fsm.Stopped: done},
-	verbAgain:  {fsm.Created: done, fsm.Starting: done, fsm.Running: done, fsm.Stopping: done, fsm.Stopped: done},
+	verbPause:   {fsm.Running: heldStill, fsm.Stopping: overtaken, fsm.Stopped: failed},
+	verbResume:  {fsm.Running: goesOn, fsm.Stopping: overtaken, fsm.Stopped: failed},
+	verbSuspend: {fsm.Starting: done, fsm.Running: notSuspended, fsm.Stopped: suspended},
+	verbClone:   {fsm.Created: done, fsm.Starting: done, fsm.Running: done, fsm.Stopping: done, fsm.Stopped: done},
+	verbRename:  {fsm.Created: done, fsm.Starting: done, fsm.Running: done, fsm.Stopping: done, fsm.Stopped: done},
+	verbAgain:   {fsm.Created: done, fsm.Starting: done, fsm.Running: done, fsm.Stopping: done, fsm.Stopped: done},
 }
 
 // finals are the records that settle a request for good, whatever came later.
@@ -69,6 +74,7 @@ var finals = map[verb][]fsm.Kind{
 	verbStart:   {fsm.KindReady, fsm.KindExited, fsm.KindRepaired, fsm.KindStopRequested},
 	verbStop:    {fsm.KindExited, fsm.KindRepaired, fsm.KindStopAbandoned, fsm.KindStrayGone},
 	verbRestart: {fsm.KindReady, fsm.KindStopAbandoned},
+	verbSuspend: {fsm.KindExited, fsm.KindRepaired, fsm.KindStopAbandoned, fsm.KindStopTightened},
 }
 
 // then is the answer that a repeated request got the first time, nil where it

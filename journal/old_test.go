@@ -311,9 +311,12 @@ func v8() []fsm.Record {
 			r.Fact = &g
 		}
 		if recs = append(recs, r); r.Kind == fsm.KindStartRequested && r.Machine == id(2) && saved[r.Machine] {
-			l := recordOf(&fsm.LaunchedFact{At: fsm.Moment{Boot: "b", Mono: 7}})
-			l.Machine = r.Machine
-			recs = append(recs, l)
+			for _, l := range v7() { // as the one before
+				if l.Kind == fsm.KindLaunched && l.Machine == r.Machine {
+					recs = append(recs, l)
+					break
+				}
+			}
 		}
 	}
 	return recs

@@ -29,7 +29,7 @@ func init() {
 		},
 		trust.Admin: {
 			(*wire.CreateMachine)(nil), (*wire.StartMachine)(nil), (*wire.StopMachine)(nil), (*wire.RestartMachine)(nil),
-			(*wire.RemoveMachine)(nil), (*wire.SetMachine)(nil), (*wire.RenameMachine)(nil), (*wire.CloneMachine)(nil), (*wire.ProvisionMachine)(nil), (*wire.PauseMachine)(nil), (*wire.ResumeMachine)(nil), (*wire.OpenGuest)(nil), (*wire.OpenLog)(nil),
+			(*wire.RemoveMachine)(nil), (*wire.SetMachine)(nil), (*wire.RenameMachine)(nil), (*wire.CloneMachine)(nil), (*wire.ProvisionMachine)(nil), (*wire.PauseMachine)(nil), (*wire.ResumeMachine)(nil), (*wire.SuspendMachine)(nil), (*wire.OpenGuest)(nil), (*wire.OpenLog)(nil),
 			(*wire.VerifyJournal)(nil), (*wire.ListClients)(nil), (*wire.StopEngine)(nil),
 			(*wire.ExportMachine)(nil), (*wire.StageDisk)(nil), (*wire.LendKeys)(nil),
 		},

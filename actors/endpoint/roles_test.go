@@ -18,7 +18,7 @@ func TestRolesByVerbs(t *testing.T) {
 		"ListMachines": "yyy", "InspectMachine": "yyy", "AwaitMachine": "yyy", "EngineStatus": "yyy",
 		"QueryJournal": "yyy", "Follow": "yyy", "Grant": "yyy", "Unfollow": "yyy", "WhyMachine": "yyy", "MachinesAt": "yyy", "DrawTimeline": "yyy", "CountJournal": "yyy",
 		"CreateMachine": "-yy", "StartMachine": "-yy", "StopMachine": "-yy", "RestartMachine": "-yy", "RemoveMachine": "-yy", "SetMachine": "-yy",
-		"ProvisionMachine": "-yy", "PauseMachine": "-yy", "ResumeMachine": "-yy", "RenameMachine": "-yy", "CloneMachine": "-yy", "OpenGuest": "-yy", "OpenLog": "-yy", "StopEngine": "-yy", "VerifyJournal": "-yy", "ListClients": "-yy",
+		"ProvisionMachine": "-yy", "PauseMachine": "-yy", "ResumeMachine": "-yy", "SuspendMachine": "-yy", "RenameMachine": "-yy", "CloneMachine": "-yy", "OpenGuest": "-yy", "OpenLog": "-yy", "StopEngine": "-yy", "VerifyJournal": "-yy", "ListClients": "-yy",
 		"ExportMachine": "-yy", "StageDisk": "-yy", "LendKeys": "-yy",
 		"BackupJournal": "--y", "InviteClient": "--y", "RevokeClient": "--y",
 	}

@@ -28,7 +28,7 @@ func Requests() map[string][]proto.Message {
 	return map[string][]proto.Message{
 		Supervisor: {
 			(*CreateMachine)(nil), (*StartMachine)(nil), (*StopMachine)(nil), (*RestartMachine)(nil),
-			(*RemoveMachine)(nil), (*SetMachine)(nil), (*RenameMachine)(nil), (*CloneMachine)(nil), (*ProvisionMachine)(nil), (*PauseMachine)(nil), (*ResumeMachine)(nil), (*StopEngine)(nil), (*ListMachines)(nil), (*InspectMachine)(nil),
+			(*RemoveMachine)(nil), (*SetMachine)(nil), (*RenameMachine)(nil), (*CloneMachine)(nil), (*ProvisionMachine)(nil), (*PauseMachine)(nil), (*ResumeMachine)(nil), (*SuspendMachine)(nil), (*StopEngine)(nil), (*ListMachines)(nil), (*InspectMachine)(nil),
 			(*AwaitMachine)(nil), (*EngineStatus)(nil), (*OpenGuest)(nil), (*OpenLog)(nil),
 			(*ExportMachine)(nil), (*StageDisk)(nil),
 		},

@@ -1259,6 +1259,68 @@ func (x *ResumeMachine) GetName() string {
 	return ""
 }
 
+// SuspendMachine has a guest written to a file and its VM ended. The next start goes on
+// from there.
+type SuspendMachine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	TimeoutNanos  int64                  `protobuf:"varint,3,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"` // until that is given up, and the guest goes on; 0 = 5 min
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendMachine) Reset() {
+	*x = SuspendMachine{}
+	mi := &file_actors_wire_engine_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendMachine) ProtoMessage() {}
+
+func (x *SuspendMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_wire_engine_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendMachine.ProtoReflect.Descriptor instead.
+func (*SuspendMachine) Descriptor() ([]byte, []int) {
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *SuspendMachine) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *SuspendMachine) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SuspendMachine) GetTimeoutNanos() int64 {
+	if x != nil {
+		return x.TimeoutNanos
+	}
+	return 0
+}
+
 // CreateMachine makes a machine; stage is that of a disk which came before
 // (StageDisk), "" = it gets an empty one when it is first started.
 type CreateMachine struct {
@@ -1273,7 +1335,7 @@ type CreateMachine struct {
 
 func (x *CreateMachine) Reset() {
 	*x = CreateMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[14]
+	mi := &file_actors_wire_engine_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1285,7 +1347,7 @@ func (x *CreateMachine) String() string {
 func (*CreateMachine) ProtoMessage() {}
 
 func (x *CreateMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[14]
+	mi := &file_actors_wire_engine_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1298,7 +1360,7 @@ func (x *CreateMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateMachine.ProtoReflect.Descriptor instead.
 func (*CreateMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{14}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CreateMachine) GetRequest() *Request {
@@ -1334,13 +1396,14 @@ type StartMachine struct {
 	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	TimeoutNanos  int64                  `protobuf:"varint,3,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"`
+	Fresh         bool                   `protobuf:"varint,4,opt,name=fresh,proto3" json:"fresh,omitempty"` // boot, also where its guest is saved: that is thrown away
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StartMachine) Reset() {
 	*x = StartMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[15]
+	mi := &file_actors_wire_engine_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1415,7 @@ func (x *StartMachine) String() string {
 func (*StartMachine) ProtoMessage() {}
 
 func (x *StartMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[15]
+	mi := &file_actors_wire_engine_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1428,7 @@ func (x *StartMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachine.ProtoReflect.Descriptor instead.
 func (*StartMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{15}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StartMachine) GetRequest() *Request {
@@ -1389,6 +1452,13 @@ func (x *StartMachine) GetTimeoutNanos() int64 {
 	return 0
 }
 
+func (x *StartMachine) GetFresh() bool {
+	if x != nil {
+		return x.Fresh
+	}
+	return false
+}
+
 type StopMachine struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
@@ -1403,7 +1473,7 @@ type StopMachine struct {
 
 func (x *StopMachine) Reset() {
 	*x = StopMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[16]
+	mi := &file_actors_wire_engine_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1485,7 @@ func (x *StopMachine) String() string {
 func (*StopMachine) ProtoMessage() {}
 
 func (x *StopMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[16]
+	mi := &file_actors_wire_engine_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1498,7 @@ func (x *StopMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachine.ProtoReflect.Descriptor instead.
 func (*StopMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{16}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StopMachine) GetRequest() *Request {
@@ -1486,7 +1556,7 @@ type RestartMachine struct {
 
 func (x *RestartMachine) Reset() {
 	*x = RestartMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[17]
+	mi := &file_actors_wire_engine_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1498,7 +1568,7 @@ func (x *RestartMachine) String() string {
 func (*RestartMachine) ProtoMessage() {}
 
 func (x *RestartMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[17]
+	mi := &file_actors_wire_engine_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1511,7 +1581,7 @@ func (x *RestartMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartMachine.ProtoReflect.Descriptor instead.
 func (*RestartMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{17}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RestartMachine) GetRequest() *Request {
@@ -1560,7 +1630,7 @@ type RemoveMachine struct {
 
 func (x *RemoveMachine) Reset() {
 	*x = RemoveMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[18]
+	mi := &file_actors_wire_engine_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +1642,7 @@ func (x *RemoveMachine) String() string {
 func (*RemoveMachine) ProtoMessage() {}
 
 func (x *RemoveMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[18]
+	mi := &file_actors_wire_engine_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +1655,7 @@ func (x *RemoveMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachine.ProtoReflect.Descriptor instead.
 func (*RemoveMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{18}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RemoveMachine) GetRequest() *Request {
@@ -1632,7 +1702,7 @@ type SetMachine struct {
 
 func (x *SetMachine) Reset() {
 	*x = SetMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	mi := &file_actors_wire_engine_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +1714,7 @@ func (x *SetMachine) String() string {
 func (*SetMachine) ProtoMessage() {}
 
 func (x *SetMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[19]
+	mi := &file_actors_wire_engine_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +1727,7 @@ func (x *SetMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMachine.ProtoReflect.Descriptor instead.
 func (*SetMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{19}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SetMachine) GetRequest() *Request {
@@ -1757,7 +1827,7 @@ type RenameMachine struct {
 
 func (x *RenameMachine) Reset() {
 	*x = RenameMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[20]
+	mi := &file_actors_wire_engine_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1769,7 +1839,7 @@ func (x *RenameMachine) String() string {
 func (*RenameMachine) ProtoMessage() {}
 
 func (x *RenameMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[20]
+	mi := &file_actors_wire_engine_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1782,7 +1852,7 @@ func (x *RenameMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameMachine.ProtoReflect.Descriptor instead.
 func (*RenameMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{20}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RenameMachine) GetRequest() *Request {
@@ -1819,7 +1889,7 @@ type CloneMachine struct {
 
 func (x *CloneMachine) Reset() {
 	*x = CloneMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[21]
+	mi := &file_actors_wire_engine_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1831,7 +1901,7 @@ func (x *CloneMachine) String() string {
 func (*CloneMachine) ProtoMessage() {}
 
 func (x *CloneMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[21]
+	mi := &file_actors_wire_engine_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1844,7 +1914,7 @@ func (x *CloneMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloneMachine.ProtoReflect.Descriptor instead.
 func (*CloneMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{21}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CloneMachine) GetRequest() *Request {
@@ -1881,7 +1951,7 @@ type StopEngine struct {
 
 func (x *StopEngine) Reset() {
 	*x = StopEngine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[22]
+	mi := &file_actors_wire_engine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1893,7 +1963,7 @@ func (x *StopEngine) String() string {
 func (*StopEngine) ProtoMessage() {}
 
 func (x *StopEngine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[22]
+	mi := &file_actors_wire_engine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1906,7 +1976,7 @@ func (x *StopEngine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopEngine.ProtoReflect.Descriptor instead.
 func (*StopEngine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{22}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StopEngine) GetRequest() *Request {
@@ -1952,7 +2022,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_actors_wire_engine_proto_msgTypes[23]
+	mi := &file_actors_wire_engine_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1964,7 +2034,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[23]
+	mi := &file_actors_wire_engine_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1977,7 +2047,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{23}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Done) GetSeq() uint64 {
@@ -2029,7 +2099,7 @@ type ListMachines struct {
 
 func (x *ListMachines) Reset() {
 	*x = ListMachines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[24]
+	mi := &file_actors_wire_engine_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2041,7 +2111,7 @@ func (x *ListMachines) String() string {
 func (*ListMachines) ProtoMessage() {}
 
 func (x *ListMachines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[24]
+	mi := &file_actors_wire_engine_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2054,7 +2124,7 @@ func (x *ListMachines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachines.ProtoReflect.Descriptor instead.
 func (*ListMachines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{24}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListMachines) GetPaged() bool {
@@ -2083,7 +2153,7 @@ type Machines struct {
 
 func (x *Machines) Reset() {
 	*x = Machines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[25]
+	mi := &file_actors_wire_engine_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2095,7 +2165,7 @@ func (x *Machines) String() string {
 func (*Machines) ProtoMessage() {}
 
 func (x *Machines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[25]
+	mi := &file_actors_wire_engine_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2108,7 +2178,7 @@ func (x *Machines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machines.ProtoReflect.Descriptor instead.
 func (*Machines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{25}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Machines) GetVersion() uint64 {
@@ -2148,7 +2218,7 @@ type InspectMachine struct {
 
 func (x *InspectMachine) Reset() {
 	*x = InspectMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[26]
+	mi := &file_actors_wire_engine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2160,7 +2230,7 @@ func (x *InspectMachine) String() string {
 func (*InspectMachine) ProtoMessage() {}
 
 func (x *InspectMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[26]
+	mi := &file_actors_wire_engine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2173,7 +2243,7 @@ func (x *InspectMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectMachine.ProtoReflect.Descriptor instead.
 func (*InspectMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{26}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *InspectMachine) GetName() string {
@@ -2197,7 +2267,7 @@ type AwaitMachine struct {
 
 func (x *AwaitMachine) Reset() {
 	*x = AwaitMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[27]
+	mi := &file_actors_wire_engine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2209,7 +2279,7 @@ func (x *AwaitMachine) String() string {
 func (*AwaitMachine) ProtoMessage() {}
 
 func (x *AwaitMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[27]
+	mi := &file_actors_wire_engine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2222,7 +2292,7 @@ func (x *AwaitMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitMachine.ProtoReflect.Descriptor instead.
 func (*AwaitMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{27}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AwaitMachine) GetName() string {
@@ -2254,7 +2324,7 @@ type EngineStatus struct {
 
 func (x *EngineStatus) Reset() {
 	*x = EngineStatus{}
-	mi := &file_actors_wire_engine_proto_msgTypes[28]
+	mi := &file_actors_wire_engine_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2266,7 +2336,7 @@ func (x *EngineStatus) String() string {
 func (*EngineStatus) ProtoMessage() {}
 
 func (x *EngineStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[28]
+	mi := &file_actors_wire_engine_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2279,7 +2349,7 @@ func (x *EngineStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineStatus.ProtoReflect.Descriptor instead.
 func (*EngineStatus) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{28}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{29}
 }
 
 type EngineInfo struct {
@@ -2303,7 +2373,7 @@ type EngineInfo struct {
 
 func (x *EngineInfo) Reset() {
 	*x = EngineInfo{}
-	mi := &file_actors_wire_engine_proto_msgTypes[29]
+	mi := &file_actors_wire_engine_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2315,7 +2385,7 @@ func (x *EngineInfo) String() string {
 func (*EngineInfo) ProtoMessage() {}
 
 func (x *EngineInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[29]
+	mi := &file_actors_wire_engine_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2328,7 +2398,7 @@ func (x *EngineInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineInfo.ProtoReflect.Descriptor instead.
 func (*EngineInfo) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{29}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *EngineInfo) GetVersion() string {
@@ -2476,14 +2546,16 @@ type Machine struct {
 	AgentOutdatedBy string `protobuf:"bytes,91,opt,name=agent_outdated_by,json=agentOutdatedBy,proto3" json:"agent_outdated_by,omitempty"`
 	CloneOf         string `protobuf:"bytes,81,opt,name=clone_of,json=cloneOf,proto3" json:"clone_of,omitempty"` // the name of the machine that it is a clone of, as it was then
 	CloneOfId       string `protobuf:"bytes,82,opt,name=clone_of_id,json=cloneOfId,proto3" json:"clone_of_id,omitempty"`
-	Busy            string `protobuf:"bytes,83,opt,name=busy,proto3" json:"busy,omitempty"` // what its disk is used for, in words
+	SavedUnixNanos  int64  `protobuf:"varint,92,opt,name=saved_unix_nanos,json=savedUnixNanos,proto3" json:"saved_unix_nanos,omitempty"`      // when its guest was saved, from which the next start goes on; 0 = it boots
+	GoesOnUnixNanos int64  `protobuf:"varint,93,opt,name=goes_on_unix_nanos,json=goesOnUnixNanos,proto3" json:"goes_on_unix_nanos,omitempty"` // when the guest was saved that its VM goes on from; 0 = it booted
+	Busy            string `protobuf:"bytes,83,opt,name=busy,proto3" json:"busy,omitempty"`                                                   // what its disk is used for, in words
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[30]
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2495,7 +2567,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[30]
+	mi := &file_actors_wire_engine_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2508,7 +2580,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{30}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Machine) GetId() string {
@@ -2847,6 +2919,20 @@ func (x *Machine) GetCloneOfId() string {
 	return ""
 }
 
+func (x *Machine) GetSavedUnixNanos() int64 {
+	if x != nil {
+		return x.SavedUnixNanos
+	}
+	return 0
+}
+
+func (x *Machine) GetGoesOnUnixNanos() int64 {
+	if x != nil {
+		return x.GoesOnUnixNanos
+	}
+	return 0
+}
+
 func (x *Machine) GetBusy() string {
 	if x != nil {
 		return x.Busy
@@ -2865,7 +2951,7 @@ type Owed struct {
 
 func (x *Owed) Reset() {
 	*x = Owed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2877,7 +2963,7 @@ func (x *Owed) String() string {
 func (*Owed) ProtoMessage() {}
 
 func (x *Owed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[31]
+	mi := &file_actors_wire_engine_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2890,7 +2976,7 @@ func (x *Owed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owed.ProtoReflect.Descriptor instead.
 func (*Owed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{31}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Owed) GetDuty() string {
@@ -2926,7 +3012,7 @@ type OpenGuest struct {
 
 func (x *OpenGuest) Reset() {
 	*x = OpenGuest{}
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2938,7 +3024,7 @@ func (x *OpenGuest) String() string {
 func (*OpenGuest) ProtoMessage() {}
 
 func (x *OpenGuest) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[32]
+	mi := &file_actors_wire_engine_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2951,7 +3037,7 @@ func (x *OpenGuest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenGuest.ProtoReflect.Descriptor instead.
 func (*OpenGuest) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{32}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *OpenGuest) GetRequest() *Request {
@@ -2989,7 +3075,7 @@ type OpenLog struct {
 
 func (x *OpenLog) Reset() {
 	*x = OpenLog{}
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3001,7 +3087,7 @@ func (x *OpenLog) String() string {
 func (*OpenLog) ProtoMessage() {}
 
 func (x *OpenLog) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[33]
+	mi := &file_actors_wire_engine_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3014,7 +3100,7 @@ func (x *OpenLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenLog.ProtoReflect.Descriptor instead.
 func (*OpenLog) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{33}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *OpenLog) GetRequest() *Request {
@@ -3063,7 +3149,7 @@ type ExportMachine struct {
 
 func (x *ExportMachine) Reset() {
 	*x = ExportMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	mi := &file_actors_wire_engine_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3075,7 +3161,7 @@ func (x *ExportMachine) String() string {
 func (*ExportMachine) ProtoMessage() {}
 
 func (x *ExportMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[34]
+	mi := &file_actors_wire_engine_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3088,7 +3174,7 @@ func (x *ExportMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportMachine.ProtoReflect.Descriptor instead.
 func (*ExportMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{34}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ExportMachine) GetName() string {
@@ -3110,7 +3196,7 @@ type Exporting struct {
 
 func (x *Exporting) Reset() {
 	*x = Exporting{}
-	mi := &file_actors_wire_engine_proto_msgTypes[35]
+	mi := &file_actors_wire_engine_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3122,7 +3208,7 @@ func (x *Exporting) String() string {
 func (*Exporting) ProtoMessage() {}
 
 func (x *Exporting) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[35]
+	mi := &file_actors_wire_engine_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3135,7 +3221,7 @@ func (x *Exporting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exporting.ProtoReflect.Descriptor instead.
 func (*Exporting) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{35}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Exporting) GetMachine() *Machine {
@@ -3163,7 +3249,7 @@ type StageDisk struct {
 
 func (x *StageDisk) Reset() {
 	*x = StageDisk{}
-	mi := &file_actors_wire_engine_proto_msgTypes[36]
+	mi := &file_actors_wire_engine_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3175,7 +3261,7 @@ func (x *StageDisk) String() string {
 func (*StageDisk) ProtoMessage() {}
 
 func (x *StageDisk) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[36]
+	mi := &file_actors_wire_engine_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3188,7 +3274,7 @@ func (x *StageDisk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageDisk.ProtoReflect.Descriptor instead.
 func (*StageDisk) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{36}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{37}
 }
 
 // Ticket is good once, for ten seconds: connect to the socket, send it and a
@@ -3203,7 +3289,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_actors_wire_engine_proto_msgTypes[37]
+	mi := &file_actors_wire_engine_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3215,7 +3301,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[37]
+	mi := &file_actors_wire_engine_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3228,7 +3314,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{37}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Ticket) GetSocket() string {
@@ -3266,7 +3352,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_actors_wire_engine_proto_msgTypes[38]
+	mi := &file_actors_wire_engine_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3278,7 +3364,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[38]
+	mi := &file_actors_wire_engine_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3291,7 +3377,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{38}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Record) GetSeq() uint64 {
@@ -3399,7 +3485,7 @@ type QueryJournal struct {
 
 func (x *QueryJournal) Reset() {
 	*x = QueryJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[39]
+	mi := &file_actors_wire_engine_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3411,7 +3497,7 @@ func (x *QueryJournal) String() string {
 func (*QueryJournal) ProtoMessage() {}
 
 func (x *QueryJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[39]
+	mi := &file_actors_wire_engine_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3424,7 +3510,7 @@ func (x *QueryJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryJournal.ProtoReflect.Descriptor instead.
 func (*QueryJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{39}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *QueryJournal) GetMachine() string {
@@ -3480,7 +3566,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_actors_wire_engine_proto_msgTypes[40]
+	mi := &file_actors_wire_engine_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3492,7 +3578,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[40]
+	mi := &file_actors_wire_engine_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3505,7 +3591,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{40}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Records) GetRecords() []*Record {
@@ -3541,7 +3627,7 @@ type Follow struct {
 
 func (x *Follow) Reset() {
 	*x = Follow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[41]
+	mi := &file_actors_wire_engine_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3553,7 +3639,7 @@ func (x *Follow) String() string {
 func (*Follow) ProtoMessage() {}
 
 func (x *Follow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[41]
+	mi := &file_actors_wire_engine_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3566,7 +3652,7 @@ func (x *Follow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Follow.ProtoReflect.Descriptor instead.
 func (*Follow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{41}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Follow) GetQuery() *QueryJournal {
@@ -3592,7 +3678,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_actors_wire_engine_proto_msgTypes[42]
+	mi := &file_actors_wire_engine_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3604,7 +3690,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[42]
+	mi := &file_actors_wire_engine_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3617,7 +3703,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{42}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Grant) GetCredit() uint64 {
@@ -3635,7 +3721,7 @@ type Unfollow struct {
 
 func (x *Unfollow) Reset() {
 	*x = Unfollow{}
-	mi := &file_actors_wire_engine_proto_msgTypes[43]
+	mi := &file_actors_wire_engine_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3647,7 +3733,7 @@ func (x *Unfollow) String() string {
 func (*Unfollow) ProtoMessage() {}
 
 func (x *Unfollow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[43]
+	mi := &file_actors_wire_engine_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3660,7 +3746,7 @@ func (x *Unfollow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unfollow.ProtoReflect.Descriptor instead.
 func (*Unfollow) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{43}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{44}
 }
 
 type Followed struct {
@@ -3673,7 +3759,7 @@ type Followed struct {
 
 func (x *Followed) Reset() {
 	*x = Followed{}
-	mi := &file_actors_wire_engine_proto_msgTypes[44]
+	mi := &file_actors_wire_engine_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3685,7 +3771,7 @@ func (x *Followed) String() string {
 func (*Followed) ProtoMessage() {}
 
 func (x *Followed) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[44]
+	mi := &file_actors_wire_engine_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3698,7 +3784,7 @@ func (x *Followed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Followed.ProtoReflect.Descriptor instead.
 func (*Followed) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{44}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Followed) GetRecords() []*Record {
@@ -3724,7 +3810,7 @@ type WhyMachine struct {
 
 func (x *WhyMachine) Reset() {
 	*x = WhyMachine{}
-	mi := &file_actors_wire_engine_proto_msgTypes[45]
+	mi := &file_actors_wire_engine_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3736,7 +3822,7 @@ func (x *WhyMachine) String() string {
 func (*WhyMachine) ProtoMessage() {}
 
 func (x *WhyMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[45]
+	mi := &file_actors_wire_engine_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3749,7 +3835,7 @@ func (x *WhyMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhyMachine.ProtoReflect.Descriptor instead.
 func (*WhyMachine) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{45}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *WhyMachine) GetName() string {
@@ -3772,7 +3858,7 @@ type Why struct {
 
 func (x *Why) Reset() {
 	*x = Why{}
-	mi := &file_actors_wire_engine_proto_msgTypes[46]
+	mi := &file_actors_wire_engine_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3784,7 +3870,7 @@ func (x *Why) String() string {
 func (*Why) ProtoMessage() {}
 
 func (x *Why) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[46]
+	mi := &file_actors_wire_engine_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3797,7 +3883,7 @@ func (x *Why) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Why.ProtoReflect.Descriptor instead.
 func (*Why) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{46}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Why) GetMachine() *Machine {
@@ -3846,7 +3932,7 @@ type Advice struct {
 
 func (x *Advice) Reset() {
 	*x = Advice{}
-	mi := &file_actors_wire_engine_proto_msgTypes[47]
+	mi := &file_actors_wire_engine_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3858,7 +3944,7 @@ func (x *Advice) String() string {
 func (*Advice) ProtoMessage() {}
 
 func (x *Advice) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[47]
+	mi := &file_actors_wire_engine_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3871,7 +3957,7 @@ func (x *Advice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Advice.ProtoReflect.Descriptor instead.
 func (*Advice) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{47}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Advice) GetCommand() string {
@@ -3904,7 +3990,7 @@ type MachinesAt struct {
 
 func (x *MachinesAt) Reset() {
 	*x = MachinesAt{}
-	mi := &file_actors_wire_engine_proto_msgTypes[48]
+	mi := &file_actors_wire_engine_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3916,7 +4002,7 @@ func (x *MachinesAt) String() string {
 func (*MachinesAt) ProtoMessage() {}
 
 func (x *MachinesAt) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[48]
+	mi := &file_actors_wire_engine_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3929,7 +4015,7 @@ func (x *MachinesAt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MachinesAt.ProtoReflect.Descriptor instead.
 func (*MachinesAt) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{48}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *MachinesAt) GetUnixNanos() int64 {
@@ -3972,7 +4058,7 @@ type PastMachines struct {
 
 func (x *PastMachines) Reset() {
 	*x = PastMachines{}
-	mi := &file_actors_wire_engine_proto_msgTypes[49]
+	mi := &file_actors_wire_engine_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3984,7 +4070,7 @@ func (x *PastMachines) String() string {
 func (*PastMachines) ProtoMessage() {}
 
 func (x *PastMachines) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[49]
+	mi := &file_actors_wire_engine_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3997,7 +4083,7 @@ func (x *PastMachines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PastMachines.ProtoReflect.Descriptor instead.
 func (*PastMachines) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{49}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *PastMachines) GetSeq() uint64 {
@@ -4040,7 +4126,7 @@ type DrawTimeline struct {
 
 func (x *DrawTimeline) Reset() {
 	*x = DrawTimeline{}
-	mi := &file_actors_wire_engine_proto_msgTypes[50]
+	mi := &file_actors_wire_engine_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4052,7 +4138,7 @@ func (x *DrawTimeline) String() string {
 func (*DrawTimeline) ProtoMessage() {}
 
 func (x *DrawTimeline) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[50]
+	mi := &file_actors_wire_engine_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4065,7 +4151,7 @@ func (x *DrawTimeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrawTimeline.ProtoReflect.Descriptor instead.
 func (*DrawTimeline) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{50}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *DrawTimeline) GetNames() []string {
@@ -4101,7 +4187,7 @@ type Timeline struct {
 
 func (x *Timeline) Reset() {
 	*x = Timeline{}
-	mi := &file_actors_wire_engine_proto_msgTypes[51]
+	mi := &file_actors_wire_engine_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4113,7 +4199,7 @@ func (x *Timeline) String() string {
 func (*Timeline) ProtoMessage() {}
 
 func (x *Timeline) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[51]
+	mi := &file_actors_wire_engine_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4126,7 +4212,7 @@ func (x *Timeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeline.ProtoReflect.Descriptor instead.
 func (*Timeline) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{51}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Timeline) GetSinceUnixNanos() int64 {
@@ -4169,7 +4255,7 @@ type Life struct {
 
 func (x *Life) Reset() {
 	*x = Life{}
-	mi := &file_actors_wire_engine_proto_msgTypes[52]
+	mi := &file_actors_wire_engine_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4181,7 +4267,7 @@ func (x *Life) String() string {
 func (*Life) ProtoMessage() {}
 
 func (x *Life) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[52]
+	mi := &file_actors_wire_engine_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4194,7 +4280,7 @@ func (x *Life) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Life.ProtoReflect.Descriptor instead.
 func (*Life) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{52}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Life) GetMachine() string {
@@ -4238,7 +4324,7 @@ type Span struct {
 
 func (x *Span) Reset() {
 	*x = Span{}
-	mi := &file_actors_wire_engine_proto_msgTypes[53]
+	mi := &file_actors_wire_engine_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4250,7 +4336,7 @@ func (x *Span) String() string {
 func (*Span) ProtoMessage() {}
 
 func (x *Span) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[53]
+	mi := &file_actors_wire_engine_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4263,7 +4349,7 @@ func (x *Span) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Span.ProtoReflect.Descriptor instead.
 func (*Span) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{53}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Span) GetState() string {
@@ -4311,7 +4397,7 @@ type CountJournal struct {
 
 func (x *CountJournal) Reset() {
 	*x = CountJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[54]
+	mi := &file_actors_wire_engine_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4323,7 +4409,7 @@ func (x *CountJournal) String() string {
 func (*CountJournal) ProtoMessage() {}
 
 func (x *CountJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[54]
+	mi := &file_actors_wire_engine_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4336,7 +4422,7 @@ func (x *CountJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountJournal.ProtoReflect.Descriptor instead.
 func (*CountJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{54}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CountJournal) GetSinceUnixNanos() int64 {
@@ -4371,7 +4457,7 @@ type JournalStats struct {
 
 func (x *JournalStats) Reset() {
 	*x = JournalStats{}
-	mi := &file_actors_wire_engine_proto_msgTypes[55]
+	mi := &file_actors_wire_engine_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4383,7 +4469,7 @@ func (x *JournalStats) String() string {
 func (*JournalStats) ProtoMessage() {}
 
 func (x *JournalStats) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[55]
+	mi := &file_actors_wire_engine_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4396,7 +4482,7 @@ func (x *JournalStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalStats.ProtoReflect.Descriptor instead.
 func (*JournalStats) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{55}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *JournalStats) GetRecords() uint64 {
@@ -4533,7 +4619,7 @@ type Tally struct {
 
 func (x *Tally) Reset() {
 	*x = Tally{}
-	mi := &file_actors_wire_engine_proto_msgTypes[56]
+	mi := &file_actors_wire_engine_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4545,7 +4631,7 @@ func (x *Tally) String() string {
 func (*Tally) ProtoMessage() {}
 
 func (x *Tally) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[56]
+	mi := &file_actors_wire_engine_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4558,7 +4644,7 @@ func (x *Tally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tally.ProtoReflect.Descriptor instead.
 func (*Tally) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{56}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Tally) GetMachine() string {
@@ -4621,7 +4707,7 @@ type BackupJournal struct {
 
 func (x *BackupJournal) Reset() {
 	*x = BackupJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[57]
+	mi := &file_actors_wire_engine_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4633,7 +4719,7 @@ func (x *BackupJournal) String() string {
 func (*BackupJournal) ProtoMessage() {}
 
 func (x *BackupJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[57]
+	mi := &file_actors_wire_engine_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4646,7 +4732,7 @@ func (x *BackupJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupJournal.ProtoReflect.Descriptor instead.
 func (*BackupJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{57}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *BackupJournal) GetDir() string {
@@ -4668,7 +4754,7 @@ type BackedUp struct {
 
 func (x *BackedUp) Reset() {
 	*x = BackedUp{}
-	mi := &file_actors_wire_engine_proto_msgTypes[58]
+	mi := &file_actors_wire_engine_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4680,7 +4766,7 @@ func (x *BackedUp) String() string {
 func (*BackedUp) ProtoMessage() {}
 
 func (x *BackedUp) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[58]
+	mi := &file_actors_wire_engine_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4693,7 +4779,7 @@ func (x *BackedUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackedUp.ProtoReflect.Descriptor instead.
 func (*BackedUp) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{58}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *BackedUp) GetDir() string {
@@ -4732,7 +4818,7 @@ type VerifyJournal struct {
 
 func (x *VerifyJournal) Reset() {
 	*x = VerifyJournal{}
-	mi := &file_actors_wire_engine_proto_msgTypes[59]
+	mi := &file_actors_wire_engine_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4744,7 +4830,7 @@ func (x *VerifyJournal) String() string {
 func (*VerifyJournal) ProtoMessage() {}
 
 func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[59]
+	mi := &file_actors_wire_engine_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4757,7 +4843,7 @@ func (x *VerifyJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyJournal.ProtoReflect.Descriptor instead.
 func (*VerifyJournal) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{59}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{60}
 }
 
 type Verified struct {
@@ -4773,7 +4859,7 @@ type Verified struct {
 
 func (x *Verified) Reset() {
 	*x = Verified{}
-	mi := &file_actors_wire_engine_proto_msgTypes[60]
+	mi := &file_actors_wire_engine_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4785,7 +4871,7 @@ func (x *Verified) String() string {
 func (*Verified) ProtoMessage() {}
 
 func (x *Verified) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[60]
+	mi := &file_actors_wire_engine_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4798,7 +4884,7 @@ func (x *Verified) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verified.ProtoReflect.Descriptor instead.
 func (*Verified) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{60}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Verified) GetOk() bool {
@@ -4847,7 +4933,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_actors_wire_engine_proto_msgTypes[61]
+	mi := &file_actors_wire_engine_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4859,7 +4945,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[61]
+	mi := &file_actors_wire_engine_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4872,7 +4958,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{61}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Fault) GetSeq() uint64 {
@@ -4911,7 +4997,7 @@ type InviteClient struct {
 
 func (x *InviteClient) Reset() {
 	*x = InviteClient{}
-	mi := &file_actors_wire_engine_proto_msgTypes[62]
+	mi := &file_actors_wire_engine_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4923,7 +5009,7 @@ func (x *InviteClient) String() string {
 func (*InviteClient) ProtoMessage() {}
 
 func (x *InviteClient) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[62]
+	mi := &file_actors_wire_engine_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4936,7 +5022,7 @@ func (x *InviteClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteClient.ProtoReflect.Descriptor instead.
 func (*InviteClient) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{62}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *InviteClient) GetRequest() *Request {
@@ -4984,7 +5070,7 @@ type Invited struct {
 
 func (x *Invited) Reset() {
 	*x = Invited{}
-	mi := &file_actors_wire_engine_proto_msgTypes[63]
+	mi := &file_actors_wire_engine_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4996,7 +5082,7 @@ func (x *Invited) String() string {
 func (*Invited) ProtoMessage() {}
 
 func (x *Invited) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[63]
+	mi := &file_actors_wire_engine_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5009,7 +5095,7 @@ func (x *Invited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invited.ProtoReflect.Descriptor instead.
 func (*Invited) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{63}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Invited) GetToken() string {
@@ -5035,7 +5121,7 @@ type ListClients struct {
 
 func (x *ListClients) Reset() {
 	*x = ListClients{}
-	mi := &file_actors_wire_engine_proto_msgTypes[64]
+	mi := &file_actors_wire_engine_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5047,7 +5133,7 @@ func (x *ListClients) String() string {
 func (*ListClients) ProtoMessage() {}
 
 func (x *ListClients) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[64]
+	mi := &file_actors_wire_engine_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5060,7 +5146,7 @@ func (x *ListClients) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClients.ProtoReflect.Descriptor instead.
 func (*ListClients) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{64}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{65}
 }
 
 type RemoteClients struct {
@@ -5073,7 +5159,7 @@ type RemoteClients struct {
 
 func (x *RemoteClients) Reset() {
 	*x = RemoteClients{}
-	mi := &file_actors_wire_engine_proto_msgTypes[65]
+	mi := &file_actors_wire_engine_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5085,7 +5171,7 @@ func (x *RemoteClients) String() string {
 func (*RemoteClients) ProtoMessage() {}
 
 func (x *RemoteClients) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[65]
+	mi := &file_actors_wire_engine_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5098,7 +5184,7 @@ func (x *RemoteClients) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteClients.ProtoReflect.Descriptor instead.
 func (*RemoteClients) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{65}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *RemoteClients) GetClients() []*RemoteClient {
@@ -5129,7 +5215,7 @@ type RemoteClient struct {
 
 func (x *RemoteClient) Reset() {
 	*x = RemoteClient{}
-	mi := &file_actors_wire_engine_proto_msgTypes[66]
+	mi := &file_actors_wire_engine_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5141,7 +5227,7 @@ func (x *RemoteClient) String() string {
 func (*RemoteClient) ProtoMessage() {}
 
 func (x *RemoteClient) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[66]
+	mi := &file_actors_wire_engine_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5154,7 +5240,7 @@ func (x *RemoteClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteClient.ProtoReflect.Descriptor instead.
 func (*RemoteClient) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{66}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *RemoteClient) GetName() string {
@@ -5211,7 +5297,7 @@ type RevokeClient struct {
 
 func (x *RevokeClient) Reset() {
 	*x = RevokeClient{}
-	mi := &file_actors_wire_engine_proto_msgTypes[67]
+	mi := &file_actors_wire_engine_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5223,7 +5309,7 @@ func (x *RevokeClient) String() string {
 func (*RevokeClient) ProtoMessage() {}
 
 func (x *RevokeClient) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[67]
+	mi := &file_actors_wire_engine_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5236,7 +5322,7 @@ func (x *RevokeClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeClient.ProtoReflect.Descriptor instead.
 func (*RevokeClient) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{67}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *RevokeClient) GetRequest() *Request {
@@ -5262,7 +5348,7 @@ type Revoked struct {
 
 func (x *Revoked) Reset() {
 	*x = Revoked{}
-	mi := &file_actors_wire_engine_proto_msgTypes[68]
+	mi := &file_actors_wire_engine_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5274,7 +5360,7 @@ func (x *Revoked) String() string {
 func (*Revoked) ProtoMessage() {}
 
 func (x *Revoked) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[68]
+	mi := &file_actors_wire_engine_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5287,7 +5373,7 @@ func (x *Revoked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoked.ProtoReflect.Descriptor instead.
 func (*Revoked) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{68}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Revoked) GetCut() uint32 {
@@ -5309,7 +5395,7 @@ type LendKeys struct {
 
 func (x *LendKeys) Reset() {
 	*x = LendKeys{}
-	mi := &file_actors_wire_engine_proto_msgTypes[69]
+	mi := &file_actors_wire_engine_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5321,7 +5407,7 @@ func (x *LendKeys) String() string {
 func (*LendKeys) ProtoMessage() {}
 
 func (x *LendKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[69]
+	mi := &file_actors_wire_engine_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5334,7 +5420,7 @@ func (x *LendKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LendKeys.ProtoReflect.Descriptor instead.
 func (*LendKeys) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{69}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *LendKeys) GetRequest() *Request {
@@ -5361,7 +5447,7 @@ type LoginKeys struct {
 
 func (x *LoginKeys) Reset() {
 	*x = LoginKeys{}
-	mi := &file_actors_wire_engine_proto_msgTypes[70]
+	mi := &file_actors_wire_engine_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5373,7 +5459,7 @@ func (x *LoginKeys) String() string {
 func (*LoginKeys) ProtoMessage() {}
 
 func (x *LoginKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_wire_engine_proto_msgTypes[70]
+	mi := &file_actors_wire_engine_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5386,7 +5472,7 @@ func (x *LoginKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginKeys.ProtoReflect.Descriptor instead.
 func (*LoginKeys) Descriptor() ([]byte, []int) {
-	return file_actors_wire_engine_proto_rawDescGZIP(), []int{70}
+	return file_actors_wire_engine_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *LoginKeys) GetLogin() []byte {
@@ -5512,16 +5598,21 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"X\n" +
 	"\rResumeMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"\x9a\x01\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"~\n" +
+	"\x0eSuspendMachine\x123\n" +
+	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
+	"\rtimeout_nanos\x18\x03 \x01(\x03R\ftimeoutNanos\"\x9a\x01\n" +
 	"\rCreateMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12*\n" +
 	"\x04spec\x18\x03 \x01(\v2\x16.arcbox.engine.v1.SpecR\x04spec\x12\x14\n" +
-	"\x05stage\x18\x04 \x01(\tR\x05stage\"|\n" +
+	"\x05stage\x18\x04 \x01(\tR\x05stage\"\x92\x01\n" +
 	"\fStartMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
-	"\rtimeout_nanos\x18\x03 \x01(\x03R\ftimeoutNanos\"\xc0\x01\n" +
+	"\rtimeout_nanos\x18\x03 \x01(\x03R\ftimeoutNanos\x12\x14\n" +
+	"\x05fresh\x18\x04 \x01(\bR\x05fresh\"\xc0\x01\n" +
 	"\vStopMachine\x123\n" +
 	"\arequest\x18\x01 \x01(\v2\x19.arcbox.engine.v1.RequestR\arequest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
@@ -5613,7 +5704,7 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"\n" +
 	"unrepaired\x18\f \x01(\rR\n" +
 	"unrepaired\x12\x18\n" +
-	"\adamaged\x18\r \x01(\rR\adamaged\"\x84\x0e\n" +
+	"\adamaged\x18\r \x01(\rR\adamaged\"\xdb\x0e\n" +
 	"\aMachine\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -5669,7 +5760,9 @@ const file_actors_wire_engine_proto_rawDesc = "" +
 	"outdatedBy\x12*\n" +
 	"\x11agent_outdated_by\x18[ \x01(\tR\x0fagentOutdatedBy\x12\x19\n" +
 	"\bclone_of\x18Q \x01(\tR\acloneOf\x12\x1e\n" +
-	"\vclone_of_id\x18R \x01(\tR\tcloneOfId\x12\x12\n" +
+	"\vclone_of_id\x18R \x01(\tR\tcloneOfId\x12(\n" +
+	"\x10saved_unix_nanos\x18\\ \x01(\x03R\x0esavedUnixNanos\x12+\n" +
+	"\x12goes_on_unix_nanos\x18] \x01(\x03R\x0fgoesOnUnixNanos\x12\x12\n" +
 	"\x04busy\x18S \x01(\tR\x04busy\x1a9\n" +
 	"\vPhasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -5900,7 +5993,7 @@ func file_actors_wire_engine_proto_rawDescGZIP() []byte {
 }
 
 var file_actors_wire_engine_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 77)
+var file_actors_wire_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 78)
 var file_actors_wire_engine_proto_goTypes = []any{
 	(Code)(0),                // 0: arcbox.engine.v1.Code
 	(*Refused)(nil),          // 1: arcbox.engine.v1.Refused
@@ -5917,69 +6010,70 @@ var file_actors_wire_engine_proto_goTypes = []any{
 	(*ProvisionMachine)(nil), // 12: arcbox.engine.v1.ProvisionMachine
 	(*PauseMachine)(nil),     // 13: arcbox.engine.v1.PauseMachine
 	(*ResumeMachine)(nil),    // 14: arcbox.engine.v1.ResumeMachine
-	(*CreateMachine)(nil),    // 15: arcbox.engine.v1.CreateMachine
-	(*StartMachine)(nil),     // 16: arcbox.engine.v1.StartMachine
-	(*StopMachine)(nil),      // 17: arcbox.engine.v1.StopMachine
-	(*RestartMachine)(nil),   // 18: arcbox.engine.v1.RestartMachine
-	(*RemoveMachine)(nil),    // 19: arcbox.engine.v1.RemoveMachine
-	(*SetMachine)(nil),       // 20: arcbox.engine.v1.SetMachine
-	(*RenameMachine)(nil),    // 21: arcbox.engine.v1.RenameMachine
-	(*CloneMachine)(nil),     // 22: arcbox.engine.v1.CloneMachine
-	(*StopEngine)(nil),       // 23: arcbox.engine.v1.StopEngine
-	(*Done)(nil),             // 24: arcbox.engine.v1.Done
-	(*ListMachines)(nil),     // 25: arcbox.engine.v1.ListMachines
-	(*Machines)(nil),         // 26: arcbox.engine.v1.Machines
-	(*InspectMachine)(nil),   // 27: arcbox.engine.v1.InspectMachine
-	(*AwaitMachine)(nil),     // 28: arcbox.engine.v1.AwaitMachine
-	(*EngineStatus)(nil),     // 29: arcbox.engine.v1.EngineStatus
-	(*EngineInfo)(nil),       // 30: arcbox.engine.v1.EngineInfo
-	(*Machine)(nil),          // 31: arcbox.engine.v1.Machine
-	(*Owed)(nil),             // 32: arcbox.engine.v1.Owed
-	(*OpenGuest)(nil),        // 33: arcbox.engine.v1.OpenGuest
-	(*OpenLog)(nil),          // 34: arcbox.engine.v1.OpenLog
-	(*ExportMachine)(nil),    // 35: arcbox.engine.v1.ExportMachine
-	(*Exporting)(nil),        // 36: arcbox.engine.v1.Exporting
-	(*StageDisk)(nil),        // 37: arcbox.engine.v1.StageDisk
-	(*Ticket)(nil),           // 38: arcbox.engine.v1.Ticket
-	(*Record)(nil),           // 39: arcbox.engine.v1.Record
-	(*QueryJournal)(nil),     // 40: arcbox.engine.v1.QueryJournal
-	(*Records)(nil),          // 41: arcbox.engine.v1.Records
-	(*Follow)(nil),           // 42: arcbox.engine.v1.Follow
-	(*Grant)(nil),            // 43: arcbox.engine.v1.Grant
-	(*Unfollow)(nil),         // 44: arcbox.engine.v1.Unfollow
-	(*Followed)(nil),         // 45: arcbox.engine.v1.Followed
-	(*WhyMachine)(nil),       // 46: arcbox.engine.v1.WhyMachine
-	(*Why)(nil),              // 47: arcbox.engine.v1.Why
-	(*Advice)(nil),           // 48: arcbox.engine.v1.Advice
-	(*MachinesAt)(nil),       // 49: arcbox.engine.v1.MachinesAt
-	(*PastMachines)(nil),     // 50: arcbox.engine.v1.PastMachines
-	(*DrawTimeline)(nil),     // 51: arcbox.engine.v1.DrawTimeline
-	(*Timeline)(nil),         // 52: arcbox.engine.v1.Timeline
-	(*Life)(nil),             // 53: arcbox.engine.v1.Life
-	(*Span)(nil),             // 54: arcbox.engine.v1.Span
-	(*CountJournal)(nil),     // 55: arcbox.engine.v1.CountJournal
-	(*JournalStats)(nil),     // 56: arcbox.engine.v1.JournalStats
-	(*Tally)(nil),            // 57: arcbox.engine.v1.Tally
-	(*BackupJournal)(nil),    // 58: arcbox.engine.v1.BackupJournal
-	(*BackedUp)(nil),         // 59: arcbox.engine.v1.BackedUp
-	(*VerifyJournal)(nil),    // 60: arcbox.engine.v1.VerifyJournal
-	(*Verified)(nil),         // 61: arcbox.engine.v1.Verified
-	(*Fault)(nil),            // 62: arcbox.engine.v1.Fault
-	(*InviteClient)(nil),     // 63: arcbox.engine.v1.InviteClient
-	(*Invited)(nil),          // 64: arcbox.engine.v1.Invited
-	(*ListClients)(nil),      // 65: arcbox.engine.v1.ListClients
-	(*RemoteClients)(nil),    // 66: arcbox.engine.v1.RemoteClients
-	(*RemoteClient)(nil),     // 67: arcbox.engine.v1.RemoteClient
-	(*RevokeClient)(nil),     // 68: arcbox.engine.v1.RevokeClient
-	(*Revoked)(nil),          // 69: arcbox.engine.v1.Revoked
-	(*LendKeys)(nil),         // 70: arcbox.engine.v1.LendKeys
-	(*LoginKeys)(nil),        // 71: arcbox.engine.v1.LoginKeys
-	nil,                      // 72: arcbox.engine.v1.Spec.LabelsEntry
-	nil,                      // 73: arcbox.engine.v1.SetMachine.LabelsEntry
-	nil,                      // 74: arcbox.engine.v1.Machine.PhasesEntry
-	nil,                      // 75: arcbox.engine.v1.Machine.BootPhasesEntry
-	nil,                      // 76: arcbox.engine.v1.JournalStats.KindsEntry
-	nil,                      // 77: arcbox.engine.v1.Tally.NanosEntry
+	(*SuspendMachine)(nil),   // 15: arcbox.engine.v1.SuspendMachine
+	(*CreateMachine)(nil),    // 16: arcbox.engine.v1.CreateMachine
+	(*StartMachine)(nil),     // 17: arcbox.engine.v1.StartMachine
+	(*StopMachine)(nil),      // 18: arcbox.engine.v1.StopMachine
+	(*RestartMachine)(nil),   // 19: arcbox.engine.v1.RestartMachine
+	(*RemoveMachine)(nil),    // 20: arcbox.engine.v1.RemoveMachine
+	(*SetMachine)(nil),       // 21: arcbox.engine.v1.SetMachine
+	(*RenameMachine)(nil),    // 22: arcbox.engine.v1.RenameMachine
+	(*CloneMachine)(nil),     // 23: arcbox.engine.v1.CloneMachine
+	(*StopEngine)(nil),       // 24: arcbox.engine.v1.StopEngine
+	(*Done)(nil),             // 25: arcbox.engine.v1.Done
+	(*ListMachines)(nil),     // 26: arcbox.engine.v1.ListMachines
+	(*Machines)(nil),         // 27: arcbox.engine.v1.Machines
+	(*InspectMachine)(nil),   // 28: arcbox.engine.v1.InspectMachine
+	(*AwaitMachine)(nil),     // 29: arcbox.engine.v1.AwaitMachine
+	(*EngineStatus)(nil),     // 30: arcbox.engine.v1.EngineStatus
+	(*EngineInfo)(nil),       // 31: arcbox.engine.v1.EngineInfo
+	(*Machine)(nil),          // 32: arcbox.engine.v1.Machine
+	(*Owed)(nil),             // 33: arcbox.engine.v1.Owed
+	(*OpenGuest)(nil),        // 34: arcbox.engine.v1.OpenGuest
+	(*OpenLog)(nil),          // 35: arcbox.engine.v1.OpenLog
+	(*ExportMachine)(nil),    // 36: arcbox.engine.v1.ExportMachine
+	(*Exporting)(nil),        // 37: arcbox.engine.v1.Exporting
+	(*StageDisk)(nil),        // 38: arcbox.engine.v1.StageDisk
+	(*Ticket)(nil),           // 39: arcbox.engine.v1.Ticket
+	(*Record)(nil),           // 40: arcbox.engine.v1.Record
+	(*QueryJournal)(nil),     // 41: arcbox.engine.v1.QueryJournal
+	(*Records)(nil),          // 42: arcbox.engine.v1.Records
+	(*Follow)(nil),           // 43: arcbox.engine.v1.Follow
+	(*Grant)(nil),            // 44: arcbox.engine.v1.Grant
+	(*Unfollow)(nil),         // 45: arcbox.engine.v1.Unfollow
+	(*Followed)(nil),         // 46: arcbox.engine.v1.Followed
+	(*WhyMachine)(nil),       // 47: arcbox.engine.v1.WhyMachine
+	(*Why)(nil),              // 48: arcbox.engine.v1.Why
+	(*Advice)(nil),           // 49: arcbox.engine.v1.Advice
+	(*MachinesAt)(nil),       // 50: arcbox.engine.v1.MachinesAt
+	(*PastMachines)(nil),     // 51: arcbox.engine.v1.PastMachines
+	(*DrawTimeline)(nil),     // 52: arcbox.engine.v1.DrawTimeline
+	(*Timeline)(nil),         // 53: arcbox.engine.v1.Timeline
+	(*Life)(nil),             // 54: arcbox.engine.v1.Life
+	(*Span)(nil),             // 55: arcbox.engine.v1.Span
+	(*CountJournal)(nil),     // 56: arcbox.engine.v1.CountJournal
+	(*JournalStats)(nil),     // 57: arcbox.engine.v1.JournalStats
+	(*Tally)(nil),            // 58: arcbox.engine.v1.Tally
+	(*BackupJournal)(nil),    // 59: arcbox.engine.v1.BackupJournal
+	(*BackedUp)(nil),         // 60: arcbox.engine.v1.BackedUp
+	(*VerifyJournal)(nil),    // 61: arcbox.engine.v1.VerifyJournal
+	(*Verified)(nil),         // 62: arcbox.engine.v1.Verified
+	(*Fault)(nil),            // 63: arcbox.engine.v1.Fault
+	(*InviteClient)(nil),     // 64: arcbox.engine.v1.InviteClient
+	(*Invited)(nil),          // 65: arcbox.engine.v1.Invited
+	(*ListClients)(nil),      // 66: arcbox.engine.v1.ListClients
+	(*RemoteClients)(nil),    // 67: arcbox.engine.v1.RemoteClients
+	(*RemoteClient)(nil),     // 68: arcbox.engine.v1.RemoteClient
+	(*RevokeClient)(nil),     // 69: arcbox.engine.v1.RevokeClient
+	(*Revoked)(nil),          // 70: arcbox.engine.v1.Revoked
+	(*LendKeys)(nil),         // 71: arcbox.engine.v1.LendKeys
+	(*LoginKeys)(nil),        // 72: arcbox.engine.v1.LoginKeys
+	nil,                      // 73: arcbox.engine.v1.Spec.LabelsEntry
+	nil,                      // 74: arcbox.engine.v1.SetMachine.LabelsEntry
+	nil,                      // 75: arcbox.engine.v1.Machine.PhasesEntry
+	nil,                      // 76: arcbox.engine.v1.Machine.BootPhasesEntry
+	nil,                      // 77: arcbox.engine.v1.JournalStats.KindsEntry
+	nil,                      // 78: arcbox.engine.v1.Tally.NanosEntry
 }
 var file_actors_wire_engine_proto_depIdxs = []int32{
 	0,  // 0: arcbox.engine.v1.Refused.code:type_name -> arcbox.engine.v1.Code
@@ -5987,63 +6081,64 @@ var file_actors_wire_engine_proto_depIdxs = []int32{
 	4,  // 2: arcbox.engine.v1.Spec.ports:type_name -> arcbox.engine.v1.Port
 	8,  // 3: arcbox.engine.v1.Spec.shares:type_name -> arcbox.engine.v1.Share
 	10, // 4: arcbox.engine.v1.Spec.provision:type_name -> arcbox.engine.v1.Provision
-	72, // 5: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
+	73, // 5: arcbox.engine.v1.Spec.labels:type_name -> arcbox.engine.v1.Spec.LabelsEntry
 	6,  // 6: arcbox.engine.v1.Network.ports:type_name -> arcbox.engine.v1.PortState
 	4,  // 7: arcbox.engine.v1.PortState.port:type_name -> arcbox.engine.v1.Port
 	8,  // 8: arcbox.engine.v1.ShareState.share:type_name -> arcbox.engine.v1.Share
 	2,  // 9: arcbox.engine.v1.ProvisionMachine.request:type_name -> arcbox.engine.v1.Request
 	2,  // 10: arcbox.engine.v1.PauseMachine.request:type_name -> arcbox.engine.v1.Request
 	2,  // 11: arcbox.engine.v1.ResumeMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 12: arcbox.engine.v1.CreateMachine.request:type_name -> arcbox.engine.v1.Request
-	3,  // 13: arcbox.engine.v1.CreateMachine.spec:type_name -> arcbox.engine.v1.Spec
-	2,  // 14: arcbox.engine.v1.StartMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 15: arcbox.engine.v1.StopMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 16: arcbox.engine.v1.RestartMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 17: arcbox.engine.v1.RemoveMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 18: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
-	4,  // 19: arcbox.engine.v1.SetMachine.add_ports:type_name -> arcbox.engine.v1.Port
-	4,  // 20: arcbox.engine.v1.SetMachine.remove_ports:type_name -> arcbox.engine.v1.Port
-	73, // 21: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
-	2,  // 22: arcbox.engine.v1.RenameMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 23: arcbox.engine.v1.CloneMachine.request:type_name -> arcbox.engine.v1.Request
-	2,  // 24: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
-	31, // 25: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
-	31, // 26: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
-	30, // 27: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
-	3,  // 28: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
-	74, // 29: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
-	32, // 30: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
-	75, // 31: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
-	3,  // 32: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
-	5,  // 33: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
-	9,  // 34: arcbox.engine.v1.Machine.shares:type_name -> arcbox.engine.v1.ShareState
-	11, // 35: arcbox.engine.v1.Machine.provisioned:type_name -> arcbox.engine.v1.Provisioned
-	2,  // 36: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
-	2,  // 37: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
-	31, // 38: arcbox.engine.v1.Exporting.machine:type_name -> arcbox.engine.v1.Machine
-	38, // 39: arcbox.engine.v1.Exporting.ticket:type_name -> arcbox.engine.v1.Ticket
-	39, // 40: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
-	40, // 41: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
-	39, // 42: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
-	31, // 43: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
-	39, // 44: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
-	48, // 45: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
-	31, // 46: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
-	53, // 47: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
-	54, // 48: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
-	76, // 49: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
-	57, // 50: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
-	77, // 51: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
-	62, // 52: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
-	2,  // 53: arcbox.engine.v1.InviteClient.request:type_name -> arcbox.engine.v1.Request
-	67, // 54: arcbox.engine.v1.RemoteClients.clients:type_name -> arcbox.engine.v1.RemoteClient
-	2,  // 55: arcbox.engine.v1.RevokeClient.request:type_name -> arcbox.engine.v1.Request
-	2,  // 56: arcbox.engine.v1.LendKeys.request:type_name -> arcbox.engine.v1.Request
-	57, // [57:57] is the sub-list for method output_type
-	57, // [57:57] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	2,  // 12: arcbox.engine.v1.SuspendMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 13: arcbox.engine.v1.CreateMachine.request:type_name -> arcbox.engine.v1.Request
+	3,  // 14: arcbox.engine.v1.CreateMachine.spec:type_name -> arcbox.engine.v1.Spec
+	2,  // 15: arcbox.engine.v1.StartMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 16: arcbox.engine.v1.StopMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 17: arcbox.engine.v1.RestartMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 18: arcbox.engine.v1.RemoveMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 19: arcbox.engine.v1.SetMachine.request:type_name -> arcbox.engine.v1.Request
+	4,  // 20: arcbox.engine.v1.SetMachine.add_ports:type_name -> arcbox.engine.v1.Port
+	4,  // 21: arcbox.engine.v1.SetMachine.remove_ports:type_name -> arcbox.engine.v1.Port
+	74, // 22: arcbox.engine.v1.SetMachine.labels:type_name -> arcbox.engine.v1.SetMachine.LabelsEntry
+	2,  // 23: arcbox.engine.v1.RenameMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 24: arcbox.engine.v1.CloneMachine.request:type_name -> arcbox.engine.v1.Request
+	2,  // 25: arcbox.engine.v1.StopEngine.request:type_name -> arcbox.engine.v1.Request
+	32, // 26: arcbox.engine.v1.Done.machine:type_name -> arcbox.engine.v1.Machine
+	32, // 27: arcbox.engine.v1.Machines.machines:type_name -> arcbox.engine.v1.Machine
+	31, // 28: arcbox.engine.v1.Machines.engine:type_name -> arcbox.engine.v1.EngineInfo
+	3,  // 29: arcbox.engine.v1.Machine.spec:type_name -> arcbox.engine.v1.Spec
+	75, // 30: arcbox.engine.v1.Machine.phases:type_name -> arcbox.engine.v1.Machine.PhasesEntry
+	33, // 31: arcbox.engine.v1.Machine.owed:type_name -> arcbox.engine.v1.Owed
+	76, // 32: arcbox.engine.v1.Machine.boot_phases:type_name -> arcbox.engine.v1.Machine.BootPhasesEntry
+	3,  // 33: arcbox.engine.v1.Machine.launched_with:type_name -> arcbox.engine.v1.Spec
+	5,  // 34: arcbox.engine.v1.Machine.network:type_name -> arcbox.engine.v1.Network
+	9,  // 35: arcbox.engine.v1.Machine.shares:type_name -> arcbox.engine.v1.ShareState
+	11, // 36: arcbox.engine.v1.Machine.provisioned:type_name -> arcbox.engine.v1.Provisioned
+	2,  // 37: arcbox.engine.v1.OpenGuest.request:type_name -> arcbox.engine.v1.Request
+	2,  // 38: arcbox.engine.v1.OpenLog.request:type_name -> arcbox.engine.v1.Request
+	32, // 39: arcbox.engine.v1.Exporting.machine:type_name -> arcbox.engine.v1.Machine
+	39, // 40: arcbox.engine.v1.Exporting.ticket:type_name -> arcbox.engine.v1.Ticket
+	40, // 41: arcbox.engine.v1.Records.records:type_name -> arcbox.engine.v1.Record
+	41, // 42: arcbox.engine.v1.Follow.query:type_name -> arcbox.engine.v1.QueryJournal
+	40, // 43: arcbox.engine.v1.Followed.records:type_name -> arcbox.engine.v1.Record
+	32, // 44: arcbox.engine.v1.Why.machine:type_name -> arcbox.engine.v1.Machine
+	40, // 45: arcbox.engine.v1.Why.chain:type_name -> arcbox.engine.v1.Record
+	49, // 46: arcbox.engine.v1.Why.advice:type_name -> arcbox.engine.v1.Advice
+	32, // 47: arcbox.engine.v1.PastMachines.machines:type_name -> arcbox.engine.v1.Machine
+	54, // 48: arcbox.engine.v1.Timeline.lives:type_name -> arcbox.engine.v1.Life
+	55, // 49: arcbox.engine.v1.Life.spans:type_name -> arcbox.engine.v1.Span
+	77, // 50: arcbox.engine.v1.JournalStats.kinds:type_name -> arcbox.engine.v1.JournalStats.KindsEntry
+	58, // 51: arcbox.engine.v1.JournalStats.machines:type_name -> arcbox.engine.v1.Tally
+	78, // 52: arcbox.engine.v1.Tally.nanos:type_name -> arcbox.engine.v1.Tally.NanosEntry
+	63, // 53: arcbox.engine.v1.Verified.faults:type_name -> arcbox.engine.v1.Fault
+	2,  // 54: arcbox.engine.v1.InviteClient.request:type_name -> arcbox.engine.v1.Request
+	68, // 55: arcbox.engine.v1.RemoteClients.clients:type_name -> arcbox.engine.v1.RemoteClient
+	2,  // 56: arcbox.engine.v1.RevokeClient.request:type_name -> arcbox.engine.v1.Request
+	2,  // 57: arcbox.engine.v1.LendKeys.request:type_name -> arcbox.engine.v1.Request
+	58, // [58:58] is the sub-list for method output_type
+	58, // [58:58] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_actors_wire_engine_proto_init() }
@@ -6051,14 +6146,14 @@ func file_actors_wire_engine_proto_init() {
 	if File_actors_wire_engine_proto != nil {
 		return
 	}
-	file_actors_wire_engine_proto_msgTypes[19].OneofWrappers = []any{}
+	file_actors_wire_engine_proto_msgTypes[20].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_wire_engine_proto_rawDesc), len(file_actors_wire_engine_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   77,
+			NumMessages:   78,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

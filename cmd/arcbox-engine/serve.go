@@ -97,7 +97,7 @@ func serveJournal(ctx context.Context, h home.Home, j *journal.Journal, s settin
 		Tickets: func(principal string, open func(context.Context, *net.UnixConn) error) (string, string) {
 			return h.Tickets(), tickets.Issue(open, principal)
 		},
-		HoldImage: world.HoldImage, Booted: world.Booted, Shares: world.Shares, Grow: world.Grow, Hold: world.Hold, CopyDisk: world.CopyDisk, AgentOf: world.AgentOf,
+		HoldImage: world.HoldImage, Booted: world.Booted, Shares: world.Shares, Grow: world.Grow, Hold: world.Hold, Save: world.Save, CopyDisk: world.CopyDisk, AgentOf: world.AgentOf,
 		Limits: actors.Limits{CPUs: runtime.NumCPU(), Memory: hostMemory(), Arch: runtime.GOARCH, Backends: backends}, AllowSim: s.allowSim,
 		Version: version, Home: h.Data, Pid: os.Getpid(), Launches: runtime.NumCPU(),
 		Stopped: func() { time.AfterFunc(stopPause, cancel) }, Fatal: fatal(h, log), Log: log,

@@ -37,6 +37,8 @@ func TestCommandsOnTheWire(t *testing.T) {
 		"restart --timeout 1s --start-timeout 9": &wire.RestartMachine{Name: "default", TimeoutNanos: 1e9, StartTimeoutNanos: 9e9},
 		"pause":                                  &wire.PauseMachine{Name: "default"},
 		"resume a":                               &wire.ResumeMachine{Name: "a"},
+		"suspend a --timeout 20":                 &wire.SuspendMachine{Name: "a", TimeoutNanos: 20e9},
+		"start a --fresh":                        &wire.StartMachine{Name: "a", TimeoutNanos: 60e9, Fresh: true},
 		"rm a":                                   &wire.RemoveMachine{Name: "a"},
 		"delete -f a":                            &wire.RemoveMachine{Name: "a", Force: true},
 		"set --cpus 3":                           &wire.SetMachine{Name: "default", Cpus: 3},

@@ -179,6 +179,8 @@ func (a *app) facts(m *wire.Machine) []fact {
 		{"detail", m.GetCauseDetail()},
 		{"exited", a.when(m.GetExitedUnixNanos())},
 		{"exit status", number(int64(m.GetExitStatus()))},
+		{"saved", a.when(m.GetSavedUnixNanos())},
+		{"goes on from", a.when(m.GetGoesOnUnixNanos())},
 		{"address", m.GetAddress()},
 		{"cid", number(int64(m.GetCid()))},
 		{"backend", backend},

@@ -64,6 +64,8 @@ type machineJSON struct {
 	Resting        bool             `json:"resting,omitempty"`
 	Stray          bool             `json:"stray,omitempty"`
 	Damaged        bool             `json:"damaged,omitempty"`
+	Saved          *time.Time       `json:"saved,omitempty"`    // when its guest was saved, from which the next start goes on
+	GoesOn         *time.Time       `json:"goes_on,omitempty"`  // when the guest was saved that its VM goes on from
 	CloneOf        string           `json:"clone_of,omitempty"` // its name then
 	CloneOfID      string           `json:"clone_of_id,omitempty"`
 	Busy           string           `json:"busy,omitempty"` // what its disk is used for
@@ -109,7 +111,7 @@ func machineView(m *wire.Machine) machineJSON {
 		Booted: wireTime(m.GetBootedUnixNanos()), BootPhases: m.GetBootPhases(), Init: m.GetInit(),
 		Ready: wireTime(m.GetReadyUnixNanos()), Phases: m.GetPhases(), AgentVersion: m.GetAgentVersion(),
 		HostVersion: m.GetHostVersion(), Outdated: isOutdated(m), GuestBoot: m.GetGuestBoot(), Reboots: m.GetReboots(), Attempt: m.GetAttempt(),
-		NotBefore: wireTime(m.GetNotBeforeUnixNanos()), Resting: m.GetResting(), Stray: m.GetStray(), Damaged: m.GetDamaged(), CloneOf: m.GetCloneOf(), CloneOfID: m.GetCloneOfId(), Busy: m.GetBusy(),
+		NotBefore: wireTime(m.GetNotBeforeUnixNanos()), Resting: m.GetResting(), Stray: m.GetStray(), Damaged: m.GetDamaged(), CloneOf: m.GetCloneOf(), Saved: wireTime(m.GetSavedUnixNanos()), GoesOn: wireTime(m.GetGoesOnUnixNanos()), CloneOfID: m.GetCloneOfId(), Busy: m.GetBusy(),
 		Dir: m.GetDir(), RunDir: m.GetRunDir(), Seq: m.GetSeq(), Owed: owedView(m.GetOwed()), LaunchedWith: sizesView(m.GetLaunchedWith()),
 		Labels: s.GetLabels(), Protected: s.GetProtected(), Network: networkView(m), Shares: sharesView(m), Provision: provisionView(m),
 	}

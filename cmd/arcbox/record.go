@@ -76,7 +76,7 @@ func recordDetail(r *wire.Record) string {
 // that is not here shows all.
 var told = map[string][]string{
 	"created":          {"spec.cpus", "spec.memory", "spec.backend", "spec.restart"},
-	"start-requested":  {"allowed", "attempt"},
+	"start-requested":  {"allowed", "attempt", "saved"},
 	"relaunched":       {"why"},
 	"launched":         {"driver", "accel", "note"},
 	"ready":            {"agent_version", "address", "disk.after", "disk.replayed", "disk.errors"},

@@ -43,7 +43,7 @@ func newRoot(a *app) *cobra.Command {
 	a.complete(root, "format", "table", "json")
 	group(root)
 	root.AddCommand(
-		newCreate(a), newStart(a), newStop(a), newRestart(a), newPause(a), newResume(a), newRemove(a), newUp(a), newRun(a), newSet(a), newExport(a), newImport(a), newProtect(a), newUnprotect(a), newRename(a), newClone(a), newDefault(a), newPort(a), newProvision(a),
+		newCreate(a), newStart(a), newStop(a), newRestart(a), newPause(a), newResume(a), newSuspend(a), newRemove(a), newUp(a), newRun(a), newSet(a), newExport(a), newImport(a), newProtect(a), newUnprotect(a), newRename(a), newClone(a), newDefault(a), newPort(a), newProvision(a),
 		newList(a), newInspect(a), newWait(a), newLogs(a),
 		newExec(a), newShell(a), newSSH(a), newSSHConfig(a), newSSHProxy(a), newCopy(a), newPing(a), newInfo(a),
 		newImage(a), newDisk(a), newKernel(a), newJournal(a), newEngine(a), newContext(a), newDoctor(a), newVersion(a), newMan(a),
