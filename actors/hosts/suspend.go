@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/arcboxlabs/arcbox-engine/actors"
 	"github.com/arcboxlabs/arcbox-engine/actors/wire"
+	"github.com/arcboxlabs/arcbox-engine/guest"
 	guestwire "github.com/arcboxlabs/arcbox-engine/guest/wire"
 	"github.com/arcboxlabs/arcbox-engine/hv"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
@@ -19,11 +21,43 @@ import (
 // Save has a guest written to its machine's directory. Its VM's end follows, with
 // the cause saved. See actors.Options.
 func (w *World) Save(ctx context.Context, ref actors.Ref) error {
-	err := client.Connect(w.place(ref)).Save(ctx)
+	host := client.Connect(w.place(ref))
+	ctx, cancel := context.WithCancel(ctx)
+	unplugged := w.unplugs(ctx, ref, host)
+	err := host.Save(ctx)
+	cancel()
+	<-unplugged
 	if errors.Is(err, hv.ErrUnsupported) {
 		return fmt.Errorf("its VM host is older than that, or its backend can't: %w", errors.Join(actors.ErrNoSave, err))
 	}
 	return err
+}
+
+// unplugs has the guest of a QEMU let go of its vsock device, which takes it five seconds
+// where only the host asks. The VM host asks at the same time: who is first does not
+// matter, nor that this comes to nothing.
+func (w *World) unplugs(ctx context.Context, ref actors.Ref, host *client.Host) <-chan struct{} {
+	done := make(chan struct{})
+	asked, cancel := context.WithTimeout(ctx, shutdownGrace)
+	hello, err := host.Hello(asked)
+	var c *guest.Client
+	if err == nil && hello.Backend == hv.BackendQEMU && slices.Contains(hello.Ops, api.OpSave) {
+		c, err = guest.Connect(asked, w.dialer(ref))
+	}
+	if c == nil || err != nil {
+		cancel()
+		close(done)
+		return done
+	}
+	go func() {
+		defer close(done)
+		defer cancel()
+		defer func() { _ = c.Close() }()
+		if err := c.Unplug(asked); err != nil && asked.Err() == nil {
+			w.Logger.Info("the guest does not let go of its vsock device by itself", "machine", ref.Name, "err", err)
+		}
+	}()
+	return done
 }
 
 // begin says in a spec whether its launch goes on from the saved guest, and gives the
