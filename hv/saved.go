@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // StageSuffix is how the name of a saved guest goes on that is not whole yet.
@@ -43,6 +44,18 @@ func DropSaved(path string) error {
 		return fmt.Errorf("hv: saved guest: %w", err)
 	}
 	return nil
+}
+
+// savedPace is how fast a saved guest is read at least, in bytes a second.
+const savedPace = 16 << 20
+
+// SavedTime is how long the saved guest at path may take to be read; "" = there is none.
+func SavedTime(path string) time.Duration {
+	info, err := os.Stat(path)
+	if path == "" || err != nil {
+		return 0
+	}
+	return time.Duration(info.Size()/savedPace) * time.Second
 }
 
 // syncDir makes a rename or a removal last.

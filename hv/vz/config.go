@@ -33,6 +33,8 @@ type config struct {
 	NIC     *nicConfig    `json:"nic,omitempty"`
 	Shares  []shareConfig `json:"shares,omitempty"`
 	Rosetta string        `json:"rosetta,omitempty"` // its tag
+	// Identity is who the VM is to the framework, in its words.
+	Identity []byte `json:"identity,omitempty"`
 }
 
 // diskConfig is a raw file. Cached says that the host's page cache is used, and

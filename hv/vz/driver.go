@@ -50,7 +50,7 @@ func (d *Driver) Name() hv.Backend { return hv.BackendVZ }
 // Capabilities says what a VM of the framework can do. It does not tell of a
 // guest's reset, and its disks keep their size.
 func (d *Driver) Capabilities() hv.Capabilities {
-	return hv.Capabilities{PowerButton: true, Listen: true, Pause: true}
+	return hv.Capabilities{PowerButton: true, Listen: true, Pause: true, Save: true}
 }
 
 // Start runs a VM: the framework says that it runs.
@@ -64,6 +64,14 @@ func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, er
 	shares, states := usable(spec.Shares)
 	spec.Shares = shares
 	c, err := configure(spec)
+	if err != nil {
+		return nil, err
+	}
+	if spec.Saved != "" {
+		c, err = asSaved(c, spec.Saved)
+	} else if c.Identity, err = d.framework.Identify(); err != nil {
+		err = explain("start", err, d.program)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +89,7 @@ func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, er
 		return nil, err
 	}
 	v.shares = states
-	ctx, cancel := context.WithTimeout(ctx, d.start)
+	ctx, cancel := context.WithTimeout(ctx, d.start+hv.SavedTime(spec.Saved))
 	defer cancel()
 	if err := v.launch(ctx); err != nil {
 		return nil, err
@@ -92,6 +100,7 @@ func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, er
 // build makes all that a VM has, and the framework's VM, which does not run yet.
 func (d *Driver) build(c config, spec hv.Spec, env hv.Env) (*vm, error) {
 	v := newVM(d, env)
+	v.config, v.from = c, spec.Saved
 	frame := 0
 	if c.NIC != nil {
 		frame = c.NIC.MTU + ethernet

@@ -2,6 +2,7 @@ package vz
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -34,6 +35,8 @@ type rig struct {
 	held   chan deed         // a deed that waits
 	refuse map[deed]error
 	mute   bool // Connect and Accept never answer
+	boots  int  // of its guests
+	guest  string
 	quit   chan int
 }
 
@@ -50,7 +53,9 @@ func newRig(t *testing.T, change func(*rig)) (*rig, framework) {
 			r.wires = w
 			return r, nil
 		},
-		Limits: func() limits { return limits{MinCPUs: 1, MaxCPUs: 8, MinMemory: 4 << 20, MaxMemory: 64 << 30} },
+		Identify: func() ([]byte, error) { return []byte("a VM"), nil },
+		Saves:    true,
+		Limits:   func() limits { return limits{MinCPUs: 1, MaxCPUs: 8, MinMemory: 4 << 20, MaxMemory: 64 << 30} },
 	}
 }
 
@@ -58,6 +63,7 @@ func newRig(t *testing.T, change func(*rig)) (*rig, framework) {
 var allowed = map[deed][]state{
 	deedStart: {stateStopped, stateError}, deedPause: {stateRunning}, deedResume: {statePaused},
 	deedAsk: {stateRunning}, deedStop: {stateRunning, statePaused},
+	deedSave: {statePaused}, deedRestore: {stateStopped},
 }
 
 func (r *rig) May(d deed) bool {
@@ -75,7 +81,7 @@ func (r *rig) mayLocked(d deed) bool {
 	return false
 }
 
-func (r *rig) Do(d deed) error {
+func (r *rig) Do(d deed, file string) error {
 	r.mu.Lock()
 	r.told = append(r.told, d)
 	hold, refuse := r.hold[d], r.refuse[d]
@@ -97,7 +103,21 @@ func (r *rig) Do(d deed) error {
 	}
 	switch d {
 	case deedStart:
+		r.boots++
+		r.guest = fmt.Sprint("guest ", r.boots)
 		r.goLocked(stateStarting, stateRunning)
+	case deedSave: // its rights are not the framework's business
+		r.goLocked(stateSaving)
+		err := os.WriteFile(file, []byte(r.guest), 0o644)
+		r.goLocked(statePaused)
+		return err
+	case deedRestore:
+		guest, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		r.guest = string(guest)
+		r.goLocked(stateRestoring, statePaused)
 	case deedPause:
 		r.goLocked(statePausing, statePaused)
 	case deedResume:
@@ -136,6 +156,13 @@ func (r *rig) deeds() []deed {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]deed(nil), r.told...)
+}
+
+// who is the guest that it runs.
+func (r *rig) who() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.guest
 }
 
 func (r *rig) States() <-chan state { return r.states }

@@ -14,7 +14,9 @@ import (
 )
 
 // ofThisMac is Virtualization.framework.
-func ofThisMac() framework { return framework{Make: makeVM, Limits: macLimits} }
+func ofThisMac() framework {
+	return framework{Make: makeVM, Limits: macLimits, Identify: identify, Saves: hv.HostArch == hv.ArchARM64}
+}
 
 func macLimits() limits {
 	return limits{
@@ -82,8 +84,21 @@ func build(c config, w wires) (*vz.VirtualMachineConfiguration, error) {
 	return cfg, nil
 }
 
-func addPlatform(cfg *vz.VirtualMachineConfiguration, _ config, _ wires) error {
-	p, err := vz.NewGenericPlatformConfiguration()
+// identify makes an identity that no other VM has.
+func identify() ([]byte, error) {
+	id, err := vz.NewGenericMachineIdentifier()
+	if err != nil {
+		return nil, faultOf(err)
+	}
+	return id.DataRepresentation(), nil
+}
+
+func addPlatform(cfg *vz.VirtualMachineConfiguration, c config, _ wires) error {
+	id, err := vz.NewGenericMachineIdentifierWithData(c.Identity)
+	if err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	p, err := vz.NewGenericPlatformConfiguration(vz.WithGenericMachineIdentifier(id))
 	if err != nil {
 		return err
 	}
@@ -260,12 +275,16 @@ func (a *apple) May(d deed) bool {
 		return a.vm.CanRequestStop()
 	case deedStop:
 		return a.vm.CanStop()
+	case deedSave:
+		return a.vm.State() == vz.VirtualMachineStatePaused
+	case deedRestore:
+		return a.vm.State() == vz.VirtualMachineStateStopped
 	}
 	return false
 }
 
 // Do implements machine.
-func (a *apple) Do(d deed) error {
+func (a *apple) Do(d deed, file string) error {
 	switch d {
 	case deedStart:
 		return faultOf(a.vm.Start())
@@ -275,6 +294,10 @@ func (a *apple) Do(d deed) error {
 		return faultOf(a.vm.Resume())
 	case deedStop:
 		return faultOf(a.vm.Stop())
+	case deedSave:
+		return faultOf(a.save(file))
+	case deedRestore:
+		return faultOf(a.restore(file))
 	case deedAsk:
 		ok, err := a.vm.RequestStop()
 		if err == nil && !ok {

@@ -35,6 +35,9 @@ const (
 	deedResume deed = "resume"
 	deedAsk    deed = "ask the guest to stop"
 	deedStop   deed = "stop"
+
+	deedSave    deed = "save"    // to a file; it stays paused
+	deedRestore deed = "restore" // from a file, in the place of a start; it is paused then
 )
 
 // machine is a VM of the framework, or what stands for one in tests. Do, Connect
@@ -42,8 +45,9 @@ const (
 type machine interface {
 	// May tells whether the VM can be told that in the state of now.
 	May(deed) bool
-	// Do tells it, and returns when the framework has done so.
-	Do(deed) error
+	// Do tells it, and returns when the framework has done so. The file is of save and
+	// restore.
+	Do(d deed, file string) error
 	// States yields every state behind the first. It is one channel, of one
 	// reader, and is never closed.
 	States() <-chan state
@@ -75,4 +79,7 @@ type wires struct {
 type framework struct {
 	Make   func(config, wires) (machine, error)
 	Limits func() limits
+	// Identify makes an identity for a VM, by which its guest can go on in another.
+	Identify func() ([]byte, error)
+	Saves    bool // its VMs can be saved
 }

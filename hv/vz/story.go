@@ -9,7 +9,9 @@ import (
 // story is what became of a VM so far, and with it why it ends. It is pure: the
 // VM's run goroutine owns it.
 type story struct {
-	paused   bool
+	paused   bool // and somebody heard of it
+	hushed   bool // nobody is to hear of the next pause
+	unheard  bool // it is in that pause
 	panicked bool
 	last     state
 }
@@ -20,14 +22,17 @@ func (s *story) note(st state) (hv.Event, bool) {
 	s.last = st
 	out := hv.Event{Time: time.Now()}
 	switch {
+	case st == statePaused && s.hushed:
+		s.unheard = true
 	case st == statePaused && !s.paused:
 		s.paused = true
 		out.Kind, out.Why = hv.EventPaused, "paused by Virtualization.framework"
 		return out, true
-	case st == stateRunning && s.paused:
-		s.paused = false
+	case st == stateRunning:
 		out.Kind = hv.EventResumed
-		return out, true
+		heard := s.paused
+		s.paused, s.hushed, s.unheard = false, s.hushed && !s.unheard, false
+		return out, heard
 	}
 	return out, false
 }
@@ -42,6 +47,7 @@ func (s *story) panic() (hv.Event, bool) {
 // ending is what else is known once a VM has ended.
 type ending struct {
 	killed bool   // Kill was called
+	saved  bool   // its guest is in a file
 	panic  string // the kernel's panic line on the console
 	time   time.Time
 }
@@ -51,6 +57,8 @@ type ending struct {
 func (s *story) exit(e ending) hv.Exit {
 	x := hv.Exit{Time: e.time}
 	switch {
+	case e.saved:
+		x.Cause, x.Detail = hv.ExitSaved, "the guest was saved"
 	case s.panicked || e.killed && e.panic != "":
 		x.Cause, x.Detail = hv.ExitPanic, "the guest's kernel panicked"
 		if e.panic != "" {

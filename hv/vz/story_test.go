@@ -20,6 +20,7 @@ func TestStories(t *testing.T) {
 	}{
 		"off":              {states: []state{stateStarting, stateRunning, stateStopping, stateStopped}, cause: hv.ExitPoweredOff},
 		"killed":           {states: []state{stateRunning, stateStopping, stateStopped}, ending: ending{killed: true}, cause: hv.ExitKilled},
+		"saved":            {states: []state{stateRunning, stateStopped}, ending: ending{saved: true, killed: true}, cause: hv.ExitSaved},
 		"an error":         {states: []state{stateRunning, stateError}, cause: hv.ExitCrashed},
 		"an error, killed": {states: []state{stateRunning, stateError}, ending: ending{killed: true}, cause: hv.ExitKilled},
 		"a pause": {

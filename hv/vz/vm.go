@@ -28,6 +28,8 @@ type vm struct {
 	driver  *Driver
 	env     hv.Env
 	machine machine
+	config  config
+	from    string // what its guest was saved to, from which it goes on; "" = it boots
 	ends    *ends
 	link    *link              // nil = no network
 	hangUp  context.CancelFunc // ends the clients of the CONNECT socket; nil = there is none
@@ -38,6 +40,9 @@ type vm struct {
 
 	events chan hv.Event
 	killed atomic.Bool
+	saved  atomic.Bool
+	hush   chan bool     // whether the next pause is nobody's business
+	turns  chan struct{} // holds one token: a pause, a resume or a save is under way
 	stops  chan struct{} // holds one token: one stop is under way at a time
 	over   chan struct{} // closed when the framework says that it has ended
 	done   chan struct{} // nothing of this VM is left
@@ -46,6 +51,7 @@ type vm struct {
 var (
 	_ hv.VM     = (*vm)(nil)
 	_ hv.Pauser = (*vm)(nil)
+	_ hv.Saver  = (*vm)(nil)
 	_ hv.Sharer = (*vm)(nil)
 )
 
@@ -53,7 +59,7 @@ func newVM(d *Driver, env hv.Env) *vm {
 	env = env.Quiet()
 	return &vm{
 		driver: d, env: env, console: console.NewWatch(env.Console),
-		events: make(chan hv.Event, maxEvents), stops: make(chan struct{}, 1), over: make(chan struct{}), done: make(chan struct{}),
+		events: make(chan hv.Event, maxEvents), stops: make(chan struct{}, 1), hush: make(chan bool), turns: make(chan struct{}, 1), over: make(chan struct{}), done: make(chan struct{}),
 	}
 }
 
@@ -67,7 +73,13 @@ func (v *vm) launch(ctx context.Context) error {
 		v.streams.Go(v.link.run)
 	}
 	begun := time.Now()
-	err := await(ctx, func() error { return v.machine.Do(deedStart) })
+	op, start := "start", func(ctx context.Context) error {
+		return await(ctx, func() error { return v.machine.Do(deedStart, "") })
+	}
+	if v.from != "" {
+		op, start = fmt.Sprintf("go on from the saved guest %q", v.from), v.restore
+	}
+	err := start(ctx)
 	if err == nil {
 		v.env.Logf("vz: the VM runs after %s", time.Since(begun).Round(time.Millisecond))
 		go v.run()
@@ -77,7 +89,7 @@ func (v *vm) launch(ctx context.Context) error {
 		err = errors.Join(err, stopErr)
 	}
 	v.clear()
-	return explain("start", err, v.driver.program)
+	return explain(op, err, v.driver.program)
 }
 
 // stopFailed stops a VM that may have started behind the back of a start that
@@ -88,7 +100,7 @@ func (v *vm) stopFailed() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), abortTime)
 	defer cancel()
-	return await(ctx, func() error { return v.machine.Do(deedStop) })
+	return await(ctx, func() error { return v.machine.Do(deedStop, "") })
 }
 
 // await calls the framework, and waits for it as long as ctx lasts.
@@ -111,7 +123,7 @@ func await(ctx context.Context, call func() error) error {
 func (v *vm) run() {
 	defer close(v.done)
 	defer close(v.events)
-	s := story{last: stateRunning}
+	s := story{last: stateRunning, hushed: v.from != ""}
 	halted := v.console.Halted()
 	for !s.last.over() {
 		select {
@@ -120,6 +132,7 @@ func (v *vm) run() {
 			if e, ok := s.note(st); ok {
 				v.say(e)
 			}
+		case s.hushed = <-v.hush:
 		case <-halted:
 			halted = nil
 			if e, ok := s.panic(); ok {
@@ -130,7 +143,7 @@ func (v *vm) run() {
 	}
 	close(v.over)
 	v.clear()
-	x := s.exit(ending{killed: v.killed.Load(), panic: v.console.PanicLine(), time: time.Now().UTC()})
+	x := s.exit(ending{killed: v.killed.Load(), saved: v.saved.Load(), panic: v.console.PanicLine(), time: time.Now().UTC()})
 	v.events <- hv.Event{Kind: hv.EventExit, Exit: &x, Time: x.Time} // say leaves room for it
 }
 
@@ -218,12 +231,29 @@ func (v *vm) Resume(ctx context.Context) error { return v.turn(ctx, deedResume, 
 
 // turn does a deed, unless only its opposite is left to do.
 func (v *vm) turn(ctx context.Context, d, opposite deed) error {
+	if err := v.take(ctx); err != nil {
+		return err
+	}
+	defer v.give()
 	err := v.do(ctx, d)
 	if errors.Is(err, errNotNow) && v.machine.May(opposite) {
 		return nil
 	}
 	return err
 }
+
+// take has whoever holds the guest still, lets it go on or saves it be the only one, and
+// give ends that.
+func (v *vm) take(ctx context.Context) error {
+	select {
+	case v.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("hv/vz: the VM is busy: %w", ctx.Err())
+	}
+}
+
+func (v *vm) give() { <-v.turns }
 
 // errNotNow is the answer of a VM that can't be told that in the state of now.
 var errNotNow = errors.New("hv/vz: not in this state of the VM")
@@ -237,7 +267,7 @@ func (v *vm) do(ctx context.Context, d deed) error {
 	case !v.machine.May(d):
 		return fmt.Errorf("%w: %s", errNotNow, d)
 	}
-	err := await(ctx, func() error { return v.machine.Do(d) })
+	err := await(ctx, func() error { return v.machine.Do(d, "") })
 	if err != nil && v.isOver() {
 		return hv.ErrGone
 	}

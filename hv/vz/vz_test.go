@@ -67,9 +67,11 @@ func TestSuite(t *testing.T) {
 			Failing: func(t *testing.T) hv.Spec {
 				s := specOf(t)
 				s.Kernel += ".none"
+				s.Memory += 64 << 20 // no saved guest had that
 				return s
 			},
 			Echo: echoPort, Closed: 99,
+			Boot:      func(context.Context, hv.VM) (string, error) { return r.who(), nil },
 			GuestDial: func(_ hv.VM, port uint32) (net.Conn, error) { return r.dialHost(port) },
 		}
 	})
