@@ -29,6 +29,8 @@ type Subject struct {
 	Echo uint32
 	// Boot is what a guest has until it boots anew, e.g. its boot id; nil = it can't tell.
 	Boot func(ctx context.Context, vm hv.VM) (string, error)
+	// Saving is done beside each Save that succeeds; nil = nothing.
+	Saving func(ctx context.Context, vm hv.VM)
 	// Closed is a port of the guest on which nobody listens.
 	Closed uint32
 	// GuestDial has the guest dial a port of the host; nil = it can't be told to.

@@ -63,6 +63,9 @@ func (s *suite) unsaved(vm hv.VM, saver hv.Saver, path string) {
 // saved saves the guest, which ends its VM.
 func (s *suite) saved(vm hv.VM, saver hv.Saver, path string) {
 	s.Helper()
+	if s.Saving != nil {
+		go s.Saving(s.ctx(), vm)
+	}
 	if err := saver.Save(s.ctx(), path); err != nil {
 		s.Fatalf("save: %v", err)
 	}

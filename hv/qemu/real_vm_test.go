@@ -211,7 +211,12 @@ func conform(t *testing.T, board hv.Board) {
 				}
 				return c.Close()
 			},
-			Echo: 1000, Closed: 999, GuestDial: guestDial, Patience: time.Minute,
+			Boot: func(ctx context.Context, v hv.VM) (string, error) {
+				s, err := told(ctx, v)
+				return strings.Fields(s + " -")[0], err
+			},
+			Saving: letGo,
+			Echo:   1000, Closed: 999, GuestDial: guestDial, Patience: time.Minute,
 		}
 	})
 }

@@ -3,7 +3,8 @@
 // "up" on the console and "log" on the agent's, and does what the kernel
 // command line's test= asks for. On vsock port 1000 it echoes; on port 1002 it
 // takes a port of the host (4 bytes, big endian), dials it, answers 1 or 0, and
-// relays; on port 1003 it tells its boot id and its CID.
+// relays; on port 1003 it tells its boot id and its CID; who connects to port 1004
+// has it let go of its vsock device.
 package main
 
 import (
@@ -37,6 +38,12 @@ func main() {
 	go serve(1000, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	go serve(1002, relay)
 	go serve(1003, tell)
+	go serve(1004, func(net.Conn) {
+		slots, _ := filepath.Glob("/sys/bus/pci/slots/*/power")
+		for _, power := range slots {
+			fmt.Println(power, os.WriteFile(power, []byte("0"), 0))
+		}
+	})
 	if log, err := os.OpenFile("/dev/hvc0", os.O_WRONLY, 0); err == nil {
 		fmt.Fprintln(log, "log")
 	}
