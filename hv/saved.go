@@ -12,6 +12,9 @@ import (
 // StageSuffix is how the name of a saved guest goes on that is not whole yet.
 const StageSuffix = ".new"
 
+// ConfigSuffix is how the name of a file goes on that a driver may keep beside a saved guest.
+const ConfigSuffix = ".config"
+
 // SavedStage is where a driver writes a guest that becomes the one at path when it is
 // whole (KeepSaved). Nothing is there any more.
 func SavedStage(path string) (string, error) {

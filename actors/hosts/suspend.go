@@ -66,8 +66,8 @@ func (w *World) unplugs(ctx context.Context, ref actors.Ref, host *client.Host) 
 func begin(s *hv.Spec, ref actors.Ref, saved bool) ([]byte, error) {
 	path := filepath.Join(s.Dir, api.SavedFile)
 	if !saved {
-		for _, old := range []string{path, filepath.Join(s.Dir, api.SavedStage)} {
-			if err := os.Remove(old); err != nil && !errors.Is(err, os.ErrNotExist) {
+		for _, old := range []string{api.SavedFile, api.SavedStage, api.SavedConfig} {
+			if err := os.Remove(filepath.Join(s.Dir, old)); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return nil, fmt.Errorf("remove the saved guest: %w", err)
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -79,11 +78,11 @@ func TestGoesOn(t *testing.T) {
 // TestBootsAnew: a launch that boots removes what was saved, and what was left of a save.
 func TestBootsAnew(t *testing.T) {
 	w, ref, dir, token := saving(t)
-	leave(t, dir, api.SavedFile, api.SavedStage)
+	leave(t, dir, api.SavedFile, api.SavedStage, api.SavedConfig)
 	if got := launched(t, w, ref, false); bytes.Equal(got, token) {
 		t.Error("the token is the same")
 	}
-	for _, name := range []string{api.SavedFile, api.SavedStage} {
+	for _, name := range []string{api.SavedFile, api.SavedStage, api.SavedConfig} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s is there: %v", name, err)
 		}
@@ -135,22 +134,13 @@ func TestSave(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answers, asked := []api.Answer{
+	answers := []api.Answer{
 		{OK: true}, {Code: api.CodeUnsupported, Error: "not known"}, {Code: api.CodeInternal, Error: "its disk is full"},
-	}, make(chan string, 3)
+	}
+	played := make(chan int)
 	go func() {
-		for _, a := range answers {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			line, _, _ := api.ReadLine(c)
-			asked <- string(line)
-			if out, err := api.Encode(a); err == nil {
-				_, _ = c.Write(out)
-			}
-			_ = c.Close()
-		}
+		defer close(played)
+		playSaves(l, answers)
 	}()
 	var errs []error
 	for range answers {
@@ -160,10 +150,28 @@ func TestSave(t *testing.T) {
 		t.Errorf("%q", errs)
 	}
 	_ = l.Close()
-	if got := []string{<-asked, <-asked, <-asked}; !slices.Equal(got, []string{`{"op":"save"}`, `{"op":"save"}`, `{"op":"save"}`}) {
-		t.Errorf("it was asked %q", got)
-	}
+	<-played
 	if err := w.Save(t.Context(), ref); err == nil || errors.Is(err, actors.ErrNoSave) {
 		t.Errorf("with nobody there: %v", err)
+	}
+}
+
+// playSaves plays a VM host that gives these answers to saves, one after the other, and
+// does not say who it is.
+func playSaves(l net.Listener, answers []api.Answer) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		line, _, _ := api.ReadLine(c)
+		answer := api.Answer{Code: api.CodeInternal, Error: "who knows"}
+		if string(line) == `{"op":"save"}` {
+			answer, answers = answers[0], answers[1:]
+		}
+		if out, err := api.Encode(answer); err == nil {
+			_, _ = c.Write(out)
+		}
+		_ = c.Close()
 	}
 }

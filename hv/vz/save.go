@@ -15,14 +15,11 @@ import (
 	"github.com/arcboxlabs/arcbox-engine/hv"
 )
 
-// configSuffix is how the name of the file goes on that has the config of a saved guest:
-// the framework takes a guest back into the VM that it had, and into no other.
-const configSuffix = ".config"
-
 // maxConfig bounds what is read of it, in bytes.
 const maxConfig = 64 << 10
 
-// Save writes the guest to a file, from a pause of which nobody hears, and ends the VM.
+// Save writes the guest to a file, its config beside it (the framework takes a guest back
+// into the VM that it had, and into no other), from a pause of which nobody hears, and ends the VM.
 func (v *vm) Save(ctx context.Context, path string) error {
 	if err := v.take(ctx); err != nil {
 		return err
@@ -99,7 +96,7 @@ func (v *vm) writeOut(ctx context.Context, path string) error {
 		err = keep(v.config, stage, path)
 	}
 	if err != nil {
-		return errors.Join(err, drop(stage), drop(path+configSuffix))
+		return errors.Join(err, drop(stage), drop(path+hv.ConfigSuffix))
 	}
 	return nil
 }
@@ -110,7 +107,7 @@ func keep(c config, stage, path string) error {
 	if err != nil {
 		return err
 	}
-	name, err := hv.SavedStage(path + configSuffix)
+	name, err := hv.SavedStage(path + hv.ConfigSuffix)
 	if err != nil {
 		return err
 	}
@@ -120,7 +117,7 @@ func keep(c config, stage, path string) error {
 	}
 	_, err = f.Write(text)
 	if err == nil {
-		err = hv.KeepSaved(f, path+configSuffix)
+		err = hv.KeepSaved(f, path+hv.ConfigSuffix)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, drop(name))
@@ -152,7 +149,7 @@ func (v *vm) endSaved(path string) error {
 	err := v.stop(ctx)
 	if err != nil {
 		v.saved.Store(false)
-		err = errors.Join(err, drop(path), drop(path+configSuffix))
+		err = errors.Join(err, drop(path), drop(path+hv.ConfigSuffix))
 	}
 	return err
 }
@@ -178,7 +175,7 @@ func (v *vm) restore(ctx context.Context) error {
 	if err := hv.DropSaved(v.from); err != nil {
 		return err
 	}
-	if err := drop(v.from + configSuffix); err != nil { // it is worth nothing by now
+	if err := drop(v.from + hv.ConfigSuffix); err != nil { // it is worth nothing by now
 		v.env.Logf("vz: %v", err)
 	}
 	return await(ctx, func() error { return v.machine.Do(deedResume, "") })
@@ -187,7 +184,7 @@ func (v *vm) restore(ctx context.Context) error {
 // asSaved is the config with which a saved guest can go on: what it was booted with, and
 // who it is, are in its file; all else has to be as it was.
 func asSaved(c config, path string) (config, error) {
-	f, err := os.OpenFile(path+configSuffix, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := os.OpenFile(path+hv.ConfigSuffix, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return config{}, fmt.Errorf("hv/vz: config of the saved guest: %w", err)
 	}

@@ -184,7 +184,7 @@ func TestAsSaved(t *testing.T) {
 	}{
 		{string(text), now, ""}, {string(text), other, "had other cpus, disks:"}, {string(text[:9]), now, "unexpected EOF"},
 	} {
-		if err := os.WriteFile(path+configSuffix, []byte(c.text), 0o600); err != nil {
+		if err := os.WriteFile(path+hv.ConfigSuffix, []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		got, err := asSaved(c.now, path)

@@ -16,10 +16,11 @@ const (
 	NoteFile     = "exit.json"
 	TokenFile    = "token"
 	InitrdFile   = "initrd"
-	SavedFile    = "saved"                    // its guest, written by save
-	SavedStage   = SavedFile + hv.StageSuffix // while it is written
-	ConsoleFile  = "console.log"              // and console.log.1, the older half
-	AgentLogFile = "agent.log"                // and agent.log.1
+	SavedFile    = "saved"                     // its guest, written by save
+	SavedStage   = SavedFile + hv.StageSuffix  // while it is written
+	SavedConfig  = SavedFile + hv.ConfigSuffix // beside it, of some drivers
+	ConsoleFile  = "console.log"               // and console.log.1, the older half
+	AgentLogFile = "agent.log"                 // and agent.log.1
 	OutFile      = "host.out"
 	ErrFile      = "host.err"
 
