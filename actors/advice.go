@@ -119,6 +119,9 @@ func (t *story) adviseAfter(a *advisor) {
 		a.add("arcbox stop %s", "have it not started again")
 	case m.Stop != nil && m.Stop.Then != fsm.ThenNothing:
 		a.add("arcbox stop %s", "have it not go on")
+	case m.Saved != nil:
+		a.add("arcbox start %s", "have its guest go on")
+		a.add("arcbox start --fresh %s", "boot, and throw its saved guest away")
 	case m.Exit.Cause != fsm.CauseAgentTimeout:
 		a.add("arcbox start %s", "start it again")
 	}

@@ -82,7 +82,7 @@ var afterwards = map[fsm.State][]func(*story) string{
 	fsm.Starting: {(*story).changed, (*story).denied, (*story).health},
 	fsm.Running:  {(*story).diskFound, (*story).held, (*story).unsaved, (*story).changed, (*story).setUp, (*story).denied, (*story).health},
 	fsm.Stopping: {(*story).changed, (*story).denied, (*story).health},
-	fsm.Stopped:  {(*story).whileDown, (*story).next, (*story).renamed, (*story).health, (*story).disk},
+	fsm.Stopped:  {(*story).whileDown, (*story).next, (*story).saved, (*story).renamed, (*story).health, (*story).disk},
 }
 
 // somebody is a principal in words.
@@ -256,6 +256,14 @@ func (t *story) goesOn() string {
 		return ""
 	}
 	return ", which goes on from its guest of " + at.Format(time.RFC3339)
+}
+
+// saved says that the next start goes on.
+func (t *story) saved() string {
+	if t.m.Saved == nil {
+		return ""
+	}
+	return "Its guest of " + t.m.Saved.Time.Format(time.RFC3339) + " is saved: a start goes on from there, start --fresh boots and throws it away"
 }
 
 // unsaved says why it runs on behind a suspend.

@@ -159,8 +159,6 @@ func (t *story) next() string {
 		return fmt.Sprintf("Its restart policy (%s) starts it again %s: attempt %d of %d", policy, when, p.Attempt, fsm.MaxAttempts)
 	case p.Resting:
 		return fmt.Sprintf("Its restart policy (%s) rests after %d failures in a row: it stays as it is until somebody starts it", policy, fsm.MaxAttempts)
-	case m.Saved != nil && m.Desired == fsm.DesiredStopped:
-		return "The next start goes on from there, unless it is start --fresh"
 	case m.Desired == fsm.DesiredStopped:
 		return "It stays stopped until somebody starts it"
 	case byHost && fsm.ShouldRestart(policy, m.Exit.Cause, m.Exit.Reason, fsm.Boot):

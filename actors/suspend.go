@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -77,7 +76,7 @@ func (m *machine) beginSave(d fsm.Duty, deadline fsm.Moment) {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil && limited.Err() != nil:
-			return unsaved{fmt.Errorf("it was not done in the time allowed: %w", err)}
+			return unsaved{errors.New("it was not done in the time allowed")}
 		case err != nil:
 			return unsaved{err}
 		}

@@ -356,7 +356,9 @@ func foldStopAbandoned(m *Machine, r Record) {
 			l.Abandoned = why
 		}
 	})
-	m.Health = m.WellHealth()
+	if !saving {
+		m.Health = m.WellHealth()
+	}
 }
 
 // WellHealth is the health of a machine whose agent answers.

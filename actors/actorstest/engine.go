@@ -107,6 +107,7 @@ func (e *Engine) startActors() (*actors.Engine, error) {
 			Booted:    e.World.Booted,
 			Grow:      e.World.Grow,
 			Hold:      e.World.Hold,
+			Save:      e.World.Save,
 			CopyDisk:  e.World.CopyDisk,
 			Shares:    e.World.Shares,
 			HoldImage: func(string) (func(), error) { return func() {}, nil },

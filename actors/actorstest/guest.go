@@ -2,6 +2,7 @@ package actorstest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -34,6 +35,32 @@ func (w *World) Hold(ctx context.Context, ref actors.Ref, still bool) error {
 	}
 	w.mu.Unlock()
 	_ = w.Gates.Wait(context.WithoutCancel(ctx), ref.Name+what+"d")
+	return err
+}
+
+// Save has a guest saved, and its VM ended.
+func (w *World) Save(ctx context.Context, ref actors.Ref) error {
+	if err := w.Gates.Wait(ctx, ref.Name+" suspend"); err != nil {
+		return err
+	}
+	err := w.until(ctx, ref, func(vm *VM) bool {
+		return answers(vm) && (vm == nil || !vm.Hung && w.scripts[ref.Name].Save != "hangs") // it has to help
+	})
+	p := w.at(ref)
+	switch {
+	case err != nil:
+	case p.vm == nil:
+		err = errGone
+	case w.scripts[ref.Name].Save == "never":
+		err = actors.ErrNoSave
+	case p.vm.Still:
+		err = errors.New("the guest is held still")
+	default:
+		p.saved, p.savedAt = p.vm.Guest, p.runs
+		w.end(p, &actors.VMExit{Cause: fsm.CauseSaved, Time: w.clock.Now()})
+	}
+	w.mu.Unlock()
+	_ = w.Gates.Wait(context.WithoutCancel(ctx), ref.Name+" suspended")
 	return err
 }
 

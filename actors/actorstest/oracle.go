@@ -259,6 +259,9 @@ func honest(m *actors.Seen, lives map[string]VM) error {
 	case m.State == fsm.Running && !vm.Mute && (vm.Still != m.Paused() || vm.Still != (m.Health.Level == fsm.HealthPaused)):
 		return fmt.Errorf("%s: its guest is held still: %v; somebody wants that: %v, its health is %s: %s", m.Name, vm.Still, m.Paused(), m.Health.Level, m.Health.Why)
 	}
+	if on := m.State == fsm.Running && !m.Launch.GoesOn.IsZero(); !vm.Mute && m.State == fsm.Running && on != (vm.Guest != vm.Launch) {
+		return fmt.Errorf("%s: it goes on from a guest that was saved: %v; its VM is %+v", m.Name, on, vm)
+	}
 	return obeyed(m)
 }
 

@@ -23,10 +23,11 @@ import (
 //	rename NAME to=NAME …       clone NAME to=NAME …
 //	export NAME …                asks for a ticket; fetch NAME [&] gets the disk with the last one
 //	again NAME …                 asks for its set-up once more
+//	start NAME fresh             suspend NAME [timeout=D] …
 //	pause NAME …                 resume NAME …            open NAME (a ticket to its guest)
 //	restart NAME [kill] [start-timeout=D] …     rm NAME [force] …        wait NAME UNTIL [timeout=D]
 //	engine-stop [machines] [host]                         why NAME                 list     ports NAME
-//	script NAME [launch=…] [boot=…] [stop=…] [setup=…] [pause=never]    how its VMs behave
+//	script NAME [launch=…] [boot=…] [stop=…] [setup=…] [pause=never] [save=never|hangs]    how its VMs behave
 //	happen NAME WHAT             something happens to its VM
 //	network lost|back [&]        its process dies, and nobody is in its place; or somebody is
 //	link NAME cut|whole          the network's link to its hypervisor
@@ -158,7 +159,9 @@ func (l line) message() proto.Message {
 		}
 		return &wire.CreateMachine{Request: l.request(), Name: l.name, Spec: spec, Stage: stage}
 	case "start":
-		return &wire.StartMachine{Request: l.request(), Name: l.name, TimeoutNanos: l.duration("timeout")}
+		return &wire.StartMachine{Request: l.request(), Name: l.name, TimeoutNanos: l.duration("timeout"), Fresh: l.has("fresh")}
+	case "suspend":
+		return &wire.SuspendMachine{Request: l.request(), Name: l.name, TimeoutNanos: l.duration("timeout")}
 	case "stop":
 		return &wire.StopMachine{
 			Request: l.request(), Name: l.name, TimeoutNanos: l.duration("timeout"), Kill: l.has("kill"), NoKill: l.has("no-kill"),
@@ -295,7 +298,7 @@ var acts = map[string]func(*Scenario, line) error{
 		return err
 	},
 	"script": func(s *Scenario, l line) error {
-		s.World.Script(l.name, Script{Copy: l.words["copy"], Pause: l.words["pause"], Launch: l.words["launch"], Boot: l.words["boot"], Stop: l.words["stop"], Setup: l.words["setup"], Share: l.words["share"]})
+		s.World.Script(l.name, Script{Save: l.words["save"], Copy: l.words["copy"], Pause: l.words["pause"], Launch: l.words["launch"], Boot: l.words["boot"], Stop: l.words["stop"], Setup: l.words["setup"], Share: l.words["share"]})
 		return nil
 	},
 	"happen": func(s *Scenario, l line) error {

@@ -33,6 +33,11 @@ func TestPause(t *testing.T) {
 	bubble(t, func(t *testing.T) { play(t, "testdata/whys/pause.txt", nil) })
 }
 
+// TestSuspend is of guests that are saved, with all that may come between.
+func TestSuspend(t *testing.T) {
+	bubble(t, func(t *testing.T) { play(t, "testdata/whys/suspend.txt", nil) })
+}
+
 // bubble runs f in a bubble, and lets what protoactor leaves behind end: a
 // goroutine of each system waits for five seconds of the bubble's own time.
 func bubble(t *testing.T, f func(*testing.T)) {

@@ -136,6 +136,7 @@ var proofs = map[string][]fsm.Kind{
 	"RestartMachine": {fsm.KindReady},
 	"RemoveMachine":  {fsm.KindRemoved},
 	"SetMachine":     {fsm.KindSpecChanged, fsm.KindCreated},
+	"SuspendMachine": {fsm.KindExited},
 	"PauseMachine":   {fsm.KindPauseRequested},
 	"ResumeMachine":  {fsm.KindReady, fsm.KindStopAbandoned},
 	"CloneMachine":   {fsm.KindCreated},

@@ -146,6 +146,12 @@ var walks = map[string]func(*rapid.T, *Walk){
 			return &wire.ResumeMachine{Request: r, Name: name}
 		})
 	},
+	"suspend": func(rt *rapid.T, w *Walk) {
+		name, timeout := names.Draw(rt, "name"), int64(spans.Draw(rt, "timeout"))
+		send(rt, w, func(r *wire.Request) proto.Message {
+			return &wire.SuspendMachine{Request: r, Name: name, TimeoutNanos: timeout}
+		})
+	},
 	"again": func(rt *rapid.T, w *Walk) {
 		if len(w.asks) > 0 {
 			w.Again(rapid.IntRange(0, len(w.asks)-1).Draw(rt, "which"))
@@ -164,6 +170,7 @@ var walks = map[string]func(*rapid.T, *Walk){
 			Boot:   rapid.SampledFrom([]string{"", "", "hangs", "hangs-once"}).Draw(rt, "boot"),
 			Stop:   rapid.SampledFrom([]string{"", "ignored"}).Draw(rt, "stop"),
 			Pause:  rapid.SampledFrom([]string{"", "", "", "never"}).Draw(rt, "pause"),
+			Save:   rapid.SampledFrom([]string{"", "", "", "never", "hangs"}).Draw(rt, "save"),
 		})
 	},
 	"tick": func(rt *rapid.T, w *Walk) { w.Tick(spans.Draw(rt, "time"), nil) },
@@ -208,8 +215,9 @@ func create(rt *rapid.T, w *Walk) {
 
 func start(rt *rapid.T, w *Walk) {
 	name, timeout := names.Draw(rt, "name"), int64(spans.Draw(rt, "timeout"))
+	fresh := rapid.IntRange(0, 3).Draw(rt, "fresh") == 3
 	send(rt, w, func(r *wire.Request) proto.Message {
-		return &wire.StartMachine{Request: r, Name: name, TimeoutNanos: timeout}
+		return &wire.StartMachine{Request: r, Name: name, TimeoutNanos: timeout, Fresh: fresh}
 	})
 }
 

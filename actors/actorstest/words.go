@@ -76,6 +76,9 @@ func factInWords(r fsm.Record) string {
 		if f.Attempt > 0 {
 			s += fmt.Sprintf(" attempt %d", f.Attempt)
 		}
+		if f.Saved {
+			s += " goes on"
+		}
 		return s
 	case *fsm.StopRequestedFact:
 		return stopInWords(f.Mode, f.NoKill, f.Then)

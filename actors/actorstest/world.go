@@ -49,6 +49,7 @@ type Script struct {
 	Share  string // "lost": nobody serves it from the start
 	Copy   string // "full": there is no room for a copy of its disk
 	Pause  string // "never": its VMs can't be paused
+	Save   string // "never": its guests can't be saved; "hangs": that takes for ever
 	Setup  string // "fails": its script does; "hangs": it never ends; "unkept": there is no room for it
 }
 
@@ -62,6 +63,9 @@ type place struct {
 	noteOf   string // launch
 	launches int
 	disk     string // none, empty or used
+	saved    string // the guest that was saved; "" = none
+	savedAt  int    // of runs, then
+	runs     int    // how many VMs could write to its disk
 	unowned  bool   // no record knows of it
 	setUps   setUps
 }
@@ -76,14 +80,15 @@ const (
 type VM struct {
 	Launch  string
 	CID     uint32
-	Mute    bool  // its VM host does not answer
-	Hung    bool  // its agent does not answer
-	Ignores bool  // shutdowns
-	Disk    int64 // what its own disk was made as large as
-	Lost    bool  // who served its share has ended
-	Serves  bool  // its guest listens at a port
-	Still   bool  // its guest is held still
-	Never   bool  // it can't be
+	Mute    bool   // its VM host does not answer
+	Hung    bool   // its agent does not answer
+	Ignores bool   // shutdowns
+	Disk    int64  // what its own disk was made as large as
+	Lost    bool   // who served its share has ended
+	Serves  bool   // its guest listens at a port
+	Still   bool   // its guest is held still
+	Never   bool   // it can't be
+	Guest   string // the launch at which it booted
 	said    []said
 	ended   bool
 	changed chan struct{} // closed at the next change
@@ -261,15 +266,24 @@ func (w *World) launch(ref actors.Ref, held *lock, o actors.Order) (*lock, error
 		p.disk = diskUsed
 	}
 	p.launches++
-	s := w.scripts[ref.Name]
+	s, guest := w.scripts[ref.Name], o.Launch
+	if !o.Saved {
+		p.saved = ""
+	} else if guest = p.saved; p.saved != "" && p.savedAt != p.runs {
+		w.breach("%s: its guest goes on, and is older than its disk", ref.Name)
+	}
 	switch {
+	case guest == "":
+		return held, errors.New("its saved guest is not there")
 	case s.Launch == "fails":
 		return held, errLaunch
 	case s.Launch == "taken" || s.Launch == "odd-taken" && o.CID%2 == 1:
 		return held, fmt.Errorf("CID %d: %w", o.CID, actors.ErrCIDTaken)
 	}
-	p.lock, p.note = nil, nil
+	p.lock, p.note, p.saved = nil, nil, ""
+	p.runs++
 	p.vm = &VM{
+		Guest:  guest,
 		Launch: o.Launch, CID: o.CID, Ignores: s.Stop == "ignored", changed: make(chan struct{}),
 		Never: s.Pause == "never",
 		Lost:  s.Share == "lost", Hung: s.Boot == "hangs" || s.Boot == "hangs-once" && p.launches == 1,
