@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -40,7 +39,8 @@ type host struct {
 	over    chan struct{} // closed when the VM has ended: only wait still answers
 	forced  chan hv.Exit  // an end that the driver did not report in time
 	kills   sync.Once
-	ending  atomic.Bool // a signal asked for its end: no guest is held still any more
+	ending  context.Context // over when a signal asked for its end: no guest is held still or saved any more
+	end     context.CancelFunc
 	lobby   lobby
 	conns   chan struct{} // one token a connection
 	streams chan struct{} // one token a connection that lasts
@@ -55,6 +55,7 @@ func newHost(cfg Config, spec hv.Spec, lock *os.File, log *slog.Logger) *host {
 		conns: make(chan struct{}, maxConns), streams: make(chan struct{}, maxStreams),
 		pourer: newPourer(),
 	}
+	h.ending, h.end = context.WithCancel(context.Background())
 	h.start, h.aborted = context.WithTimeout(context.Background(), startTime)
 	return h
 }
@@ -62,6 +63,7 @@ func newHost(cfg Config, spec hv.Spec, lock *os.File, log *slog.Logger) *host {
 // run lives from the first socket to the last: VM, exit note, last event.
 func (h *host) run(ctx context.Context) int {
 	defer h.aborted()
+	defer h.end()
 	console := newRotated(filepath.Join(h.spec.Dir, api.ConsoleFile), h.spec.Console)
 	agentLog := newRotated(filepath.Join(h.spec.Dir, api.AgentLogFile), h.spec.Console)
 	defer console.close()
@@ -158,7 +160,7 @@ func (h *host) obey(signals <-chan os.Signal) {
 	for s := range signals {
 		if (s == syscall.SIGTERM || s == syscall.SIGINT) && !asked {
 			asked = true
-			h.ending.Store(true)
+			h.end()
 			h.log.Info("asked to end", "signal", s.String())
 			go h.terminate()
 		}

@@ -12,23 +12,16 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/arcboxlabs/arcbox-engine/hv"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/api"
 	"github.com/arcboxlabs/arcbox-engine/hv/vmhost/client"
 )
 
-// saved awaits the end of a VM whose guest was saved, and that its lock is free.
-func (w *world) saved(h *client.Host) {
+// saved awaits the end of a VM whose guest was saved.
+func (w *world) saved() {
 	w.t.Helper()
-	var cause hv.ExitCause
-	err := h.Wait(w.ctx(), 0, func(e api.Event) {
-		if e.Exit != nil {
-			cause = e.Exit.Cause
-		}
-	})
-	if err != nil || cause != hv.ExitSaved {
-		w.t.Fatalf("it ended with %q, %v", cause, err)
-	}
 	w.eventually("the lock to be free", w.free)
 	note, err := client.ReadNote(w.place())
 	if err != nil || note == nil || note.Cause != hv.ExitSaved || note.Launch != w.spec.Launch {
@@ -47,7 +40,7 @@ func TestSave(t *testing.T) {
 	if err := h.Save(w.ctx()); err != nil {
 		t.Fatal(err)
 	}
-	w.saved(h)
+	w.saved()
 	path := filepath.Join(w.spec.Dir, api.SavedFile)
 	if info, err := os.Lstat(path); err != nil || info.Mode() != 0o600 {
 		t.Errorf("%+v, %v", info, err)
@@ -67,7 +60,7 @@ func TestSave(t *testing.T) {
 
 // A save ends when nobody waits for it any more: the guest goes on, and can be saved.
 func TestSaveOfNobody(t *testing.T) {
-	w := newWorld(t, "save-takes=1s")
+	w := newWorld(t, "save-takes=300ms")
 	h := w.launch()
 	ctx, cancel := context.WithTimeout(w.ctx(), 20*time.Millisecond)
 	defer cancel()
@@ -81,7 +74,7 @@ func TestSaveOfNobody(t *testing.T) {
 		}
 		return err == nil
 	})
-	w.saved(h)
+	w.saved()
 }
 
 // A VM that can't be saved says so.
@@ -91,5 +84,29 @@ func TestSaveUnsupported(t *testing.T) {
 	h := w.launch()
 	if err := h.Save(w.ctx()); !errors.Is(err, hv.ErrUnsupported) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A VM host that is asked to end saves no guest: one that is being saved goes on, and is
+// asked to shut down.
+func TestSaveOfTheEnding(t *testing.T) {
+	w := newWorld(t, "save-takes=1h")
+	h := w.launch()
+	refused := make(chan error, 2)
+	for range cap(refused) {
+		go func() { refused <- h.Save(w.ctx()) }()
+	}
+	if err := <-refused; err == nil || !strings.Contains(err.Error(), "already") { // so the other is under way
+		t.Fatal(err)
+	}
+	if err := unix.Kill(w.only("arcbox-vmhost"), unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-refused; err == nil || !strings.Contains(err.Error(), "asked to end") && !errors.Is(err, client.ErrGone) {
+		t.Errorf("%v", err)
+	}
+	w.eventually("the lock to be free", w.free)
+	if note, err := client.ReadNote(w.place()); err != nil || note == nil || note.Cause != hv.ExitPoweredOff {
+		t.Errorf("%+v, %v", note, err)
 	}
 }

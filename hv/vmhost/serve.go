@@ -135,7 +135,7 @@ func (h *host) perform(ctx context.Context, c *requester, req api.Request) error
 		}
 	case api.OpPause, api.OpResume:
 		if p, ok := h.vm.(hv.Pauser); ok {
-			if req.Op == api.OpPause && h.ending.Load() {
+			if req.Op == api.OpPause && h.ending.Err() != nil {
 				return errors.New("the VM is asked to end: it is not held still")
 			}
 			turn := map[api.Op]func(context.Context) error{api.OpPause: p.Pause, api.OpResume: p.Resume}[req.Op]
@@ -203,17 +203,21 @@ func (h *host) short(ctx context.Context, c *requester, f func(context.Context) 
 }
 
 // save has the guest written to its file, as long as the requester waits for it: where
-// nobody does, it goes on.
+// nobody does, or the VM host is asked to end, the guest goes on.
 func (h *host) save(ctx context.Context, c *requester, s hv.Saver) error {
-	if h.ending.Load() {
-		return errors.New("the VM is asked to end: its guest is not saved")
-	}
 	ctx, cancel := context.WithTimeout(ctx, api.SaveTime)
 	defer cancel()
+	defer context.AfterFunc(h.ending, cancel)()
+	if h.ending.Err() != nil {
+		return errors.New("the VM is asked to end: its guest is not saved")
+	}
 	err := c.whileHere(ctx, func(ctx context.Context) error {
 		return s.Save(ctx, filepath.Join(h.spec.Dir, api.SavedFile))
 	})
-	if err != nil {
+	switch {
+	case err != nil && h.ending.Err() != nil:
+		return fmt.Errorf("the VM is asked to end: its guest is not saved: %w", err)
+	case err != nil:
 		return err
 	}
 	return ignore(c.send(api.Answer{OK: true}))

@@ -22,6 +22,13 @@
 // A kernel that panics stops where it is, and the console tells: the framework
 // does not say that a guest has reset, so a guest that resets just boots again.
 //
+// # Saving
+//
+// The framework saves a guest from a pause, of which nobody hears, and takes it back
+// into a VM that is the same: so the config, with the VM's identity, is kept beside the
+// file. Nobody can have it leave off: who does not wait any more gets the guest back when
+// the file is written.
+//
 // # Sockets
 //
 // The framework connects without a deadline, and may never answer; so a dial runs
