@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -19,8 +17,6 @@ const (
 	// tells to takes five seconds, which a person at the slot would have to change his
 	// mind.
 	unplugTime = 30 * time.Second
-	// readPace is how fast a saved guest is read at least, in bytes a second.
-	readPace = 16 << 20
 	// noLimit bounds a migration's pace, in bytes a second: as much as the disk takes.
 	noLimit = 1 << 40
 )
@@ -96,8 +92,8 @@ func (v *vm) Save(ctx context.Context, path string) error {
 
 // stageOf makes the file that becomes the one at path when it is whole.
 func stageOf(path string) (*os.File, error) {
-	stage := path + ".new"
-	if err := os.Remove(stage); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	stage, err := hv.SavedStage(path)
+	if err != nil {
 		return nil, err
 	}
 	return os.OpenFile(stage, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
@@ -168,16 +164,7 @@ func (v *vm) writeOut(ctx context.Context, stage *os.File, path string) error {
 	if err := v.migrate(ctx, "migrate", stage); err != nil {
 		return err
 	}
-	if err := stage.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(stage.Name(), path); err != nil {
-		return err
-	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return errors.Join(err, os.Remove(path))
-	}
-	return nil
+	return hv.KeepSaved(stage, path)
 }
 
 // migrate writes the VM to a file, or reads it from there.
@@ -249,10 +236,7 @@ func (v *vm) restore(ctx context.Context) error {
 	if err := v.plugIn(ctx); err != nil {
 		return err
 	}
-	if err := os.Remove(v.from); err != nil {
-		return fmt.Errorf("hv/qemu: saved guest: %w", err)
-	}
-	return syncDir(filepath.Dir(v.from))
+	return hv.DropSaved(v.from)
 }
 
 // ofSaved says of a start that failed that it was to go on from a file, which is still
@@ -262,22 +246,4 @@ func (v *vm) ofSaved(err error) error {
 		return err
 	}
 	return fmt.Errorf("hv/qemu: go on from the saved guest %q, which is kept: %w", v.from, err)
-}
-
-// readTime is how long a saved guest may take to be read.
-func readTime(path string) time.Duration {
-	info, err := os.Stat(path)
-	if path == "" || err != nil {
-		return 0
-	}
-	return time.Duration(info.Size()/readPace) * time.Second
-}
-
-// syncDir makes a rename or a removal last.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("hv/qemu: %w", err)
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -51,7 +51,7 @@ func (d *Driver) Start(ctx context.Context, spec hv.Spec, env hv.Env) (hv.VM, er
 		v.unplug()
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.startTimeout+readTime(spec.Saved))
+	ctx, cancel := context.WithTimeout(ctx, d.startTimeout+hv.SavedTime(spec.Saved))
 	defer cancel()
 	if err := v.boot(ctx, begun); err != nil {
 		return nil, v.ofSaved(v.abort(err))
