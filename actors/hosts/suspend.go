@@ -81,7 +81,7 @@ func begin(s *hv.Spec, ref actors.Ref, saved bool) ([]byte, error) {
 	s.Version, s.Saved = max(s.Version, hv.SpecVersionSaved), path
 	lost := func(why string) error {
 		return &actors.Refusal{Code: wire.Code_CODE_CONFLICT, Hint: "arcbox start --fresh " + ref.Name,
-			Message: fmt.Sprintf("machine %q can't go on: %s", ref.Name, why)}
+			Message: fmt.Sprintf("machine %[1]q can't go on: %[2]s (arcbox start --fresh %[1]s boots it)", ref.Name, why)}
 	}
 	switch info, err := os.Lstat(path); {
 	case errors.Is(err, os.ErrNotExist):

@@ -115,7 +115,7 @@ func TestNothingToGoOnFrom(t *testing.T) {
 		}
 		_, _, err := w.spec(t.Context(), ref, actors.Order{Spec: fsm.Spec{Backend: "sim"}, Saved: true})
 		got, ok := errors.AsType[*actors.Refusal](err)
-		if !ok || got.Code != wire.Code_CODE_CONFLICT || got.Hint != "arcbox start --fresh box" || !strings.Contains(got.Message, c.want) {
+		if !ok || got.Code != wire.Code_CODE_CONFLICT || got.Hint != "arcbox start --fresh box" || !strings.Contains(got.Message, c.want) || !strings.Contains(got.Message, "(arcbox start --fresh box boots it)") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
