@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -135,23 +136,32 @@ func (v *vm) goOnUnsaved() error {
 	return errors.Join(v.plugIn(context.Background()), v.command(context.Background(), "cont", nil))
 }
 
-// plugIn gives the guest its vsock device.
+// plugIn gives the guest its vsock device again.
 func (v *vm) plugIn(ctx context.Context) error {
+	if v.dev != nil {
+		return v.addVsock(ctx, vsockFile)
+	}
+	f, err := openVhost(vhostDevice, v.cid)
+	if err != nil {
+		return err
+	}
+	err = v.qmp.lend(ctx, vsockFile, f)
+	_ = f.Close() // QEMU has its own
+	if err != nil {
+		return err
+	}
+	return v.addVsock(ctx, vsockFile)
+}
+
+// addVsock puts the device in its slot. vhost is QEMU's name for the kernel's, where that
+// is behind it: one that was lent, or the number of a descriptor.
+func (v *vm) addVsock(ctx context.Context, vhost string) error {
 	device := map[string]any{"id": vsockDevice, "bus": vsockSlot, "driver": "vhost-user-vsock-pci", "chardev": vsockDevice}
 	if v.dev == nil {
-		f, err := openVhost(vhostDevice, v.cid)
-		if err != nil {
-			return err
-		}
-		err = v.qmp.lend(ctx, vsockFile, f)
-		_ = f.Close() // QEMU has its own
-		if err != nil {
-			return err
-		}
-		device = map[string]any{"id": vsockDevice, "bus": vsockSlot, "driver": "vhost-vsock-pci", "guest-cid": v.cid, "vhostfd": vsockFile}
+		device = map[string]any{"id": vsockDevice, "bus": vsockSlot, "driver": "vhost-vsock-pci", "guest-cid": v.cid, "vhostfd": vhost}
 	}
 	if err := v.command(ctx, "device_add", device); err != nil {
-		return fmt.Errorf("hv/qemu: give the guest its vsock device back: %w", err)
+		return fmt.Errorf("hv/qemu: give the guest its vsock device: %w", err)
 	}
 	return nil
 }
@@ -233,7 +243,7 @@ func (v *vm) restore(ctx context.Context) error {
 	if err := v.migrate(ctx, "migrate-incoming", f); err != nil {
 		return err
 	}
-	if err := v.plugIn(ctx); err != nil {
+	if err := v.addVsock(ctx, strconv.Itoa(fdVsock)); err != nil { // the kernel's is open there
 		return err
 	}
 	return hv.DropSaved(v.from)
