@@ -47,6 +47,47 @@ var engineFaults = []fault{
 		pkg: "./actors/actorstest", run: "TestScenarios/pause",
 	},
 	{
+		name:   "a guest that was saved goes on twice",
+		breaks: "a saved guest is never older than its disk",
+		file:   "fsm/saved.go",
+		was: `	if m.GoesOn() {
+		m.Saved = nil
+`,
+		now: `	if m.GoesOn() && !m.Launch.Booted {
+		m.Saved = nil
+`,
+		pkg: "./fsm", run: "TestSaved",
+	},
+	{
+		name:   "a start that boots keeps the guest that was saved",
+		breaks: "a saved guest is never older than its disk",
+		file:   "fsm/machine.go",
+		was: `	} else {
+		m.Saved = nil
+	}
+`,
+		now: `	}
+`,
+		pkg: "./actors/actorstest", run: "TestCrashAtEveryStep/suspend",
+	},
+	{
+		name:   "a suspend is answered before the guest is saved",
+		breaks: "nothing acknowledged is lost",
+		file:   "actors/suspend.go",
+		was: `	}); err != nil {
+		return err
+	}
+	return m.await(c)
+`,
+		now: `	}); err != nil {
+		return err
+	}
+	m.finish(c, "")
+	return nil
+`,
+		pkg: "./actors/actorstest", run: "TestSuspend",
+	},
+	{
 		name:   "a pause is told before the guest is held still",
 		breaks: "it never lies",
 		file:   "actors/pause.go",
