@@ -243,6 +243,9 @@ func (m *machine) beginReady(d fsm.Duty) {
 		limited, cancel := within(ctx, s.Clock, wait)
 		defer cancel()
 		fact, err := s.Guests.Ready(limited, ref)
+		if err == nil && !l.GoesOn.IsZero() { // its clock stands where it was saved, and a check sets it
+			err = s.Guests.Check(limited, ref)
+		}
 		if err == nil {
 			known := s.knowShares(limited, ref, l.ID, spec)
 			fact.At = s.Clock.Moment()
