@@ -34,6 +34,7 @@ var Restarts = []RestartRow{
 	{PolicyOnFailure, Failures, false, []When{Live, Boot}, "a failure"},
 	{PolicyAlways, Failures, false, []When{Live, Boot}, "a failure"},
 	{PolicyAlways, []Cause{CausePoweredOff, CauseStopped}, false, []When{Live, Boot}, "an end that was no failure"},
+	{PolicyAlways, []Cause{CauseSaved}, false, []When{Live, Boot}, "it was saved when nobody wanted that any more"},
 	{PolicyAlways, Causes, true, []When{Boot}, "it was stopped with the engine or the host"},
 }
 

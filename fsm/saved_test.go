@@ -36,6 +36,14 @@ func TestSaved(t *testing.T) {
 	if m.Saved == nil || !m.Saved.Spec.Equal(old) || !m.StartSpec().Equal(old) || m.Desired != DesiredStopped || m.Unclean() {
 		t.Fatalf("saved: %+v", m)
 	}
+	if PlanAfter(m, CauseSaved, Live, time.Time{}, Moment{}).Start {
+		t.Error("a machine that somebody suspended is started again")
+	}
+	wanted := m
+	wanted.Desired, wanted.Stop, wanted.Spec.Restart = DesiredRunning, nil, PolicyAlways
+	if !PlanAfter(wanted, CauseSaved, Live, time.Time{}, Moment{}).Start {
+		t.Error("one that was saved when nobody wanted that any more stays stopped")
+	}
 	goes := fold(m, &StartRequestedFact{Saved: true})
 	if !goes.GoesOn() || !goes.LaunchSpec().Equal(old) || !goes.Launch.Booted || goes.Launch.Reboots != 2 {
 		t.Errorf("it goes on: %+v", goes.Launch)

@@ -56,11 +56,14 @@ func (w *World) Save(ctx context.Context, ref actors.Ref) error {
 	case p.vm.Still:
 		err = errors.New("the guest is held still")
 	default:
-		p.saved, p.savedAt = p.vm.Guest, p.runs
+		p.saved, p.savedAt, p.wentOn = p.vm.Guest, p.runs, false
 		w.end(p, &actors.VMExit{Cause: fsm.CauseSaved, Time: w.clock.Now()})
 	}
 	w.mu.Unlock()
 	_ = w.Gates.Wait(context.WithoutCancel(ctx), ref.Name+" suspended")
+	if err == nil { // who does not wait any more does not hear of it
+		err = context.Cause(ctx)
+	}
 	return err
 }
 

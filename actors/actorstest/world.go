@@ -64,6 +64,7 @@ type place struct {
 	launches int
 	disk     string // none, empty or used
 	saved    string // the guest that was saved; "" = none
+	wentOn   bool   // the last one
 	savedAt  int    // of runs, then
 	runs     int    // how many VMs could write to its disk
 	unowned  bool   // no record knows of it
@@ -267,8 +268,11 @@ func (w *World) launch(ref actors.Ref, held *lock, o actors.Order) (*lock, error
 	}
 	p.launches++
 	s, guest := w.scripts[ref.Name], o.Launch
+	if o.Saved && p.saved == "" && !p.wentOn {
+		w.breach("%s: it is to go on, and no guest was saved", ref.Name)
+	}
 	if !o.Saved {
-		p.saved = ""
+		p.saved, p.wentOn = "", false
 	} else if guest = p.saved; p.saved != "" && p.savedAt != p.runs {
 		w.breach("%s: its guest goes on, and is older than its disk", ref.Name)
 	}
@@ -280,7 +284,7 @@ func (w *World) launch(ref actors.Ref, held *lock, o actors.Order) (*lock, error
 	case s.Launch == "taken" || s.Launch == "odd-taken" && o.CID%2 == 1:
 		return held, fmt.Errorf("CID %d: %w", o.CID, actors.ErrCIDTaken)
 	}
-	p.lock, p.note, p.saved = nil, nil, ""
+	p.lock, p.note, p.saved, p.wentOn = nil, nil, "", o.Saved
 	p.runs++
 	p.vm = &VM{
 		Guest:  guest,
