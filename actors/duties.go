@@ -243,10 +243,10 @@ func (m *machine) beginReady(d fsm.Duty) {
 		limited, cancel := within(ctx, s.Clock, wait)
 		defer cancel()
 		fact, err := s.Guests.Ready(limited, ref)
-		if err == nil && !l.GoesOn.IsZero() { // its clock stands where it was saved, and a check sets it
-			err = s.Guests.Check(limited, ref)
-		}
 		if err == nil {
+			if !l.GoesOn.IsZero() {
+				s.setClock(ctx, ref)
+			}
 			known := s.knowShares(limited, ref, l.ID, spec)
 			fact.At = s.Clock.Moment()
 			return ready{fact, known}

@@ -182,7 +182,7 @@ func pending(m fsm.Machine) string {
 		return ""
 	}
 	if m.Saved != nil {
-		return strings.Join(parts, ", ") + ": from its next boot on, for its guest is saved and goes on as it was"
+		return strings.Join(parts, ", ") + ": from the next start on that boots it, for its guest is saved and goes on as it was"
 	}
 	return strings.Join(parts, ", ") + ": from the next start on"
 }

@@ -87,6 +87,16 @@ func (m *machine) beginSave(d fsm.Duty, deadline fsm.Moment) {
 	})
 }
 
+// setClock has a guest that went on look at the time: its clock stands where it was
+// saved, and a check sets it. One that does not answer right away is the monitor's.
+func (s *shared) setClock(ctx context.Context, ref Ref) {
+	limited, cancel := within(ctx, s.Clock, checkTime)
+	defer cancel()
+	if err := s.Guests.Check(limited, ref); err != nil && ctx.Err() == nil {
+		s.Log.Warn("the clock of a guest that goes on", "machine", ref.Name, "err", err)
+	}
+}
+
 // notSaved records that the guest goes on.
 func (m *machine) notSaved(r unsaved) {
 	if err := m.append(fsm.Record{Fact: &fsm.StopAbandonedFact{Why: r.err.Error()}}); err != nil {

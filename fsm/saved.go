@@ -5,15 +5,13 @@ import "time"
 // Saved is a guest that was written to a file in its machine's directory: the next start
 // goes on from it, once, or throws it away.
 type Saved struct {
-	Seq    uint64    `cbor:"1,keyasint" json:"seq"` // the exited that tells of it
-	Time   time.Time `cbor:"2,keyasint" json:"time"`
-	Launch string    `cbor:"3,keyasint" json:"launch"`
-	Spec   Spec      `cbor:"4,keyasint" json:"spec"` // what its VM was launched with
+	Time time.Time `cbor:"1,keyasint" json:"time"`
+	Spec Spec      `cbor:"2,keyasint" json:"spec"` // what its VM was launched with
 	// What was known of its boot.
-	Booted      bool        `cbor:"5,keyasint,omitempty" json:"booted,omitempty"`
-	BootedTime  time.Time   `cbor:"6,keyasint,omitzero" json:"booted_time,omitzero"`
-	BootedAfter *BootedFact `cbor:"7,keyasint,omitempty" json:"booted_after,omitempty"`
-	Reboots     int         `cbor:"8,keyasint,omitempty" json:"reboots,omitempty"`
+	Booted      bool        `cbor:"3,keyasint,omitempty" json:"booted,omitempty"`
+	BootedTime  time.Time   `cbor:"4,keyasint,omitzero" json:"booted_time,omitzero"`
+	BootedAfter *BootedFact `cbor:"5,keyasint,omitempty" json:"booted_after,omitempty"`
+	Reboots     int         `cbor:"6,keyasint,omitempty" json:"reboots,omitempty"`
 }
 
 // StartSpec is what the next start launches a VM with: a guest that was saved goes on as
@@ -33,7 +31,7 @@ func (m Machine) GoesOn() bool {
 
 // save keeps what the next start needs of a guest that was saved.
 func (m *Machine) save(r Record) {
-	m.Saved = &Saved{Seq: r.Seq, Time: r.Time, Launch: r.Launch, Spec: m.LaunchSpec()}
+	m.Saved = &Saved{Time: r.Time, Spec: m.LaunchSpec()}
 	if l := m.Launch; l != nil {
 		m.Saved.Booted, m.Saved.BootedTime, m.Saved.BootedAfter, m.Saved.Reboots = l.Booted, l.BootedTime, l.BootedAfter, l.Reboots
 	}

@@ -57,6 +57,9 @@ func (w *World) Save(ctx context.Context, ref actors.Ref) error {
 		err = errors.New("the guest is held still")
 	default:
 		p.saved, p.savedAt, p.wentOn = p.vm.Guest, p.runs, false
+		if w.scripts[ref.Name].Save == "lingers" {
+			break
+		}
 		w.end(p, &actors.VMExit{Cause: fsm.CauseSaved, Time: w.clock.Now()})
 	}
 	w.mu.Unlock()

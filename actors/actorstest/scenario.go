@@ -27,7 +27,7 @@ import (
 //	pause NAME …                 resume NAME …            open NAME (a ticket to its guest)
 //	restart NAME [kill] [start-timeout=D] …     rm NAME [force] …        wait NAME UNTIL [timeout=D]
 //	engine-stop [machines] [host]                         why NAME                 list     ports NAME
-//	script NAME [launch=…] [boot=…] [stop=…] [setup=…] [pause=never] [save=never|hangs]    how its VMs behave
+//	script NAME [launch=…] [boot=…] [stop=…] [setup=…] [pause=never] [save=never|hangs|lingers]    how its VMs behave
 //	happen NAME WHAT             something happens to its VM
 //	network lost|back [&]        its process dies, and nobody is in its place; or somebody is
 //	link NAME cut|whole          the network's link to its hypervisor

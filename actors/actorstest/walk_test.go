@@ -170,7 +170,7 @@ var walks = map[string]func(*rapid.T, *Walk){
 			Boot:   rapid.SampledFrom([]string{"", "", "hangs", "hangs-once"}).Draw(rt, "boot"),
 			Stop:   rapid.SampledFrom([]string{"", "ignored"}).Draw(rt, "stop"),
 			Pause:  rapid.SampledFrom([]string{"", "", "", "never"}).Draw(rt, "pause"),
-			Save:   rapid.SampledFrom([]string{"", "", "", "never", "hangs"}).Draw(rt, "save"),
+			Save:   rapid.SampledFrom([]string{"", "", "", "never", "hangs", "lingers"}).Draw(rt, "save"),
 		})
 	},
 	"tick": func(rt *rapid.T, w *Walk) { w.Tick(spans.Draw(rt, "time"), nil) },
