@@ -91,6 +91,9 @@ func (m *machine) taken(c *command) string {
 	if later != "" && st.OwesGrow() && st.Paused() {
 		later += " (the disk when it is resumed)"
 	}
+	if later != "" && st.Saved != nil && st.Saved.Spec.Disk < st.Spec.Disk {
+		later += " (the disk as soon as it goes on)"
+	}
 	if later != "" && m.growWhy != "" && st.OwesGrow() {
 		later += " (the disk did not grow while it runs: " + m.growWhy + ")"
 	}
